@@ -1,0 +1,66 @@
+"""Apache Beam connector for Mixpanel: all events, each once, with exact books.
+
+The public names are loaded when they are first used, so that `beam_mixpanel.core` and `beam_mixpanel.client` need no
+Beam.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from beam_mixpanel.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from beam_mixpanel.client.client import ImportReceipt
+    from beam_mixpanel.client.credentials import ProjectToken, ServiceAccount
+    from beam_mixpanel.core.dead_letter import DeadLetter
+    from beam_mixpanel.transforms.dead_letters import ReadDeadLetters, WriteDeadLetters
+    from beam_mixpanel.transforms.prepare import PreparedEvents, PrepareEvents
+    from beam_mixpanel.transforms.read import ReadEventBlocksFromFiles, ReadEventsFromFiles
+    from beam_mixpanel.transforms.write import WriteToMixpanel, WriteToMixpanelResult
+
+_HOMES = {
+    "DeadLetter": "core.dead_letter",
+    "ImportReceipt": "client.client",
+    "PrepareEvents": "transforms.prepare",
+    "PreparedEvents": "transforms.prepare",
+    "ProjectToken": "client.credentials",
+    "ReadDeadLetters": "transforms.dead_letters",
+    "ReadEventBlocksFromFiles": "transforms.read",
+    "ReadEventsFromFiles": "transforms.read",
+    "ServiceAccount": "client.credentials",
+    "WriteDeadLetters": "transforms.dead_letters",
+    "WriteToMixpanel": "transforms.write",
+    "WriteToMixpanelResult": "transforms.write",
+}
+
+__all__ = [
+    "DeadLetter",
+    "ImportReceipt",
+    "PrepareEvents",
+    "PreparedEvents",
+    "ProjectToken",
+    "ReadDeadLetters",
+    "ReadEventBlocksFromFiles",
+    "ReadEventsFromFiles",
+    "ServiceAccount",
+    "WriteDeadLetters",
+    "WriteToMixpanel",
+    "WriteToMixpanelResult",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted(__all__)

@@ -1,0 +1,244 @@
+"""One request and its answer, within a time that truly ends."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple, Protocol
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from beam_mixpanel.client.errors import MixpanelError
+
+CONNECT_TIMEOUT_SECS: Final = 10.0
+TOTAL_TIMEOUT_SECS: Final = 60.0
+_MAX_ANSWER_BYTES: Final = 4_000_000
+"""Two thousand failed records are some 400 kB; more than this is no answer of Mixpanel's."""
+_WATCH_EVERY_SECS: Final = 0.25
+
+
+class Answer(NamedTuple):
+    """An HTTP answer; header names in lower case, the body whole and decompressed."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class NoAnswerError(MixpanelError):
+    """A request ended without a whole answer; whether the server acted on it is not known.
+
+    Attributes:
+      reason: short and stable: `timeout`, `connection_failed`, `connection_lost` or `tls_failed`.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Transport(Protocol):
+    """Sends one request; tests pass a function of this form."""
+
+    def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Post the body.
+
+        Raises:
+          NoAnswerError: there was no whole answer.
+        """
+
+
+class PooledTransport:
+    """Keeps connections open between requests, one a thread; verifies TLS; follows no redirects.
+
+    Proxies and an own CA bundle come from the environment (`HTTPS_PROXY`, `REQUESTS_CA_BUNDLE`), as with any program
+    that uses requests.
+
+    Args:
+      total_timeout_secs: upper bound on a whole call, from connecting to the last byte of the answer, however slowly
+        the server drips it.
+    """
+
+    def __init__(self, *, total_timeout_secs: float = TOTAL_TIMEOUT_SECS) -> None:
+        self._total_timeout_secs = total_timeout_secs
+        self._of_thread = threading.local()
+
+    def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Post the body and read the whole answer.
+
+        Raises:
+          NoAnswerError: there was none, or not in time.
+        """
+        with _WATCHDOG.watch(self._total_timeout_secs) as call:
+            try:
+                return self._post(url, headers, body)
+            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+                raise _no_answer(error, overran=call.overran) from None
+
+    def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        with self._session().post(
+            url,
+            data=body,
+            headers={name: value for name, value in headers.items() if name != "Authorization"},
+            auth=_Authorization(headers.get("Authorization")),
+            timeout=(min(CONNECT_TIMEOUT_SECS, self._total_timeout_secs), self._total_timeout_secs),
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            lower = {name.lower(): value for name, value in response.headers.items()}
+            return Answer(response.status_code, lower, _read_whole(response.raw))
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._of_thread, "session", None)
+        if session is None:
+            session = self._of_thread.session = requests.Session()
+            session.mount("http://", _WatchedAdapter())
+            session.mount("https://", _WatchedAdapter())
+        return session
+
+
+def _read_whole(raw: Any) -> bytes:
+    parts = []
+    size = 0
+    for part in raw.stream(65536, decode_content=True):
+        parts.append(part)
+        size += len(part)
+        if size > _MAX_ANSWER_BYTES:
+            raise requests.ConnectionError("the answer is too long to be Mixpanel's")
+    return b"".join(parts)
+
+
+def _no_answer(error: Exception, *, overran: bool) -> NoAnswerError:
+    """Sort what went wrong; the words are ours, since a library's could hold the URL of a proxy with its password."""
+    if overran or isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)):
+        return NoAnswerError("timeout", "no whole answer in time")
+    if isinstance(error, requests.exceptions.SSLError):
+        return NoAnswerError("tls_failed", "the server's certificate could not be verified, or TLS failed")
+    if "NewConnectionError" in repr(error) or "NameResolutionError" in repr(error):
+        return NoAnswerError("connection_failed", "cannot connect to the server")
+    if isinstance(error, requests.exceptions.ProxyError):
+        return NoAnswerError("connection_failed", "cannot connect through the proxy")
+    return NoAnswerError("connection_lost", "the connection was lost before the answer was whole")
+
+
+class _Authorization(AuthBase):
+    """Sets the header itself, so that a `.netrc` cannot replace it."""
+
+    def __init__(self, value: str | None) -> None:
+        self._value = value
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._value:
+            request.headers["Authorization"] = self._value
+        return request
+
+
+class _Call:
+    """A call under way: when it must have ended, and the connection it runs on."""
+
+    def __init__(self, ends_at: float) -> None:
+        self.ends_at = ends_at
+        self.connection: Any = None
+        self.overran = False
+
+    def cut(self) -> None:
+        self.overran = True
+        sock = getattr(self.connection, "sock", None)
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+
+class _Watchdog:
+    """Cuts the connections of calls that overrun: a socket's own time-out starts anew with each byte."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._calls: set[_Call] = set()
+        self._thread: threading.Thread | None = None
+        self.of_thread = threading.local()
+
+    @contextlib.contextmanager
+    def watch(self, secs: float) -> Iterator[_Call]:
+        call = _Call(time.monotonic() + secs)
+        self.of_thread.call = call
+        with self._lock:
+            self._calls.add(call)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="mixpanel-watchdog", daemon=True)
+                self._thread.start()
+        try:
+            yield call
+        finally:
+            with self._lock:
+                self._calls.discard(call)
+
+    def cut_all(self) -> None:
+        with self._lock:
+            calls = list(self._calls)
+        for call in calls:
+            call.cut()
+
+    def runs_on(self, connection: Any) -> None:
+        call = getattr(self.of_thread, "call", None)
+        if call is not None:
+            call.connection = connection
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(_WATCH_EVERY_SECS)
+            with self._lock:
+                late = [call for call in self._calls if call.ends_at < time.monotonic()]
+            for call in late:
+                call.cut()
+
+
+_WATCHDOG: Final = _Watchdog()
+
+
+def abandon_requests() -> None:
+    """Cut the connections of all requests in flight in this process; each ends with `NoAnswerError`."""
+    _WATCHDOG.cut_all()
+
+
+class _WatchedHTTPConnection(HTTPConnection):
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        _WATCHDOG.runs_on(self)
+        super().request(*args, **kwargs)
+
+
+class _WatchedHTTPSConnection(HTTPSConnection):
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        _WATCHDOG.runs_on(self)
+        super().request(*args, **kwargs)
+
+
+class _WatchedHTTPPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _WatchedHTTPConnection
+
+
+class _WatchedHTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _WatchedHTTPSConnection
+
+
+_POOLS: Final = {"http": _WatchedHTTPPool, "https": _WatchedHTTPSPool}
+
+
+class _WatchedAdapter(HTTPAdapter):
+    """Makes connections that the watchdog knows, through proxies as well."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager

@@ -1,0 +1,92 @@
+"""Batches that Mixpanel accepts: at most so many events, at most so many bytes of JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from beam_mixpanel.core.prepare import EventChunk, PreparedEvent
+
+BRACKETS_BYTES = 2
+"""A batch of n events of b bytes in all is b + n - 1 commas + 2 brackets long."""
+
+
+class BatchPacker:
+    """Packs events into batches in order, as they come, losing none.
+
+    Args:
+      max_events: most events in a batch.
+      max_bytes: most bytes in a body of uncompressed JSON, separators included.
+    """
+
+    def __init__(self, *, max_events: int, max_bytes: int) -> None:
+        self._max_events = max_events
+        self._max_bytes = max_bytes
+        self._pending = EventChunk()
+        self._pending_bytes = 1
+
+    def add(self, events: Sequence[PreparedEvent]) -> Iterator[EventChunk]:
+        """Take more events.
+
+        Yields:
+          The batches that are full now: none could take the event that follows it.
+
+        Raises:
+          ValueError: an event alone exceeds max_bytes.
+        """
+        start = 0
+        while start < len(events):
+            room = self._max_events - len(self._pending)
+            taken = events[start : start + room]
+            size = sum([len(event.body) for event in taken]) + len(taken)
+            if self._pending_bytes + size > self._max_bytes:
+                taken, size = self._fitting(taken)
+            self._pending += taken
+            self._pending_bytes += size
+            start += len(taken)
+            if len(self._pending) == self._max_events or (start < len(events) and len(taken) < room):
+                yield self.flush()
+
+    def flush(self) -> EventChunk:
+        """Give what is pending, perhaps nothing, and begin anew."""
+        batch, self._pending, self._pending_bytes = self._pending, EventChunk(), 1
+        return batch
+
+    def _fitting(self, events: Sequence[PreparedEvent]) -> tuple[Sequence[PreparedEvent], int]:
+        size = 0
+        for index, event in enumerate(events):
+            more = len(event.body) + 1
+            if self._pending_bytes + size + more > self._max_bytes:
+                if not self._pending and not index:
+                    raise ValueError(
+                        f"an event of {len(event.body)} bytes does not fit into a batch of {self._max_bytes} bytes; "
+                        "raise the limit on batch bytes"
+                    )
+                return events[:index], size
+            size += more
+        return events, size
+
+
+def pack_batches(
+    events: Iterable[PreparedEvent], *, max_events: int, max_bytes: int
+) -> Iterator[EventChunk]:
+    """Group prepared events into batches that Mixpanel accepts, in order, losing none.
+
+    Args:
+      events: each at most max_bytes - 2 bytes long.
+      max_events: most events in a batch.
+      max_bytes: upper bound on the uncompressed body, separators included.
+
+    Yields:
+      Non-empty batches; none could take the first event of the next.
+
+    Raises:
+      ValueError: an event alone exceeds max_bytes; validation should have refused it.
+
+    Source: https://docs.mixpanel.com/reference/import-events
+    """
+    packer = BatchPacker(max_events=max_events, max_bytes=max_bytes)
+    for event in events:
+        yield from packer.add([event])
+    last = packer.flush()
+    if last:
+        yield last

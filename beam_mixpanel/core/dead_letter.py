@@ -1,0 +1,77 @@
+"""A dead letter: one event that was not imported, with its original text and the reason."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+PARSE: Final = "parse"
+MAP: Final = "map"
+VALIDATE: Final = "validate"
+IMPORT: Final = "import"
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class DeadLetter(NamedTuple):
+    """One event that was not imported.
+
+    Attributes:
+      event: the original bytes, as they were read.
+      stage: `parse`, `map`, `validate` or `import`.
+      reason: a short stable name to count and filter by: a rule of `validation.RULES`, `rejected`, or what kept
+        the answer away, such as `http_503` or `timeout`.
+      field: the field at fault where known, such as `properties.time`.
+      message: what went wrong, in words; never a property's value of ours.
+      http_status: the last answer's status; 0 where there was none.
+      attempts: requests that carried the event; 0 before the first.
+      insert_id: the event's `$insert_id` as it was or would have been sent; empty where it has none.
+      source: the file and byte offset (`FILE@OFFSET`) where known.
+      fate: `invalid` (we refused it), `rejected` (Mixpanel refused it) or `undelivered` (Mixpanel never confirmed).
+    """
+
+    event: bytes
+    stage: str
+    reason: str
+    field: str = ""
+    message: str = ""
+    http_status: int = 0
+    attempts: int = 0
+    insert_id: str = ""
+    source: str = ""
+    fate: str = "invalid"
+
+
+def to_json_line(letter: DeadLetter) -> bytes:
+    """Write a dead letter as one line of JSON, without the newline.
+
+    The event is text under `event`, or base64 under `event_base64` where its bytes are not UTF-8.
+    """
+    record = letter._asdict()
+    original = record.pop("event")
+    try:
+        text = {"event": original.decode()}
+    except UnicodeDecodeError:
+        text = {"event_base64": base64.b64encode(original).decode()}
+    return _encode(text | record)
+
+
+def from_json_line(line: bytes) -> DeadLetter:
+    """Read what `to_json_line` wrote; unknown fields are ignored, absent ones take their defaults.
+
+    Raises:
+      ValueError: the line is not a dead letter.
+    """
+    try:
+        record = _decode(line)
+        if not {"stage", "reason"} <= record.keys():
+            raise KeyError
+        text = record.pop("event", None)
+        event = text.encode() if isinstance(text, str) else base64.b64decode(record.pop("event_base64"))
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, RecursionError):
+        raise ValueError("not a dead letter: expected a JSON object with event or event_base64, stage and reason") from None
+    known = {name: value for name, value in record.items() if name in DeadLetter._fields}
+    return DeadLetter(event, **known)

@@ -1,0 +1,187 @@
+"""From whatever shape an event comes in to Mixpanel's: `{"event": name, "properties": {...}}`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timezone, tzinfo
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+from beam_mixpanel.core import insert_id as insert_ids
+from beam_mixpanel.core import limits
+from beam_mixpanel.core.event_time import to_epoch_ms
+from beam_mixpanel.core.insert_id import CONTENT_IDS, InsertIdStrategy
+from beam_mixpanel.core.json_values import UnsupportedValueError, to_json_value, unwrap
+from beam_mixpanel.core.validation import Event, Violation
+
+TEXT_IDS: Final = ("distinct_id", "$user_id", "$device_id")
+"""Properties that Mixpanel takes as text; a number becomes its digits."""
+_EXACT_IN_DOUBLE: Final = 2**53
+
+
+class Form(NamedTuple):
+    """How events are brought into form.
+
+    Attributes:
+      insert_id: how an absent `$insert_id` is made.
+      zone: the zone of times that name none.
+      max_age_ms: events older than this are refused (for `/track`); None for no such bound.
+    """
+
+    insert_id: InsertIdStrategy = CONTENT_IDS
+    zone: tzinfo = timezone.utc
+    max_age_ms: int | None = None
+
+
+class Changes(NamedTuple):
+    """What bringing an event into form did.
+
+    Attributes:
+      changed: the properties differ from the input's.
+      needs_id: `$insert_id` is absent and is to be made from the content.
+      repaired: an id that Mixpanel would refuse was replaced.
+      violations: why the event cannot be sent; empty for a good one.
+    """
+
+    changed: bool
+    needs_id: bool
+    repaired: bool
+    violations: list[Violation]
+
+
+def to_event(fields: Mapping[Any, Any]) -> Event | Violation:
+    """Read Mixpanel's shape or the flat shape.
+
+    Mixpanel's shape has an object under `properties`; other fields beside it join the properties. The flat shape has
+    the name in `event` or `event_name` and every other field is a property.
+
+    Args:
+      fields: a parsed JSON object or a row; values of any type that `to_json_value` knows.
+    """
+    properties = fields.get("properties")
+    if properties is not None and not isinstance(properties, Mapping):
+        return Violation("properties_not_object", "properties")
+    name_field = "event" if fields.get("event") is not None else "event_name"
+    try:
+        beside = {
+            str(key): _property(key, value)
+            for key, value in fields.items()
+            if key not in (name_field, "properties") and not (key == "event" and value is None)
+        }
+        inside = {str(key): _property(key, value) for key, value in (properties or {}).items()}
+    except UnsupportedValueError:
+        return Violation("unsupported_value", "")
+    except RecursionError:
+        return Violation("nested_too_deep", "")
+    for key in beside.keys() & inside.keys():
+        if beside[key] != inside[key]:
+            return Violation("field_conflict", str(key))
+    return Event(unwrap(fields.get(name_field)), inside | beside)
+
+
+def _property(key: Any, value: Any) -> Any:
+    """Keep a time as it is, since its zone would be lost in its JSON form."""
+    return unwrap(value) if key == "time" else to_json_value(value)
+
+
+def normalise(event: Event, form: Form, now_ms: int) -> Changes:
+    """Bring time and ids into Mixpanel's form, in place; an event already in form stays as it is.
+
+    Args:
+      event: in Mixpanel's shape, name and structure not yet trusted.
+      form: what the user chose.
+      now_ms: the present, for the bound on future times.
+    """
+    properties = event.properties
+    violations: list[Violation] = []
+    given_time = properties.get("time")
+    changed = _normalise_time(properties, form, now_ms, violations)
+    for key in TEXT_IDS:
+        value = properties.get(key)
+        if type(value) is not str and key in properties:
+            changed = True
+            _normalise_id(properties, key, violations)
+    _check_distinct_id(properties.get("distinct_id"), violations)
+    if violations:
+        return Changes(changed, False, False, violations)
+    given_id = properties.get("$insert_id")
+    if insert_ids.is_acceptable(given_id):
+        return Changes(changed, False, False, violations)
+    repaired = _make_insert_id(event, given_id, given_time, form.insert_id, violations)
+    return Changes(True, "$insert_id" not in properties, repaired, violations)
+
+
+def _normalise_time(properties: dict[str, Any], form: Form, now_ms: int, violations: list[Violation]) -> bool:
+    given = properties.get("time")
+    if given is None or given == "":
+        violations.append(Violation("time_missing", "properties.time"))
+        return False
+    in_form = type(given) is int and limits.EARLIEST_TIME_MS <= given <= now_ms + limits.MAX_AHEAD_MS
+    time_ms = given if in_form else to_epoch_ms(given, zone=form.zone)
+    if time_ms is None:
+        violations.append(Violation("time_unreadable", "properties.time"))
+    elif time_ms < limits.EARLIEST_TIME_MS:
+        violations.append(Violation("time_before_1971", "properties.time"))
+    elif time_ms > now_ms + limits.MAX_AHEAD_MS:
+        violations.append(Violation("time_in_future", "properties.time"))
+    elif form.max_age_ms is not None and time_ms < now_ms - form.max_age_ms:
+        violations.append(Violation("time_too_old_for_track", "properties.time"))
+    properties["time"] = time_ms
+    return not in_form
+
+
+def _normalise_id(properties: dict[str, Any], key: str, violations: list[Violation]) -> None:
+    value = properties[key]
+    if value is None:
+        del properties[key]
+    elif isinstance(value, (dict, list)):
+        violations.append(Violation("id_not_text", f"properties.{key}"))
+    else:
+        properties[key] = id_text(value)
+
+
+def id_text(value: bool | int | float | Decimal) -> str:
+    """Write a number that serves as an id, digit by digit; `7.0` is the id 7 that passed through a float column."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT_IN_DOUBLE:
+        return str(int(value))
+    if isinstance(value, Decimal):
+        return str(int(value)) if value == value.to_integral_value() else format(value, "f")
+    return str(value)
+
+
+def _check_distinct_id(distinct_id: Any, violations: list[Violation]) -> None:
+    if not isinstance(distinct_id, str):
+        return
+    if distinct_id.lower() in limits.PLACEHOLDER_IDS:
+        violations.append(Violation("distinct_id_placeholder", "properties.distinct_id"))
+    elif len(distinct_id) > limits.MAX_DISTINCT_ID_CHARS:
+        violations.append(Violation("distinct_id_too_long", "properties.distinct_id"))
+
+
+def _make_insert_id(
+    event: Event, given_id: Any, given_time: Any, strategy: InsertIdStrategy, violations: list[Violation]
+) -> bool:
+    """Set `$insert_id`, or take it away where the content must give it. Tell whether a refused one was replaced."""
+    properties = event.properties
+    if given_id is not None and given_id != "":
+        as_text = given_id if isinstance(given_id, (str, dict, list)) else id_text(given_id)
+        acceptable = insert_ids.is_acceptable(as_text)
+        properties["$insert_id"] = (
+            as_text if acceptable else insert_ids.from_refused(as_text, event.event, properties)
+        )
+        return not acceptable
+    properties.pop("$insert_id", None)
+    if strategy.kind == "mixpanel-import":
+        time = given_time if isinstance(given_time, (int, float, Decimal)) else properties["time"]
+        properties["$insert_id"] = insert_ids.from_mixpanel_import(
+            event.event, properties.get("distinct_id"), id_text(time)
+        )
+    elif strategy.kind == "columns":
+        made = insert_ids.from_columns(event.event, properties, strategy.columns)
+        if made is None:
+            violations.append(Violation("insert_id_column_missing", ",".join(strategy.columns)))
+        else:
+            properties["$insert_id"] = made
+    return False

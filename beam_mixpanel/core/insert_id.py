@@ -1,0 +1,98 @@
+"""`$insert_id`: what makes sending an event twice harmless.
+
+Mixpanel shows one of several events that agree in event name, `distinct_id`, `time` and `$insert_id`
+(https://docs.mixpanel.com/reference/event-deduplication). So an id must follow from the event alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+import mmh3
+import msgspec
+
+from beam_mixpanel.core.limits import INSERT_ID_CHARS, MAX_INSERT_ID_BYTES, PLACEHOLDER_IDS
+
+_ACCEPTED: Final = re.compile(f"{INSERT_ID_CHARS}{{1,{MAX_INSERT_ID_BYTES}}}", re.ASCII)
+_encode = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
+
+
+class InsertIdStrategy(NamedTuple):
+    """How an absent `$insert_id` is made.
+
+    Attributes:
+      kind: `content` (from the whole event), `columns` (from the named properties), or `mixpanel-import`
+        (as the npm tool of that name makes it, to finish a job that it began).
+      columns: the properties, or `event`, that identify an event; for `columns` only.
+    """
+
+    kind: str = "content"
+    columns: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> InsertIdStrategy:
+        """Read `content`, `mixpanel-import` or `columns:NAME,NAME`.
+
+        Raises:
+          ValueError: it is none of these.
+        """
+        kind, _, names = text.partition(":")
+        columns = tuple(name.strip() for name in names.split(",") if name.strip())
+        if kind in ("content", "mixpanel-import") and not names:
+            return cls(kind)
+        if kind == "columns" and columns:
+            return cls(kind, columns)
+        raise ValueError(
+            f"insert id strategy {text!r} is unknown; use content, columns:NAME,NAME or mixpanel-import"
+        )
+
+
+CONTENT_IDS: Final = InsertIdStrategy()
+
+
+def is_acceptable(insert_id: object) -> bool:
+    """Tell whether Mixpanel takes this `$insert_id` as it is (https://docs.mixpanel.com/reference/import-events)."""
+    return (
+        isinstance(insert_id, str)
+        and _ACCEPTED.fullmatch(insert_id) is not None
+        and insert_id.lower() not in PLACEHOLDER_IDS
+    )
+
+
+def hash_bytes(content: bytes) -> str:
+    """Give 128 bits of BLAKE2b as 32 hex digits, acceptable to Mixpanel under every reading of its rules."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def from_content(canonical_event: bytes) -> str:
+    """Make the id of an event that has none, from its canonical JSON (sorted keys, no `$insert_id`)."""
+    return hash_bytes(canonical_event)
+
+
+def from_columns(event_name: str, properties: Mapping[str, Any], columns: tuple[str, ...]) -> str | None:
+    """Make the id from the columns that identify an event; None where one of them is absent or null."""
+    values = [event_name if column == "event" else properties.get(column) for column in columns]
+    if any(value is None for value in values):
+        return None
+    return hash_bytes(_encode(list(zip(columns, values, strict=True))))
+
+
+def from_refused(refused: object, event_name: str, properties: Mapping[str, Any]) -> str:
+    """Replace an id that Mixpanel would refuse: equal ids of equal events stay equal, others stay apart."""
+    return hash_bytes(_encode([refused, event_name, properties.get("distinct_id"), properties.get("time")]))
+
+
+def from_mixpanel_import(event_name: str, distinct_id: object, time: object) -> str:
+    """Make the id that the npm tool mixpanel-import makes: murmur3 x86 32-bit of `event-distinct_id-time`.
+
+    Args:
+      event_name: the event's name.
+      distinct_id: as text; absent or empty counts as "".
+      time: the number as the source holds it, or milliseconds where the source holds text.
+
+    Source: https://github.com/ak--47/mixpanel-import/blob/main/components/transforms.js
+    """
+    return str(mmh3.hash(f"{event_name}-{distinct_id or ''}-{time}", signed=False))

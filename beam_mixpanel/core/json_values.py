@@ -1,0 +1,172 @@
+"""The JSON form of the values that warehouse rows and Python objects hold.
+
+| value | JSON |
+|---|---|
+| None, bool, int (any size), str, finite float | itself, digits exact |
+| `Decimal` | number with its exact digits; text where no double could hold its size |
+| NaN, `NaT`, `NA` | null |
+| infinities | the text `Infinity` or `-Infinity` |
+| `datetime` | text `YYYY-MM-DDTHH:MM:SS[.ffffff]` in UTC; without zone as it stands |
+| `date`, `time` | ISO text |
+| `timedelta` | number of seconds |
+| bytes | base64 text |
+| `UUID` | text with hyphens |
+| mapping, Beam Row, NamedTuple, dataclass | object, keys as text |
+| list, tuple, set, array | list (sets sorted by their JSON) |
+| numpy and Arrow scalars | as the Python value they hold |
+| `Enum` | as its value |
+
+Dates follow https://docs.mixpanel.com/docs/data-structure/property-reference/data-type.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from enum import Enum
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+_LARGEST_EXPONENT: Final = 308
+"""A double holds numbers below 1.8e308; JSON readers refuse or lose larger ones."""
+
+_encode_sorted: Final = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
+
+
+class UnsupportedValueError(TypeError):
+    """A value of a type that has no JSON form here."""
+
+
+def unwrap(value: Any) -> Any:
+    """Give the Python value that a numpy, pandas or Arrow scalar holds, anything else as it is.
+
+    Returns:
+      None for their missing values (`NaT`, `NA`); `datetime64` in microseconds.
+    """
+    if type(value) in _CONVERTERS:
+        return value
+    if str(value) in ("NaT", "<NA>"):
+        return None
+    if type(value).__name__ == "datetime64":
+        value = value.astype("datetime64[us]")
+    for method in ("as_py", "tolist"):
+        read = getattr(value, method, None)
+        if callable(read):
+            return read()
+    return value
+
+
+def to_json_value(value: Any) -> Any:
+    """Turn a value into what JSON can hold, as the table above says.
+
+    Returns:
+      None, bool, int, finite float, `Decimal`, str, or a list or dict of these; dict keys are str.
+
+    Raises:
+      UnsupportedValueError: the type has no form in the table.
+      RecursionError: the value nests deeper than Python can follow.
+    """
+    convert = _CONVERTERS.get(type(value))
+    return convert(value) if convert else _convert_unlisted(value)
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _float(value: float) -> Any:
+    if math.isfinite(value):
+        return value
+    return None if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+
+
+def _decimal(value: Decimal) -> Any:
+    if not value.is_finite():
+        return None if value.is_nan() else ("Infinity" if value > 0 else "-Infinity")
+    return value if value.adjusted() <= _LARGEST_EXPONENT else str(value)
+
+
+def _datetime(value: datetime) -> str:
+    if value.tzinfo is not None:
+        value = value.astimezone(timezone.utc).replace(tzinfo=None)
+    return value.isoformat()
+
+
+def _mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
+    return {key if type(key) is str else _key(key): to_json_value(item) for key, item in value.items()}
+
+
+def _key(key: Any) -> str:
+    form = to_json_value(key)
+    return form if isinstance(form, str) else _encode_sorted(form).decode()
+
+
+def _sequence(value: Any) -> list[Any]:
+    return [to_json_value(item) for item in value]
+
+
+def _set(value: Any) -> list[Any]:
+    return sorted(_sequence(value), key=_encode_sorted)
+
+
+_CONVERTERS: Final[dict[type, Callable[[Any], Any]]] = {
+    type(None): _itself,
+    bool: _itself,
+    int: _itself,
+    str: _itself,
+    float: _float,
+    Decimal: _decimal,
+    datetime: _datetime,
+    date: date.isoformat,
+    time: time.isoformat,
+    timedelta: timedelta.total_seconds,
+    bytes: lambda value: base64.b64encode(value).decode(),
+    UUID: str,
+    dict: _mapping,
+    list: _sequence,
+    tuple: _sequence,
+    set: _set,
+    frozenset: _set,
+}
+
+
+def _convert_unlisted(value: Any) -> Any:
+    """Handle subclasses, and foreign types by what they offer, so that none of their packages is imported."""
+    plain = unwrap(value)
+    if plain is not value:
+        return to_json_value(plain)
+    if isinstance(value, Enum):
+        return to_json_value(value.value)
+    fields = fields_of(value)
+    if fields is not None:
+        return _mapping(fields)
+    if isinstance(value, (bytearray, memoryview)):
+        return _CONVERTERS[bytes](bytes(value))
+    micros = getattr(value, "micros", None)
+    if isinstance(micros, int):
+        return _datetime(datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=micros))
+    for base in type(value).__mro__[1:]:
+        if base in _CONVERTERS:
+            return _CONVERTERS[base](value)
+    raise UnsupportedValueError(
+        f"a value of type {type(value).__name__} has no JSON form; convert it to text or a number first"
+    )
+
+
+def fields_of(value: Any) -> Mapping[Any, Any] | None:
+    """Give the named fields of a mapping, NamedTuple, Beam Row or dataclass; None for anything else."""
+    if isinstance(value, Mapping):
+        return value
+    for method in ("_asdict", "as_dict"):
+        read = getattr(value, method, None)
+        if callable(read):
+            return dict(read())
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return None

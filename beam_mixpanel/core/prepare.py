@@ -1,0 +1,293 @@
+"""From what a source gives to the bytes that are sent: parse once, check everything, write once.
+
+An event that is already in form is passed on byte for byte. That is the common case, so `skim` tells it for whole
+blocks at a time; what it does not pass goes line by line through `normalise` and `check_event`, which explain. A
+property test holds the two ways together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from itertools import accumulate, repeat
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from beam_mixpanel.core import insert_id as insert_ids
+from beam_mixpanel.core import limits
+from beam_mixpanel.core.dead_letter import PARSE, VALIDATE, DeadLetter
+from beam_mixpanel.core.event import Form, normalise, to_event
+from beam_mixpanel.core.json_values import UnsupportedValueError, fields_of, to_json_value, unwrap
+from beam_mixpanel.core.skim import skim
+from beam_mixpanel.core.validation import Event, Violation, check_event
+
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+_decode_event = msgspec.json.Decoder(Event).decode
+_decode_any = msgspec.json.Decoder().decode
+_encode_canonical = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
+_encode_as_given = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class EventBlock(NamedTuple):
+    r"""Some lines of a file, handled together because that is faster.
+
+    Attributes:
+      data: whole lines, separated by `\n`.
+      source: the file's name.
+      offset: where the block begins in the (uncompressed) file, in bytes.
+    """
+
+    data: bytes
+    source: str
+    offset: int
+
+
+class PreparedEvent(NamedTuple):
+    """An event as it will be sent.
+
+    Attributes:
+      body: its final JSON bytes.
+      original: the bytes it was read as; None where they are the body.
+      source: the file it came from; empty where unknown.
+      offset: where it begins in that file, in bytes; -1 where unknown.
+    """
+
+    body: bytes
+    original: bytes | None
+    source: str
+    offset: int
+
+    @property
+    def origin(self) -> str:
+        """`FILE@OFFSET`, or what is known of it."""
+        return origin_of(self.source, self.offset)
+
+
+class EventChunk(list[PreparedEvent]):
+    """Prepared events that travel together; a type of its own, so that it has a coder of its own."""
+
+
+class _Parsed(NamedTuple):
+    """An event read from text or an object.
+
+    Attributes:
+      event: the event, time and ids not yet in form.
+      in_shape: the text it was read from has Mixpanel's shape, and may be sent if nothing else changes.
+      in_limits: its counts and nesting were checked while parsing.
+    """
+
+    event: Event
+    in_shape: bool
+    in_limits: bool
+
+
+class Preparation:
+    """What became of some events.
+
+    Attributes:
+      events: those that can be sent, in order.
+      invalid: the others.
+      repaired: how many refused `$insert_id`s were replaced.
+      past_retention: how many of `events` are older than the project keeps.
+    """
+
+    __slots__ = ("events", "invalid", "past_retention", "repaired")
+
+    def __init__(self) -> None:
+        self.events = EventChunk()
+        self.invalid: list[DeadLetter] = []
+        self.repaired = 0
+        self.past_retention = 0
+
+    @property
+    def read(self) -> int:
+        """How many events there were."""
+        return len(self.events) + len(self.invalid)
+
+
+def origin_of(source: str, offset: int) -> str:
+    """Name the place of an event for people."""
+    return f"{source}@{offset}" if source and offset >= 0 else source
+
+
+class EventPreparer:
+    """Turns events of any supported shape into bytes that Mixpanel accepts, or into dead letters.
+
+    Args:
+      form: how times and ids are read and made.
+      retention_days: events older than this are counted, since the project will delete them.
+    """
+
+    def __init__(self, form: Form = Form(), *, retention_days: int = limits.DEFAULT_RETENTION_DAYS) -> None:
+        self._form = form
+        self._retention_ms = retention_days * 86_400_000
+
+    def prepare_block(self, block: EventBlock, now_ms: int) -> Preparation:
+        """Prepare the lines of a block; blank lines are no events."""
+        lines = block.data.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        offsets = accumulate((len(line) + 1 for line in lines), initial=block.offset)
+        done = Preparation()
+        times = skim(block.data, lines)
+        if times and self._in_time(times, now_ms):
+            done.events = EventChunk(
+                map(PreparedEvent._make, zip(lines, repeat(None), repeat(block.source), offsets, strict=False))
+            )
+            done.past_retention = self._count_past_retention(times, now_ms)
+            return done
+        for line, offset in zip(lines, offsets, strict=False):
+            if line and not line.isspace():
+                self._prepare_line(line, block.source, offset, now_ms, done)
+        return done
+
+    def prepare_text(self, event: bytes | str, now_ms: int, *, source: str = "") -> Preparation:
+        """Prepare one event given as JSON text."""
+        done = Preparation()
+        line = event if isinstance(event, bytes) else event.encode(errors="surrogatepass")
+        self._prepare_line(line, source, -1, now_ms, done)
+        return done
+
+    def prepare_object(self, event: Any, now_ms: int, *, source: str = "") -> Preparation:
+        """Prepare one event given as a dict, Beam Row, NamedTuple or dataclass."""
+        done = Preparation()
+        fields = fields_of(event)
+        original = _original_text(event if fields is None else fields)
+        shaped = Violation("not_an_object", "") if fields is None else to_event(fields)
+        if isinstance(shaped, Violation):
+            done.invalid.append(_dead_letter(original, [shaped])._replace(source=source))
+        else:
+            parsed = _Parsed(shaped, in_shape=False, in_limits=False)
+            self._finish(parsed, original, source, -1, now_ms, done)
+        return done
+
+    def _in_time(self, times: list[int], now_ms: int) -> bool:
+        max_age_ms = self._form.max_age_ms
+        return max(times) <= now_ms + limits.MAX_AHEAD_MS and (
+            max_age_ms is None or min(times) >= now_ms - max_age_ms
+        )
+
+    def _count_past_retention(self, times: list[int], now_ms: int) -> int:
+        oldest = now_ms - self._retention_ms
+        return sum([time < oldest for time in times]) if min(times) < oldest else 0
+
+    def _prepare_line(self, line: bytes, source: str, offset: int, now_ms: int, done: Preparation) -> None:
+        try:
+            parsed: _Parsed | DeadLetter = _Parsed(_decode_event(line), in_shape=True, in_limits=True)
+        except _UNREADABLE:
+            parsed = _parse(line)
+        if isinstance(parsed, DeadLetter):
+            done.invalid.append(parsed._replace(source=origin_of(source, offset)))
+        else:
+            self._finish(parsed, line, source, offset, now_ms, done)
+
+    def _finish(
+        self, parsed: _Parsed, original: bytes, source: str, offset: int, now_ms: int, done: Preparation
+    ) -> None:
+        """Bring an event into form, write it, and put it where it belongs."""
+        event = parsed.event
+        violations = [] if parsed.in_limits and event.event.strip() else check_event(event)
+        changes = normalise(event, self._form, now_ms)
+        violations += changes.violations
+        if not violations and len(event.properties) + changes.needs_id > limits.MAX_PROPERTIES:
+            violations.append(Violation("too_many_properties", "properties"))
+        body = original
+        if not violations and (changes.changed or not parsed.in_shape):
+            try:
+                body = _encode(event, changes.needs_id)
+            except UnicodeEncodeError:
+                violations.append(Violation("not_utf8", ""))
+        if len(body) > limits.MAX_EVENT_BYTES and not violations:
+            violations.append(Violation("event_too_large", ""))
+        if violations:
+            insert_id = _text_or_empty(event.properties.get("$insert_id"))
+            letter = _dead_letter(original, violations, insert_id)
+            done.invalid.append(letter._replace(source=origin_of(source, offset)))
+            return
+        done.events.append(PreparedEvent(body, None if body == original else original, source, offset))
+        done.repaired += changes.repaired
+        done.past_retention += event.properties["time"] < now_ms - self._retention_ms  # type: ignore[operator]
+
+
+def insert_id_of(body: bytes) -> str:
+    """Read the `$insert_id` of a prepared event."""
+    return _text_or_empty(_decode_any(body)["properties"].get("$insert_id"))
+
+
+def _parse(line: bytes) -> _Parsed | DeadLetter:
+    """Read a line that the typed decoder refused."""
+    try:
+        fields = _decode_exact(line)
+    except RecursionError:
+        return _dead_letter(line, [Violation("nested_too_deep", "")], stage=PARSE)
+    except UnicodeDecodeError:
+        return _dead_letter(line, [Violation("not_utf8", "")], stage=PARSE)
+    except (msgspec.DecodeError, ValueError) as error:
+        letter = _dead_letter(line, [Violation("invalid_json", "")], stage=PARSE)
+        return letter._replace(message=f"{letter.message}: {error}")
+    if not isinstance(fields, dict):
+        return _dead_letter(line, [Violation("not_an_object", "")], stage=PARSE)
+    event = to_event(fields)
+    if isinstance(event, Violation):
+        return _dead_letter(line, [event])
+    in_shape = fields.keys() == {"event", "properties"} and isinstance(fields["properties"], dict)
+    return _Parsed(event, in_shape, in_limits=False)
+
+
+def _number(text: str) -> float | Decimal:
+    """Read a number that is no integer; one beyond what a double holds stays as it is, for Mixpanel to judge."""
+    number = float(text)
+    return number if math.isfinite(number) else Decimal(text)
+
+
+_decode_exact = msgspec.json.Decoder(float_hook=_number).decode
+
+
+def _dead_letter(
+    original: bytes, violations: list[Violation], insert_id: str = "", *, stage: str = VALIDATE
+) -> DeadLetter:
+    return DeadLetter(
+        original,
+        stage,
+        violations[0].rule,
+        violations[0].field,
+        "; ".join(violation.message for violation in violations),
+        insert_id=insert_id,
+    )
+
+
+def _encode(event: Event, needs_id: bool) -> bytes:
+    """Write an event with sorted keys; the same bytes, without `$insert_id`, are what a missing one is made from."""
+    canonical = _encode_canonical(event)
+    if not needs_id:
+        return canonical
+    return b'%s,"$insert_id":"%s"}}' % (canonical[:-2], insert_ids.from_content(canonical).encode())
+
+
+def _original_text(value: Any) -> bytes:
+    """Write an event that came as an object as JSON text, dates with their zone, as faithfully as JSON can."""
+    try:
+        if not isinstance(value, Mapping):
+            return _encode_as_given(to_json_value(value))
+        return _encode_as_given({str(key): _with_zone(item) for key, item in value.items()})
+    except (UnsupportedValueError, UnicodeEncodeError, RecursionError):
+        return _last_resort(value)
+
+
+def _with_zone(value: Any) -> Any:
+    plain = unwrap(value)
+    return plain if hasattr(plain, "tzinfo") else to_json_value(plain)
+
+
+def _last_resort(value: Any) -> bytes:
+    try:
+        return repr(value).encode(errors="backslashreplace")
+    except RecursionError:
+        return f"<{type(value).__name__} nested too deeply to write>".encode()
+
+
+def _text_or_empty(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,107 @@
+"""Gives stored events back: as Mixpanel's raw export does, and as they were received."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as time_of_day
+from itertools import islice
+
+import msgspec
+
+from beam_mixpanel.emulator.ingestion import IMPORT_PATH
+from beam_mixpanel.emulator.rules import MS_PER_SEC
+from beam_mixpanel.emulator.store import EventStore, StoredEvent
+from beam_mixpanel.emulator.validation import OpenedEvent, name_of, open_event
+
+# Consumed by the server, not stored: https://docs.mixpanel.com/docs/data-structure/property-reference/reserved-properties
+CONSUMED_PROPERTIES = ("ip", "token")
+ENDPOINT_HOST = msgspec.Raw(b'"api.mixpanel.com"')
+TRUE = msgspec.Raw(b"true")
+
+
+@dataclass(frozen=True)
+class RawExportQuery:
+    """What `/api/2.0/export` was asked for.
+
+    Attributes:
+      from_ms: first millisecond.
+      until_ms: first millisecond after the last day.
+      names: only events of these names; None is all.
+      limit: at most so many events; None is all.
+      time_in_ms: show milliseconds instead of seconds.
+
+    Source: https://docs.mixpanel.com/reference/raw-event-export
+    """
+
+    from_ms: int
+    until_ms: int
+    names: frozenset[str] | None
+    limit: int | None
+    time_in_ms: bool
+
+    @classmethod
+    def parse(cls, query: Mapping[str, str]) -> RawExportQuery:
+        """Read the parameters of the URL.
+
+        Raises:
+          ValueError: one is missing, malformed, or not supported here.
+        """
+        unknown = query.keys() - {"from_date", "to_date", "event", "limit", "time_in_ms", "project_id"}
+        if unknown:
+            raise ValueError(f"not supported by the emulator: {', '.join(sorted(unknown))}")
+        names = msgspec.json.decode(query["event"], type=list[str]) if "event" in query else None
+        return cls(
+            from_ms=_start_of(query, "from_date"),
+            until_ms=_start_of(query, "to_date", days_later=1),
+            names=None if names is None else frozenset(names),
+            limit=int(query["limit"]) if "limit" in query else None,
+            time_in_ms=query.get("time_in_ms") == "true",
+        )
+
+
+def received_lines(store: EventStore, *, deduplicated: bool) -> Iterator[bytes]:
+    """Yield every stored event as it was received, its time in milliseconds."""
+    return (stored.event + b"\n" for stored in store.events(deduplicated=deduplicated))
+
+
+def raw_export_lines(store: EventStore, query: RawExportQuery) -> Iterator[bytes]:
+    """Yield every stored copy as Mixpanel's raw export shows it."""
+    return islice(_matching_lines(store, query), query.limit)
+
+
+def _matching_lines(store: EventStore, query: RawExportQuery) -> Iterator[bytes]:
+    for stored in store.events():
+        event = open_event(stored.event)
+        # A time in the future (of at most an hour) becomes that of arrival, says the page on importing events.
+        time_ms = min(int(bytes(event.properties["time"])), stored.received_ms)
+        if query.from_ms <= time_ms < query.until_ms and (
+            query.names is None or name_of(event) in query.names
+        ):
+            _complete(event, stored, time_ms if query.time_in_ms else time_ms // MS_PER_SEC)
+            yield msgspec.json.encode(event) + b"\n"
+
+
+def _complete(event: OpenedEvent, stored: StoredEvent, time: int) -> None:
+    """Add what the server adds, and take away what it does not keep.
+
+    Source: https://docs.mixpanel.com/docs/data-structure/property-reference/default-properties
+    """
+    properties = event.properties
+    for name in CONSUMED_PROPERTIES:
+        properties.pop(name, None)
+    received = msgspec.Raw(b"%d" % stored.received_ms)
+    properties["time"] = msgspec.Raw(b"%d" % time)
+    properties["$mp_api_endpoint"] = ENDPOINT_HOST
+    properties["$mp_api_timestamp_ms"] = received
+    properties["mp_processing_time_ms"] = received
+    if stored.endpoint == IMPORT_PATH:
+        properties["$import"] = TRUE
+
+
+def _start_of(query: Mapping[str, str], name: str, *, days_later: int = 0) -> int:
+    if name not in query:
+        raise ValueError(f"{name} is missing, expected YYYY-MM-DD")
+    day = date.fromisoformat(query[name]) + timedelta(days=days_later)
+    return int(datetime.combine(day, time_of_day(), tzinfo=UTC).timestamp()) * MS_PER_SEC

@@ -1,0 +1,206 @@
+"""What `/import` and `/track` do with a request: decide, store, answer. No sockets here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from beam_mixpanel.emulator import answers
+from beam_mixpanel.emulator.answers import Answer
+from beam_mixpanel.emulator.bodies import BadBodyError, Batch, BodyTooLargeError, decompress, read_batch
+from beam_mixpanel.emulator.credentials import Credentials
+from beam_mixpanel.emulator.options import EmulatorOptions, LimitSettings
+from beam_mixpanel.emulator.rate_limit import RateLimits
+from beam_mixpanel.emulator.rules import MS_PER_SEC, Context
+from beam_mixpanel.emulator.statistics import Statistics
+from beam_mixpanel.emulator.store import EventStore
+from beam_mixpanel.emulator.validation import (
+    CheckedBatch,
+    IdentityEventError,
+    MalformedJSONError,
+    check_import,
+    check_track,
+)
+
+IMPORT_PATH = "/import"
+TRACK_PATH = "/track"
+MAX_REQUEST_EVENTS = 2000
+
+
+@dataclass
+class IngestionRequest:
+    """One request to `/import` or `/track`, its body read completely.
+
+    Attributes:
+      headers: names in lower case.
+      max_body_bytes: bound on the uncompressed body.
+    """
+
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    max_body_bytes: int
+
+    @cached_property
+    def uncompressed(self) -> bytes:
+        """The body without its content encoding.
+
+        Raises:
+          BadBodyError: it is not what its headers say.
+          BodyTooLargeError: it exceeds max_body_bytes.
+        """
+        encoding = self.headers.get("content-encoding", "").strip().lower()
+        return decompress(self.body, encoding, self.max_body_bytes)
+
+    @cached_property
+    def batch(self) -> Batch:
+        """The events of the body, each as it was written; raises as `uncompressed` does."""
+        single_object = self.path == TRACK_PATH
+        return read_batch(
+            self.uncompressed, self.headers.get("content-type", ""), single_object=single_object
+        )
+
+    @property
+    def event_count(self) -> int:
+        """The number of events, 0 if the body cannot be read."""
+        try:
+            return len(self.batch.events)
+        except (BadBodyError, BodyTooLargeError):
+            return 0
+
+    @property
+    def uncompressed_bytes(self) -> int | None:
+        """The size of the body without its content encoding, None if it cannot be read."""
+        try:
+            return len(self.uncompressed)
+        except (BadBodyError, BodyTooLargeError):
+            return None
+
+    def parameter(self, name: str) -> str | None:
+        """Return a parameter of the URL, or of the form as older SDKs send it."""
+        return self.query.get(name, (self.batch.form or {}).get(name))
+
+
+class Ingestion:
+    """The state that ingestion changes, and the ways it changes it."""
+
+    def __init__(
+        self, options: EmulatorOptions, store: EventStore, statistics: Callable[[], Statistics]
+    ) -> None:
+        """Start with the limits that the options name."""
+        self._options = options
+        self._store = store
+        self._statistics = statistics
+        self._credentials = Credentials(options)
+        self.set_limits(options.limits())
+
+    def set_limits(self, settings: LimitSettings) -> None:
+        """Replace the rate limits and forget what was used of them."""
+        self.limits = RateLimits(settings, self._options.clock)
+
+    def refuse_credentials(self, headers: Mapping[str, str], project_id: str | None) -> str | None:
+        """Return the error text of the 401, or None if the credentials are accepted."""
+        return self._credentials.refuse(headers.get("authorization", ""), project_id)
+
+    def handle(self, request: IngestionRequest) -> Answer:
+        """Process a request and return its answer."""
+        answer = self._refuse_request(request)
+        if answer:
+            return answer
+        if not self.limits.admit(len(request.batch.events)):
+            self._statistics().rate_limited += len(request.batch.events)
+            return answers.rate_limited()
+        try:
+            return self._track(request) if request.path == TRACK_PATH else self._import(request)
+        except MalformedJSONError:
+            return self._refuse_whole(
+                request, answers.envelope(400, "body is not valid JSON"), "malformed JSON"
+            )
+
+    def _refuse_request(self, request: IngestionRequest) -> Answer | None:
+        """Answer what fails as a whole; the texts of the 400s are synthetic, no page documents them."""
+        if request.path == IMPORT_PATH:
+            error = self.refuse_credentials(request.headers, request.query.get("project_id"))
+            if error:
+                return self._refuse_whole(request, answers.envelope(401, error), error)
+        try:
+            events = len(request.batch.events)
+        except BodyTooLargeError:
+            return answers.too_large(request.max_body_bytes)
+        except BadBodyError as error:
+            return answers.envelope(400, str(error))
+        if events > MAX_REQUEST_EVENTS:
+            message = f"request exceeds max limit of {MAX_REQUEST_EVENTS} events"
+            return self._refuse_whole(request, answers.envelope(400, message), message)
+        return None if events else _nothing_sent(request)
+
+    def _refuse_whole(self, request: IngestionRequest, answer: Answer, reason: str) -> Answer:
+        self._statistics().events_refused({reason: request.event_count})
+        return answer
+
+    def _import(self, request: IngestionRequest) -> Answer:
+        strict, verbose = _is_strict(request), _is_verbose(request)
+        try:
+            checked = check_import(request.batch.events, self._context(insert_id_required=strict))
+        except IdentityEventError:
+            return self._refuse_identity_events(request)
+        self._keep(checked, request.path)
+        imported, refused = len(checked.events), len(checked.refusals)
+        if strict:
+            return answers.strict_import(imported, checked.refusals)
+        if request.batch.form is not None:
+            return answers.received(None if imported else answers.SOME_FAILED, verbose=verbose)
+        return answers.lenient_import(imported, refused, verbose=verbose)
+
+    def _refuse_identity_events(self, request: IngestionRequest) -> Answer:
+        """Refuse the whole batch, as was observed by https://github.com/ak--47/mixpanel-import."""
+        error = answers.IDENTITY_EVENTS
+        if _is_strict(request):
+            answer = answers.refused_records(0, [error])
+        else:
+            answer = answers.lenient_import(0, 1, verbose=_is_verbose(request), error=error)
+        return self._refuse_whole(request, answer, error)
+
+    def _track(self, request: IngestionRequest) -> Answer:
+        checked = check_track(request.batch.events, self._context())
+        self._keep(checked, request.path)
+        received = checked.events or checked.dropped
+        error = None if received else checked.refusals[0].message
+        return answers.received(error, verbose=_is_verbose(request))
+
+    def _keep(self, checked: CheckedBatch, path: str) -> None:
+        self._store.append(checked.events, checked.keys, received_ms=self._now_ms(), endpoint=path)
+        statistics = self._statistics()
+        statistics.events_accepted(len(checked.events))
+        statistics.events_refused(Counter(refusal.message for refusal in checked.refusals))
+        statistics.events_refused(checked.dropped)
+
+    def _context(self, *, insert_id_required: bool = True) -> Context:
+        return Context(
+            now_ms=self._now_ms(),
+            original_id_merge=self._options.id_merge == "original",
+            insert_id_required=insert_id_required,
+            project_token=self._options.project_token,
+        )
+
+    def _now_ms(self) -> int:
+        return int(self._options.clock() * MS_PER_SEC)
+
+
+def _is_strict(request: IngestionRequest) -> bool:
+    """`strict` is 1 by default in Mixpanel's OpenAPI description; the older form knows nothing of it."""
+    return request.query.get("strict", "0" if request.batch.form is not None else "1") == "1"
+
+
+def _is_verbose(request: IngestionRequest) -> bool:
+    return request.parameter("verbose") in ("1", "2", "true")
+
+
+def _nothing_sent(request: IngestionRequest) -> Answer:
+    """Answer an empty batch; the text of a strict import is synthetic."""
+    if request.path == IMPORT_PATH and _is_strict(request):
+        return answers.envelope(400, "request holds no events")
+    return answers.received("data, missing or empty", verbose=_is_verbose(request))

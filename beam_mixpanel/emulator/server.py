@@ -1,0 +1,275 @@
+"""The routes of the emulator, and the server that listens for them on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
+from dataclasses import asdict, fields
+from itertools import islice
+from typing import Any
+
+import msgspec
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from beam_mixpanel.emulator import answers
+from beam_mixpanel.emulator.export import RawExportQuery, raw_export_lines, received_lines
+from beam_mixpanel.emulator.faults import parse_fault
+from beam_mixpanel.emulator.ingestion import IMPORT_PATH, TRACK_PATH
+from beam_mixpanel.emulator.options import EmulatorOptions, LimitSettings
+from beam_mixpanel.emulator.page import PAGE
+from beam_mixpanel.emulator.protocol import TransportInScopeProtocol
+from beam_mixpanel.emulator.service import Service
+from beam_mixpanel.emulator.store import RECENT_EVENTS
+from beam_mixpanel.emulator.validation import name_of, open_event
+
+LINES_PER_CHUNK = 1000
+KEEP_ALIVE_SECS = 75
+BACKLOG = 2048
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class IngestionEndpoint:
+    """The ASGI application behind `/import` and `/track`."""
+
+    def __init__(self, service: Service) -> None:
+        """Serve one service."""
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        await self._service.ingest(scope, receive, send)
+
+
+class Routes:
+    """Answers everything that is not ingestion."""
+
+    def __init__(self, service: Service) -> None:
+        """Serve one service."""
+        self._service = service
+
+    def application(self) -> Starlette:
+        """Return the whole emulator as an ASGI application."""
+        ingestion = IngestionEndpoint(self._service)
+        control: dict[tuple[str, str], Handler] = {
+            ("GET", "/"): self.page,
+            ("GET", "/api/2.0/export"): self.raw_export,
+            ("GET", "/_emulator/export"): self.export,
+            ("GET", "/_emulator/events"): self.recent_events,
+            ("GET", "/_emulator/requests"): self.requests,
+            ("GET", "/_emulator/stats"): self.stats,
+            ("POST", "/_emulator/reset"): self.reset,
+            ("GET", "/_emulator/faults"): self.faults,
+            ("POST", "/_emulator/faults"): self.add_faults,
+            ("PUT", "/_emulator/faults"): self.replace_faults,
+            ("DELETE", "/_emulator/faults"): self.remove_faults,
+            ("GET", "/_emulator/limits"): self.limits,
+            ("PUT", "/_emulator/limits"): self.set_limits,
+        }
+        routes: list[BaseRoute] = [
+            Route(path, ingestion, methods=["POST"]) for path in (IMPORT_PATH, TRACK_PATH)
+        ]
+        routes += [Route(path, handler, methods=[method]) for (method, path), handler in control.items()]
+        return Starlette(routes=routes)
+
+    async def page(self, request: Request) -> Response:
+        """Show the live page."""
+        return Response(PAGE, media_type="text/html")
+
+    async def raw_export(self, request: Request) -> Response:
+        """Export every stored copy: https://docs.mixpanel.com/reference/raw-event-export."""
+        query = dict(request.query_params)
+        error = self._service.ingestion.refuse_credentials(dict(request.headers), query.get("project_id"))
+        if error:
+            return _respond(answers.envelope(401, error))
+        try:
+            parsed = RawExportQuery.parse(query)
+        except (ValueError, msgspec.DecodeError) as bad:
+            return _error(str(bad))
+        return _stream(raw_export_lines(self._service.store, parsed))
+
+    async def export(self, request: Request) -> Response:
+        """Export the events as they were received."""
+        deduplicated = request.query_params.get("deduplicated") in ("1", "true")
+        return _stream(received_lines(self._service.store, deduplicated=deduplicated))
+
+    async def recent_events(self, request: Request) -> Response:
+        """Return the latest events; `event` is part of the name, `id` of the distinct_id or $insert_id."""
+        query = request.query_params
+        name_part, id_part = query.get("event", "").lower(), query.get("id", "").lower()
+        found = (
+            {
+                "received_ms": stored.received_ms,
+                "endpoint": stored.endpoint,
+                "event": msgspec.Raw(stored.event),
+            }
+            for stored in self._service.store.recent()
+            if _matches(stored.event, name_part, id_part)
+        )
+        return _json(list(islice(found, int(query.get("limit", RECENT_EVENTS)))))
+
+    async def requests(self, request: Request) -> Response:
+        """Return the recent requests, oldest first."""
+        return _json(
+            self._service.recorder.describe(bodies=request.query_params.get("bodies") in ("1", "true"))
+        )
+
+    async def stats(self, request: Request) -> Response:
+        """Return the statistics."""
+        return _json(self._service.describe())
+
+    async def reset(self, request: Request) -> Response:
+        """Return to the state at the start."""
+        self._service.reset()
+        return _json({"status": "reset"})
+
+    async def faults(self, request: Request) -> Response:
+        """Return the faults that are set."""
+        return _json(self._service.faults.describe())
+
+    async def add_faults(self, request: Request) -> Response:
+        """Set one fault, or several in a list."""
+        return await self._set_faults(request, replace=False)
+
+    async def replace_faults(self, request: Request) -> Response:
+        """Set one fault or several instead of those that are set."""
+        return await self._set_faults(request, replace=True)
+
+    async def remove_faults(self, request: Request) -> Response:
+        """Remove all faults, or the one named by `id`."""
+        number = request.query_params.get("id")
+        if number is None:
+            self._service.faults.clear()
+        elif not self._service.faults.remove(int(number)):
+            return _error(f"no fault has id {number}", status=404)
+        return _json(self._service.faults.describe())
+
+    async def limits(self, request: Request) -> Response:
+        """Return the rate limits and how much of them is used."""
+        return _json(self._service.ingestion.limits.describe())
+
+    async def set_limits(self, request: Request) -> Response:
+        """Replace the rate limits; what is not named is off (the window: its default)."""
+        try:
+            content = msgspec.json.decode(await request.body(), type=dict[str, Any])
+            self._service.ingestion.set_limits(LimitSettings(**content))
+        except (ValueError, msgspec.DecodeError, TypeError) as error:
+            return _error(f"{error}. Valid keys: {', '.join(field.name for field in fields(LimitSettings))}")
+        return _json(asdict(self._service.ingestion.limits.settings))
+
+    async def _set_faults(self, request: Request, *, replace: bool) -> Response:
+        try:
+            content = msgspec.json.decode(await request.body())
+            faults = [parse_fault(rule) for rule in (content if isinstance(content, list) else [content])]
+        except (ValueError, msgspec.DecodeError) as error:
+            return _error(str(error))
+        book = self._service.faults
+        if replace:
+            book.clear()
+        added = [book.add(fault) for fault in faults]
+        return _json(added if isinstance(content, list) else added[0])
+
+
+class EmulatorServer(uvicorn.Server):
+    """Uvicorn on a loopback socket of its own, which stops without waiting for anyone."""
+
+    def __init__(self, options: EmulatorOptions, on_ready: Callable[[str], None]) -> None:
+        """Bind the socket.
+
+        Args:
+          options: the emulator's.
+          on_ready: called with the URL once connections are accepted.
+
+        Raises:
+          OSError: the port is taken.
+        """
+        self._socket = _listen(options.host, options.port)
+        self._service = Service(options)
+        self._on_ready = on_ready
+        config = uvicorn.Config(
+            Routes(self._service).application(),
+            http=TransportInScopeProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECS,
+            timeout_graceful_shutdown=1,
+        )
+        super().__init__(config)
+
+    @property
+    def url(self) -> str:
+        """Where the emulator listens."""
+        host, port = self._socket.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def run_until_stopped(self) -> None:
+        """Serve until `should_exit` is set, then delete temporary storage."""
+        loop_factory = self.config.get_loop_factory()
+        try:
+            with asyncio.Runner(loop_factory=loop_factory) as runner:
+                runner.run(self.serve(sockets=[self._socket]))
+        finally:
+            self._socket.close()
+            self._service.close()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept connections, and say so."""
+        url = self.url
+        await super().startup(sockets)
+        self._on_ready(url)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Break all connections off, hanging requests included, and end."""
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave signals to whoever started the server."""
+        yield
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
+def _matches(event: bytes, name_part: str, id_part: str) -> bool:
+    opened = open_event(event)
+    ids = (bytes(opened.properties.get(key, b"")) for key in ("distinct_id", "$insert_id"))
+    return name_part in name_of(opened).lower() and any(id_part in text.decode().lower() for text in ids)
+
+
+def _respond(answer: answers.Answer) -> Response:
+    return Response(answer.body, answer.status, media_type=answer.content_type)
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(content), status, media_type=answers.JSON)
+
+
+def _error(message: str, status: int = 400) -> Response:
+    return _json({"error": message, "status": status}, status)
+
+
+def _stream(lines: Iterator[bytes]) -> StreamingResponse:
+    return StreamingResponse(_chunks(lines), media_type="application/x-ndjson")
+
+
+async def _chunks(lines: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield lines by the thousand, letting other requests proceed between."""
+    while chunk := b"".join(islice(lines, LINES_PER_CHUNK)):
+        yield chunk
+        await asyncio.sleep(0)

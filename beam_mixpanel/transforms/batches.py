@@ -1,0 +1,175 @@
+"""Batches from prepared events: packed inside the bundle, across bundles, or by key for a stream."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, NamedTuple
+
+import apache_beam as beam
+from apache_beam.pvalue import PCollection, TaggedOutput
+from apache_beam.transforms.window import BoundedWindow
+from apache_beam.utils.windowed_value import WindowedValue
+
+from beam_mixpanel.core.batching import BatchPacker, pack_batches
+from beam_mixpanel.core.prepare import EventChunk, PreparedEvent
+from beam_mixpanel.transforms.coding import register_coders
+
+register_coders()
+
+_Plain = tuple[bytes, bytes | None, str, int]
+"""A `PreparedEvent` as Beam's coders write it without pickling."""
+
+_REMAINDERS: Final = "remainders"
+_REMAINDER_KEYS: Final = 8
+"""Each bundle leaves less than one batch; on eight keys thousands of bundles still pack well."""
+
+
+class BatchLimits(NamedTuple):
+    """How large a batch may be; see `WriteToMixpanel`."""
+
+    max_events: int
+    max_bytes: int
+
+
+class PackInBundles(beam.PTransform):
+    """Packs batches inside each bundle, and what is left over across bundles.
+
+    Bounded input. Full batches go on in the same stage, without a shuffle; only the rest of a bundle, less than one
+    batch, is grouped with others of its window. Gives two PCollections rather than one, since a Flatten before the
+    sender would make a runner hold every batch back.
+    """
+
+    def __init__(self, limits: BatchLimits) -> None:
+        super().__init__()
+        self._limits = limits
+
+    def expand(self, prepared: PCollection[EventChunk]) -> tuple[PCollection[EventChunk], PCollection[EventChunk]]:
+        """Give the full batches, and those made of remainders."""
+        step = beam.ParDo(_PackBatchesFn(self._limits)).with_output_types(
+            EventChunk, **{_REMAINDERS: tuple[int, EventChunk]}
+        )
+        outputs = prepared | "PackBatches" >> step.with_outputs(_REMAINDERS, main="full")
+        packed = (
+            outputs[_REMAINDERS]
+            | "GroupRemainders" >> beam.GroupByKey()
+            | "PackRemainders" >> beam.ParDo(_PackGroupFn(self._limits)).with_output_types(EventChunk)
+        )
+        return outputs["full"], packed
+
+
+class PackByShard(beam.PTransform):
+    """Groups all events under `num_shards` keys.
+
+    A key is handled serially on every runner, so a sender that is fused behind this and waits for its own requests has
+    at most `num_shards` of them in flight in the whole job. Bounded input is grouped whole; unbounded input by Beam's
+    `GroupIntoBatches`, where no event waits longer than `max_buffering_secs`.
+    """
+
+    def __init__(self, limits: BatchLimits, num_shards: int, max_buffering_secs: float) -> None:
+        super().__init__()
+        self._limits = limits
+        self._num_shards = num_shards
+        self._max_buffering_secs = max_buffering_secs
+
+    def expand(self, prepared: PCollection[EventChunk]) -> PCollection[EventChunk]:
+        """Give batches within the limits."""
+        if prepared.is_bounded:
+            grouped = (
+                prepared
+                | "PackBatches" >> beam.ParDo(_PackForShardsFn(self._limits, self._num_shards)).with_output_types(
+                    tuple[int, EventChunk]
+                )
+                | "GroupByShard" >> beam.GroupByKey()
+            )
+        else:
+            grouped = (
+                prepared
+                | "KeyByShard" >> beam.ParDo(_KeyEventsFn(self._num_shards))
+                | "GroupIntoBatches"
+                >> beam.GroupIntoBatches(
+                    self._limits.max_events, max_buffering_duration_secs=self._max_buffering_secs
+                )
+            )
+        return grouped | "PackShards" >> beam.ParDo(_PackGroupFn(self._limits)).with_output_types(EventChunk)
+
+
+class _PackBatchesFn(beam.DoFn):
+    def __init__(self, limits: BatchLimits) -> None:
+        self._limits = limits
+
+    def start_bundle(self) -> None:
+        self._packers: dict[BoundedWindow, BatchPacker] = {}
+        self._key = random.randrange(_REMAINDER_KEYS)
+
+    def process(self, events: EventChunk, window: Any = beam.DoFn.WindowParam) -> Iterator[EventChunk]:
+        packer = self._packers.get(window)
+        if packer is None:
+            packer = self._packers[window] = BatchPacker(**self._limits._asdict())
+        yield from packer.add(events)
+
+    def finish_bundle(self) -> Iterator[TaggedOutput]:
+        for window, packer in self._packers.items():
+            rest = packer.flush()
+            if rest:
+                keyed = (self._key, rest)
+                yield TaggedOutput(_REMAINDERS, WindowedValue(keyed, window.max_timestamp(), (window,)))
+
+
+class _PackForShardsFn(beam.DoFn):
+    """Packs inside the bundle and deals the batches out to the shards, so that few, large elements are shuffled."""
+
+    def __init__(self, limits: BatchLimits, num_shards: int) -> None:
+        self._limits = limits
+        self._num_shards = num_shards
+
+    def start_bundle(self) -> None:
+        self._packers: dict[BoundedWindow, BatchPacker] = {}
+        self._next = random.randrange(self._num_shards)
+
+    def process(
+        self, events: EventChunk, window: Any = beam.DoFn.WindowParam
+    ) -> Iterator[tuple[int, EventChunk]]:
+        packer = self._packers.get(window)
+        if packer is None:
+            packer = self._packers[window] = BatchPacker(**self._limits._asdict())
+        for batch in packer.add(events):
+            yield self._deal(batch)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        for window, packer in self._packers.items():
+            rest = packer.flush()
+            if rest:
+                yield WindowedValue(self._deal(rest), window.max_timestamp(), (window,))
+
+    def _deal(self, batch: EventChunk) -> tuple[int, EventChunk]:
+        self._next = (self._next + 1) % self._num_shards
+        return self._next, batch
+
+
+class _KeyEventsFn(beam.DoFn):
+    def __init__(self, num_shards: int) -> None:
+        self._num_shards = num_shards
+
+    def process(self, events: EventChunk) -> Iterator[tuple[int, _Plain]]:
+        for event in events:
+            yield random.randrange(self._num_shards), tuple(event)
+
+
+class _PackGroupFn(beam.DoFn):
+    """Packs what was grouped, and checks both limits anew: Beam's GroupIntoBatches knows no bytes."""
+
+    def __init__(self, limits: BatchLimits) -> None:
+        self._limits = limits
+
+    def process(self, group: tuple[int, Iterable[Any]]) -> Iterator[EventChunk]:
+        yield from pack_batches(_each_event(group[1]), **self._limits._asdict())
+
+
+def _each_event(values: Iterable[Any]) -> Iterator[PreparedEvent]:
+    """Give events one by one, from chunks or from what `_KeyEventsFn` made of them."""
+    for value in values:
+        if isinstance(value, EventChunk):
+            yield from value
+        else:
+            yield PreparedEvent._make(value)

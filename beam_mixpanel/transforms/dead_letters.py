@@ -1,0 +1,71 @@
+"""Dead letters into files and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
+from typing import Final
+
+import apache_beam as beam
+from apache_beam.pvalue import PBegin, PCollection
+
+from beam_mixpanel.core.dead_letter import DeadLetter, from_json_line, to_json_line
+from beam_mixpanel.transforms.read import ReadEventsFromFiles
+
+SUFFIX: Final = ".jsonl"
+
+
+class WriteDeadLetters(beam.PTransform):
+    """Writes dead letters as JSON lines, a line an event.
+
+    Takes one PCollection or several (`WriteToMixpanelResult.dead_letter_parts`); each is written in the stage where it
+    arises, so that a million of them need no memory. No dead letters, no files.
+
+    Args:
+      prefix: files are named `PREFIX-TIME-PART-SHARD.jsonl`, TIME being when the pipeline was built, so that no run
+        overwrites the letters of another.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__()
+        self._prefix = f"{prefix}-{datetime.now(timezone.utc):%Y%m%dT%H%M%S}"
+
+    def expand(
+        self, letters: PCollection[DeadLetter] | tuple[PCollection[DeadLetter], ...]
+    ) -> tuple[PCollection[str], ...]:
+        """Give the names of the files written."""
+        parts = letters if isinstance(letters, tuple) else (letters,)
+        return tuple(
+            part
+            | f"DeadLetterLines{number}" >> beam.Map(to_json_line).with_output_types(bytes)
+            | f"WriteDeadLetters{number}"
+            >> beam.io.WriteToText(
+                f"{self._prefix}-{number}", SUFFIX, coder=beam.coders.BytesCoder(), skip_if_empty=True
+            )
+            for number, part in enumerate(parts)
+        )
+
+
+class ReadDeadLetters(beam.PTransform):
+    """Reads the files that `WriteDeadLetters` wrote, for `WriteToMixpanel` to try again.
+
+    Args:
+      patterns: file names or globs; plain or compressed.
+    """
+
+    def __init__(self, patterns: str | Iterable[str]) -> None:
+        super().__init__()
+        self._patterns = patterns
+
+    def expand(self, begin: PBegin) -> PCollection[DeadLetter | bytes]:
+        """Give each dead letter; a line that is none is given as it is, to end as invalid in the books."""
+        return (
+            begin | "ReadLines" >> ReadEventsFromFiles(self._patterns) | "Parse" >> beam.FlatMap(_parse_line)
+        )
+
+
+def _parse_line(line: bytes) -> Iterator[DeadLetter | bytes]:
+    try:
+        yield from_json_line(line)
+    except ValueError:
+        yield line

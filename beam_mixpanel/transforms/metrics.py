@@ -1,0 +1,79 @@
+"""Counts what happens: in Beam's metrics for the books, and in this process for a progress display."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import Final
+
+from apache_beam.metrics import Metrics
+from apache_beam.metrics.metricbase import Counter as BeamCounter
+from apache_beam.metrics.metricbase import Distribution
+
+NAMESPACE: Final = "beam_mixpanel"
+REASON_PREFIX: Final = "reason/"
+THROTTLED: Final = "cumulativeThrottlingSeconds"
+"""The name by which Dataflow knows that a step waits on purpose, and adds no workers for it
+(https://github.com/apache/beam/pull/31924)."""
+_MAX_REASONS: Final = 200
+"""Counters per process; a server's messages could be without number."""
+
+
+class LiveCounts:
+    """What this process has done so far, for a display; threads may add and read at any time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+
+    def add(self, name: str, amount: int) -> None:
+        """Add to a count."""
+        with self._lock:
+            self._counts[name] += amount
+
+    def read(self) -> Counter[str]:
+        """Give all counts as they are now."""
+        with self._lock:
+            return Counter(self._counts)
+
+    def clear(self) -> None:
+        """Begin anew."""
+        with self._lock:
+            self._counts.clear()
+
+
+LIVE: Final = LiveCounts()
+"""Shared by all steps that run in this process."""
+
+
+class Ledger:
+    """A step's counters. Beam's metrics work on Beam's threads only, so a ledger must be used there."""
+
+    def __init__(self) -> None:
+        self._counters: dict[str, BeamCounter] = {}
+        self._distributions: dict[str, Distribution] = {}
+        self._reasons: set[str] = set()
+
+    def count(self, name: str, amount: int) -> None:
+        """Raise a counter, after the fact."""
+        if not amount:
+            return
+        counter = self._counters.get(name)
+        if counter is None:
+            counter = self._counters[name] = Metrics.counter(NAMESPACE, name)
+        counter.inc(amount)
+        LIVE.add(name, amount)
+
+    def count_reason(self, reason: str, amount: int = 1) -> None:
+        """Count why an event was not imported."""
+        if reason not in self._reasons and len(self._reasons) >= _MAX_REASONS:
+            reason = "other"
+        self._reasons.add(reason)
+        self.count(REASON_PREFIX + reason, amount)
+
+    def observe(self, name: str, value: int) -> None:
+        """Add a value to a distribution."""
+        distribution = self._distributions.get(name)
+        if distribution is None:
+            distribution = self._distributions[name] = Metrics.distribution(NAMESPACE, name)
+        distribution.update(value)

@@ -1,0 +1,125 @@
+"""`PrepareEvents`: from events of any shape to bytes that Mixpanel accepts, and dead letters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+import apache_beam as beam
+from apache_beam.pvalue import PCollection, TaggedOutput
+
+from beam_mixpanel.core.dead_letter import DeadLetter
+from beam_mixpanel.core.event import Form
+from beam_mixpanel.core.insert_id import InsertIdStrategy
+from beam_mixpanel.core.limits import DEFAULT_RETENTION_DAYS
+from beam_mixpanel.core.prepare import EventBlock, EventChunk, EventPreparer, Preparation
+from beam_mixpanel.transforms.coding import register_coders
+from beam_mixpanel.transforms.metrics import Ledger
+
+INVALID: Final = "invalid"
+
+register_coders()
+
+
+class PreparedEvents(NamedTuple):
+    """The outputs of `PrepareEvents`.
+
+    Attributes:
+      prepared: `EventChunk`s, lists of `PreparedEvent`, as many together as came together.
+      invalid: a `DeadLetter` for each event that Mixpanel would refuse.
+    """
+
+    prepared: PCollection[EventChunk]
+    invalid: PCollection[DeadLetter]
+
+
+class PrepareEvents(beam.PTransform):
+    """Validates events, brings them into Mixpanel's form, and writes each one's final JSON once.
+
+    Needs no credentials and sends nothing, so that it also serves to check events before an import. Takes bounded and
+    unbounded input, keeps windows, and gives equal bytes for equal events however often a bundle is retried.
+
+    Args:
+      insert_id: how an absent `$insert_id` is made: `content`, `columns:NAME,NAME` or `mixpanel-import`.
+      time_zone: IANA name of the zone of times that name none.
+      retention_days: how long the project keeps events; older ones are counted as `past_retention`.
+      max_age_ms: events older than this are invalid; None for no such bound.
+      clock: seconds since 1970; events more than an hour ahead of it are invalid.
+
+    Raises:
+      ValueError: an argument is wrong.
+    """
+
+    def __init__(
+        self,
+        *,
+        insert_id: str = "content",
+        time_zone: str = "UTC",
+        retention_days: int = DEFAULT_RETENTION_DAYS,
+        max_age_ms: int | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__()
+        InsertIdStrategy.parse(insert_id)
+        _zone(time_zone)
+        if retention_days < 1:
+            raise ValueError(f"retention_days must be at least 1, got {retention_days}")
+        self._fn = _PrepareEventsFn(insert_id, time_zone, retention_days, max_age_ms, clock)
+
+    def expand(self, events: PCollection[Any]) -> PreparedEvents:
+        """Prepare each element: an `EventBlock`, JSON bytes or str, a dict, Beam Row, NamedTuple, or `DeadLetter`."""
+        step = beam.ParDo(self._fn).with_output_types(EventChunk, **{INVALID: DeadLetter})
+        outputs = events | "PrepareEvents" >> step.with_outputs(INVALID, main="prepared")
+        return PreparedEvents(outputs["prepared"], outputs[INVALID])
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"unknown time zone {name!r}; use an IANA name such as Europe/Paris") from None
+
+
+class _PrepareEventsFn(beam.DoFn):
+    def __init__(
+        self,
+        insert_id: str,
+        time_zone: str,
+        retention_days: int,
+        max_age_ms: int | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._insert_id = insert_id
+        self._time_zone = time_zone
+        self._retention_days = retention_days
+        self._max_age_ms = max_age_ms
+        self._clock = clock
+
+    def setup(self) -> None:
+        form = Form(InsertIdStrategy.parse(self._insert_id), _zone(self._time_zone), self._max_age_ms)
+        self._preparer = EventPreparer(form, retention_days=self._retention_days)
+        self._ledger = Ledger()
+
+    def process(self, element: Any) -> Iterator[EventChunk | TaggedOutput]:
+        done = self._prepare(element, int(self._clock() * 1000))
+        ledger = self._ledger
+        ledger.count("read", done.read)
+        ledger.count("repaired_insert_ids", done.repaired)
+        ledger.count("past_retention", done.past_retention)
+        for letter in done.invalid:
+            ledger.count("invalid", 1)
+            ledger.count_reason(letter.reason)
+            yield TaggedOutput(INVALID, letter)
+        if done.events:
+            yield done.events
+
+    def _prepare(self, element: Any, now_ms: int) -> Preparation:
+        if isinstance(element, EventBlock):
+            return self._preparer.prepare_block(element, now_ms)
+        if isinstance(element, (bytes, str)):
+            return self._preparer.prepare_text(element, now_ms)
+        if isinstance(element, DeadLetter):
+            return self._preparer.prepare_text(element.event, now_ms, source=element.source)
+        return self._preparer.prepare_object(element, now_ms)

@@ -1,0 +1,402 @@
+"""`WriteToMixpanel`: events into Mixpanel, each once, with receipts and dead letters."""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any, Final, NamedTuple
+
+import apache_beam as beam
+from apache_beam.pvalue import PCollection, TaggedOutput
+from apache_beam.transforms.error_handling import ErrorHandler
+from apache_beam.utils.shared import Shared
+from apache_beam.utils.windowed_value import WindowedValue
+
+from beam_mixpanel.client.client import (
+    DEFAULT_RETRY_DEADLINE_SECS,
+    BatchResult,
+    Failure,
+    ImportReceipt,
+    MixpanelClient,
+)
+from beam_mixpanel.client.credentials import Credentials, ServiceAccount, resolve_host
+from beam_mixpanel.client.errors import MixpanelError, UndeliveredError
+from beam_mixpanel.client.transport import abandon_requests
+from beam_mixpanel.core import limits
+from beam_mixpanel.core.dead_letter import IMPORT, DeadLetter
+from beam_mixpanel.core.prepare import EventChunk, PreparedEvent, insert_id_of
+from beam_mixpanel.transforms.batches import BatchLimits, PackByShard, PackInBundles
+from beam_mixpanel.transforms.coding import register_coders
+from beam_mixpanel.transforms.metrics import LIVE, THROTTLED, Ledger
+from beam_mixpanel.transforms.prepare import PrepareEvents
+
+FAILED: Final = "failed"
+ENDPOINTS: Final = ("import", "track")
+ON_UNDELIVERED: Final = ("fail", "dead_letter")
+STREAMING_SHARDS: Final = 8
+"""Keys for unbounded input where the user names no number: at 2000 events a request and 200 ms an answer they carry
+80,000 events/s, more than a project's documented limit."""
+MAX_BUFFERING_SECS: Final = 5.0
+
+register_coders()
+
+
+class EventNotImportedError(MixpanelError):
+    """An event cannot be imported, and the pipeline takes no dead letters."""
+
+
+class WriteToMixpanelResult:
+    """What `WriteToMixpanel` gives."""
+
+    def __init__(
+        self,
+        receipts: PCollection[ImportReceipt],
+        dead_letter_parts: tuple[PCollection[DeadLetter], ...],
+        guards: tuple[beam.ParDo, ...],
+    ) -> None:
+        self._parts = dead_letter_parts
+        self._guards = guards
+        self._flattened: PCollection[DeadLetter] | None = None
+        self.receipts = receipts
+
+    @property
+    def dead_letters(self) -> PCollection[DeadLetter]:
+        """Every event that was not imported. To ask for it is to take it over: the job no longer fails at the first."""
+        if self._flattened is None:
+            self._flattened = self.dead_letter_parts | "FlattenDeadLetters" >> beam.Flatten()
+        return self._flattened
+
+    @property
+    def dead_letter_parts(self) -> tuple[PCollection[DeadLetter], ...]:
+        """The dead letters as they arise, not flattened: a sink on each stays in its stage and holds nothing back."""
+        for guard in self._guards:
+            guard.fn.enabled = False
+        return self._parts
+
+
+class WriteToMixpanel(beam.PTransform):
+    """Imports events into Mixpanel.
+
+    Takes dicts in Mixpanel's shape or flat, JSON bytes or str, Beam Rows, NamedTuples, or the blocks that
+    `ReadEventBlocksFromFiles` gives; bounded or unbounded, in any windows, which receipts and dead letters keep.
+
+    Delivery: every event ends as imported, or as a dead letter, or fails the job. What a runner retries is sent again
+    with the same bytes and the same `$insert_id`, so Mixpanel shows it once
+    (https://docs.mixpanel.com/reference/event-deduplication).
+
+    Events that cannot be imported fail the job at the first, unless the pipeline takes them over: by
+    `result.dead_letters`, or by Beam's error handlers (`with_error_handler`).
+
+    Args:
+      credentials: a `ServiceAccount` or a `ProjectToken`.
+      region: where the project resides: `us`, `eu` or `in`.
+      api_host: a base URL instead of the region's, such as an emulator's.
+      endpoint: `import`; `track` for sources that hold a project token only.
+      insert_id: how an absent `$insert_id` is made: `content`, `columns:NAME,NAME` or `mixpanel-import`.
+      time_zone: IANA name of the zone of times that name none.
+      retention_days: how long the project keeps events; older ones are counted as `past_retention`.
+      max_concurrent_requests: upper bound on requests in flight in a worker process.
+      max_events_per_sec: upper bound on events/s of a worker process; None for the documented 30,000 at Mixpanel's
+        hosts and none elsewhere. The rate adapts below it.
+      max_batch_events: at most 2000.
+      max_batch_bytes: at most 10,000,000, of uncompressed JSON.
+      retry_deadline_secs: how long a batch is tried before it counts as undelivered.
+      on_undelivered: `fail` the bundle, so that the runner retries it and nothing is lost; or `dead_letter`.
+      num_shards: at most so many requests in flight in the whole job, however many workers there are; everything is
+        then shuffled. None for no such cap (unbounded input is sharded anyway).
+      max_buffering_secs: how long an event of an unbounded input may wait for a batch to fill.
+
+    Raises:
+      ValueError: an argument is wrong; the message says what to do.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        region: str = "us",
+        api_host: str | None = None,
+        endpoint: str = "import",
+        insert_id: str = "content",
+        time_zone: str = "UTC",
+        retention_days: int = limits.DEFAULT_RETENTION_DAYS,
+        max_concurrent_requests: int = limits.RECOMMENDED_REQUESTS_IN_FLIGHT,
+        max_events_per_sec: float | None = None,
+        max_batch_events: int = limits.MAX_BATCH_EVENTS,
+        max_batch_bytes: int = limits.MAX_BATCH_BYTES,
+        retry_deadline_secs: float = DEFAULT_RETRY_DEADLINE_SECS,
+        on_undelivered: str = "fail",
+        num_shards: int | None = None,
+        max_buffering_secs: float = MAX_BUFFERING_SECS,
+    ) -> None:
+        super().__init__()
+        _check_choice("endpoint", endpoint, ENDPOINTS)
+        _check_choice("on_undelivered", on_undelivered, ON_UNDELIVERED)
+        _check_range("max_concurrent_requests", max_concurrent_requests, 1, 1000)
+        _check_range("max_batch_events", max_batch_events, 1, limits.MAX_BATCH_EVENTS)
+        _check_range("max_batch_bytes", max_batch_bytes, limits.MAX_EVENT_BYTES + 2, limits.MAX_BATCH_BYTES)
+        _check_range("retry_deadline_secs", retry_deadline_secs, 0, 86_400)
+        _check_range("max_buffering_secs", max_buffering_secs, 0.001, 3_600)
+        if num_shards is not None:
+            _check_range("num_shards", num_shards, 1, 10_000)
+        if max_events_per_sec is not None:
+            _check_range("max_events_per_sec", max_events_per_sec, 1, 10_000_000)
+        if endpoint == "track" and isinstance(credentials, ServiceAccount):
+            raise ValueError("endpoint track needs a ProjectToken; a service account can use import only")
+        self._credentials = credentials
+        self._prepare = PrepareEvents(
+            insert_id=insert_id,
+            time_zone=time_zone,
+            retention_days=retention_days,
+            max_age_ms=limits.TRACK_MAX_AGE_MS if endpoint == "track" else None,
+        )
+        self._batch_limits = BatchLimits(max_batch_events, max_batch_bytes)
+        self._num_shards = num_shards
+        self._max_buffering_secs = max_buffering_secs
+        self._sending = _Sending(
+            credentials,
+            resolve_host(region, api_host),
+            endpoint,
+            max_concurrent_requests,
+            max_events_per_sec,
+            retry_deadline_secs,
+            on_undelivered == "fail",
+        )
+        self._error_handler: ErrorHandler | None = None
+
+    def with_error_handler(self, error_handler: ErrorHandler | None) -> WriteToMixpanel:
+        """Give dead letters to one of Beam's error handlers, which refuses to run if its output is forgotten."""
+        self._error_handler = error_handler
+        return self
+
+    def display_data(self) -> dict[str, Any]:
+        """Say where events go and how; never a secret."""
+        return {
+            "host": self._sending.host,
+            "endpoint": self._sending.endpoint,
+            "credentials": repr(self._credentials),
+            "max_batch_events": self._batch_limits.max_events,
+            "max_batch_bytes": self._batch_limits.max_bytes,
+            "num_shards": str(self._num_shards),
+        }
+
+    def expand(self, events: PCollection[Any]) -> WriteToMixpanelResult:
+        """Prepare, batch and send."""
+        prepared, invalid = events | "Prepare" >> self._prepare
+        shards = self._num_shards or (None if events.is_bounded else STREAMING_SHARDS)
+        shared = Shared()
+        if shards is None:
+            full, packed = prepared | "Pack" >> PackInBundles(self._batch_limits)
+            sent = (
+                full | "SendBatches" >> _SendBatches(self._sending, shared, serial=False),
+                packed | "SendRemainders" >> _SendBatches(self._sending, shared, serial=False),
+            )
+        else:
+            batches = prepared | "Pack" >> PackByShard(self._batch_limits, shards, self._max_buffering_secs)
+            sent = (batches | "SendBatches" >> _SendBatches(self._sending, shared, serial=True),)
+        receipts = tuple(receipts for receipts, _ in sent) | "FlattenReceipts" >> beam.Flatten()
+        return self._result(receipts, (invalid, *(failed for _, failed in sent)))
+
+    def _result(
+        self, receipts: PCollection[ImportReceipt], parts: tuple[PCollection[DeadLetter], ...]
+    ) -> WriteToMixpanelResult:
+        if self._error_handler is not None:
+            for part in parts:
+                self._error_handler.add_error_pcollection(part)
+            return WriteToMixpanelResult(receipts, parts, ())
+        guards = tuple(beam.ParDo(_FailAtFirstFn()) for _ in parts)
+        for number, (part, guard) in enumerate(zip(parts, guards, strict=True)):
+            _ = part | f"FailUnlessTaken{number}" >> guard
+        return WriteToMixpanelResult(receipts, parts, guards)
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def _check_range(name: str, value: float, least: float, most: float) -> None:
+    if not least <= value <= most:
+        raise ValueError(f"{name} must be between {least} and {most}, got {value}")
+
+
+class _FailAtFirstFn(beam.DoFn):
+    """Fails the job at the first dead letter, unless somebody took them over."""
+
+    def __init__(self) -> None:
+        self.enabled = True
+
+    def process(self, letter: DeadLetter) -> None:
+        if self.enabled:
+            raise EventNotImportedError(
+                f"an event cannot be imported ({letter.fate}: {letter.reason}): {letter.message}"
+                f"{f' [{letter.source}]' if letter.source else ''}. To go on past such events, use the result's "
+                "dead_letters, with_error_handler, or --dead_letters on the command line"
+            )
+
+
+class _Sending(NamedTuple):
+    """What a worker needs to send; holds a reference to the secret, not the secret."""
+
+    credentials: Credentials
+    host: str
+    endpoint: str
+    max_concurrent_requests: int
+    max_events_per_sec: float | None
+    retry_deadline_secs: float
+    fail_undelivered: bool
+
+
+class _Worker:
+    """What the sending steps of one worker process share: a client and its threads."""
+
+    def __init__(self, sending: _Sending) -> None:
+        self.client = MixpanelClient(
+            sending.credentials,
+            host=sending.host,
+            endpoint=sending.endpoint,
+            max_concurrent_requests=sending.max_concurrent_requests,
+            max_events_per_sec=sending.max_events_per_sec,
+            retry_deadline_secs=sending.retry_deadline_secs,
+        )
+        self.threads = ThreadPoolExecutor(sending.max_concurrent_requests, thread_name_prefix="mixpanel-send")
+        _WORKERS.add(self)
+
+
+_WORKERS: Final[weakref.WeakSet[_Worker]] = weakref.WeakSet()
+
+
+def abandon_sending() -> None:
+    """Stop all sending in this process, at the end of a job that failed or was interrupted."""
+    for worker in list(_WORKERS):
+        worker.client.close()
+    abandon_requests()
+
+
+class _Sent(NamedTuple):
+    """A batch handed to the threads, with the window that its results belong to."""
+
+    future: Future[BatchResult]
+    batch: EventChunk
+    windowed: WindowedValue
+
+
+class _SendBatches(beam.PTransform):
+    def __init__(self, sending: _Sending, shared: Shared, *, serial: bool) -> None:
+        super().__init__()
+        self._fn = _SendBatchesFn(sending, shared, serial)
+
+    def expand(self, batches: PCollection[EventChunk]) -> tuple[PCollection[ImportReceipt], PCollection[DeadLetter]]:
+        step = beam.ParDo(self._fn).with_output_types(ImportReceipt, **{FAILED: DeadLetter})
+        outputs = batches | "Send" >> step.with_outputs(FAILED, main="receipts")
+        return outputs["receipts"], outputs[FAILED]
+
+
+class _SendBatchesFn(beam.DoFn):
+    """Hands batches to the process's threads, waits when all are busy, and gives results on Beam's own thread.
+
+    Args:
+      sending: what to send with.
+      shared: makes all copies of this step in a process use one client.
+      serial: wait for each batch's requests before taking the next.
+    """
+
+    def __init__(self, sending: _Sending, shared: Shared, serial: bool) -> None:
+        self._sending = sending
+        self._shared = shared
+        self._most_waiting = 0 if serial else sending.max_concurrent_requests
+
+    def setup(self) -> None:
+        self._generation = 0
+        self._acquire()
+        self._ledger = Ledger()
+
+    def _acquire(self) -> None:
+        """Share a client with the other steps of this process; one that was refused gives way to a new one."""
+        self._worker = self._shared.acquire(lambda: _Worker(self._sending), self._generation)
+
+    def start_bundle(self) -> None:
+        if self._worker.client.closed:
+            self._generation += 1
+            self._acquire()
+        self._sent: deque[_Sent] = deque()
+
+    def process(self, batch: EventChunk, windowed: Any = beam.DoFn.WindowedValueParam) -> Iterator[Any]:
+        bodies = [event.body for event in batch]
+        future = self._worker.threads.submit(self._worker.client.import_batch, bodies)
+        self._sent.append(_Sent(future, batch, windowed))
+        LIVE.add("in_flight", 1)
+        yield from self._collect(self._most_waiting)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        yield from self._collect(0)
+
+    def _collect(self, most_waiting: int) -> Iterator[Any]:
+        """Give the results of ended batches; wait until no more than so many are left."""
+        while self._sent:
+            done = {sent.future for sent in self._sent if sent.future.done()}
+            if not done:
+                if len(self._sent) <= most_waiting:
+                    return
+                done, _ = wait([sent.future for sent in self._sent], return_when=FIRST_COMPLETED)
+            ended = [sent for sent in self._sent if sent.future in done]
+            self._sent = deque(sent for sent in self._sent if sent.future not in done)
+            for sent in ended:
+                yield from self._settle(sent)
+
+    def _settle(self, sent: _Sent) -> Iterator[Any]:
+        LIVE.add("in_flight", -1)
+        result = sent.future.result()
+        if self._sending.fail_undelivered:
+            _fail_if_undelivered(result, self._sending.retry_deadline_secs)
+        self._book(result)
+        for receipt in result.receipts:
+            yield sent.windowed.with_value(receipt)
+        for failure in result.failures:
+            letter = _dead_letter(sent.batch[failure.index], failure)
+            self._ledger.count(letter.fate, 1)
+            self._ledger.count_reason(letter.message if letter.reason == "rejected" else letter.reason)
+            yield TaggedOutput(FAILED, sent.windowed.with_value(letter))
+
+    def _book(self, result: BatchResult) -> None:
+        ledger = self._ledger
+        ledger.count("imported", result.imported)
+        ledger.count("requests", len(result.receipts) + result.unanswered)
+        ledger.count("retries", result.retries)
+        ledger.count(THROTTLED, self._worker.client.gate.take_throttled_secs())
+        for receipt in result.receipts:
+            ledger.count("bytes_uncompressed", receipt.body_bytes)
+            ledger.count("bytes_sent", receipt.sent_bytes)
+            ledger.observe("batch_events", receipt.events)
+            ledger.observe("batch_bytes", receipt.body_bytes)
+            ledger.observe("latency_ms", int(receipt.latency_secs * 1000))
+            ledger.observe("attempts", receipt.attempt)
+            if receipt.http_status == 429:
+                ledger.count("rate_limited_requests", 1)
+
+
+def _fail_if_undelivered(result: BatchResult, deadline_secs: float) -> None:
+    for failure in result.failures:
+        if failure.fate == "undelivered":
+            raise UndeliveredError(
+                f"Mixpanel did not confirm a batch within {deadline_secs:g} s ({failure.reason}: {failure.message}). "
+                "Nothing is lost: run the job again, since what was imported already will not appear twice; raise "
+                "--mixpanel_retry_deadline_secs, or choose --mixpanel_on_undelivered=dead_letter to go on"
+            )
+
+
+def _dead_letter(event: PreparedEvent, failure: Failure) -> DeadLetter:
+    return DeadLetter(
+        event.original or event.body,
+        IMPORT,
+        failure.reason,
+        failure.field,
+        failure.message,
+        failure.http_status,
+        failure.attempts,
+        insert_id_of(event.body),
+        event.origin,
+        failure.fate,
+    )
