@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Build the command line; only what is given appears in its result, so that defaults stand in one place."""
+    """Build the command line; its result holds only what is given, so that defaults stand in one place."""
     parser = argparse.ArgumentParser(
         prog="python -m beam_mixpanel.emulator",
         description="A local server that answers as Mixpanel's ingestion API does.",

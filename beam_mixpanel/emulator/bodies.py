@@ -1,7 +1,7 @@
 """Takes the events out of a request's body, each as its own JSON text.
 
-Accepted are a JSON array and newline-delimited JSON, as https://docs.mixpanel.com/reference/import-events documents,
-and the form that older SDKs send: https://github.com/mixpanel/mixpanel-python has JSON in its field `data`,
+Accepted are a JSON array and newline-delimited JSON (https://docs.mixpanel.com/reference/import-events) and the
+form that older SDKs send: https://github.com/mixpanel/mixpanel-python has JSON in its field `data`,
 https://github.com/mixpanel/mixpanel-ruby base64 of it.
 """
 
@@ -165,7 +165,7 @@ def _one(text: bytes) -> list[bytes]:
 
 
 def _split_leniently(body: bytes) -> list[bytes]:
-    """Split an array whose strings may hold lone surrogates, so that one such event does not spoil the batch."""
+    """Split an array whose strings may hold lone surrogates: one such event does not spoil the batch."""
     try:
         text = body.decode("utf-8", "surrogateescape")
         is_array = isinstance(json.loads(text), list)

@@ -74,7 +74,7 @@ def raw_export_lines(store: EventStore, query: RawExportQuery) -> Iterator[bytes
 def _matching_lines(store: EventStore, query: RawExportQuery) -> Iterator[bytes]:
     for stored in store.events():
         event = open_event(stored.event)
-        # A time in the future (of at most an hour) becomes that of arrival, says the page on importing events.
+        # "Overwritten with the current time" if in the future: https://docs.mixpanel.com/reference/import-events
         time_ms = min(int(bytes(event.properties["time"])), stored.received_ms)
         if query.from_ms <= time_ms < query.until_ms and (
             query.names is None or name_of(event) in query.names

@@ -54,7 +54,7 @@ class RequestRecorder:
             self._body_bytes -= len(forgotten.body) if forgotten else 0
 
     def describe(self, *, bodies: bool) -> list[dict[str, Any]]:
-        """Return the requests, oldest first; with `bodies` also the events of each, if bodies are recorded."""
+        """Return the requests, oldest first; with `bodies` also their events, if bodies are recorded."""
         if not bodies:
             return [description for description, _ in self._requests]
         return [description | {"events": _events_of(request)} for description, request in self._requests]

@@ -1,7 +1,7 @@
 """The documented rules for one event, each a function that returns what is wrong or None.
 
-Messages are exact where Mixpanel documents them or was seen to answer them; the others follow the same grammar
-and are marked synthetic: no test of a client should depend on those.
+Messages are exact where Mixpanel documents them or was seen to answer them; the others follow the same
+grammar and are marked synthetic: no test of a client should depend on those.
 
 Sources: https://docs.mixpanel.com/reference/import-events and https://docs.mixpanel.com/reference/track-event
 """

@@ -37,7 +37,7 @@ class EventStore:
         """Open an empty store.
 
         Args:
-          directory: kept at the end; must be empty or missing. None takes a temporary one, deleted at the end.
+          directory: empty or missing, kept at the end; None takes a temporary one, deleted at the end.
 
         Raises:
           ValueError: the directory already holds something.
@@ -75,7 +75,7 @@ class EventStore:
         return len(self._keys)
 
     def unique(self) -> int:
-        """Return the number of events that de-duplication leaves, looking only at keys not looked at before."""
+        """Return the number of events that de-duplication leaves, looking only at keys that are new."""
         if self._counted < len(self._keys):
             new = np.array(self._keys[self._counted :], dtype=np.int64)
             self._distinct = np.union1d(self._distinct, new)

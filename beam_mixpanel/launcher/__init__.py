@@ -1,0 +1,1 @@
+"""Runs a pipeline for a person: arguments, progress, books, exit code."""

@@ -1,0 +1,284 @@
+"""From the command line to checked settings, or an error that names the cure."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple, NoReturn
+
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+
+from beam_mixpanel.client.credentials import Credentials, ProjectToken, SecretReference, ServiceAccount
+from beam_mixpanel.client.errors import CredentialsError
+from beam_mixpanel.transforms.options import FileOptions, JobOptions, MixpanelOptions
+from beam_mixpanel.transforms.prepare import PrepareEvents
+from beam_mixpanel.transforms.write import WriteToMixpanel
+
+DEFAULT_RUNNER = "FnApiRunner"
+LOCAL_RUNNERS = frozenset({"FnApiRunner", "DirectRunner", "BundleBasedDirectRunner", "PrismRunner"})
+EMULATOR_REFERENCE = "env:BEAM_MIXPANEL_EMULATOR_TOKEN"
+_EMULATOR_TOKEN = "emulator"  # noqa: S105 - accepted by the emulator only
+
+
+class UsageError(Exception):
+    """The arguments are wrong; the message names the cure."""
+
+
+class AllowedDeadLetters(NamedTuple):
+    """How many dead letters still count as success: a number, or a share of the events read."""
+
+    count: int
+    share: float
+
+    @classmethod
+    def parse(cls, text: str) -> AllowedDeadLetters:
+        """Read `N` or `P%`.
+
+        Raises:
+          UsageError: it is neither.
+        """
+        try:
+            if text.endswith("%"):
+                share = float(text[:-1]) / 100
+                if 0 <= share <= 1:
+                    return cls(0, share)
+            elif int(text) >= 0:
+                return cls(int(text), 0.0)
+        except ValueError:
+            pass
+        raise UsageError(f"--allow_dead_letters must be a number such as 10 or a share such as 0.5%, got {text!r}")
+
+    def permit(self, dead_letters: int, read: int) -> bool:
+        """Tell whether so many are accepted."""
+        return dead_letters <= max(self.count, self.share * read)
+
+
+class Settings(NamedTuple):
+    """What a pipeline needs to be built and run.
+
+    Attributes:
+      options: Beam's, with ours among them.
+      inputs: file names or globs, each with at least one file.
+      dead_letters: prefix of the files for them; None to fail at the first.
+      allowed_dead_letters: how many still count as success.
+      summary: file for the books; None for none.
+      validate_only: send nothing.
+      use_emulator: start one for this run.
+    """
+
+    options: PipelineOptions
+    inputs: list[str]
+    dead_letters: str | None
+    allowed_dead_letters: AllowedDeadLetters
+    summary: str | None
+    validate_only: bool
+    use_emulator: bool
+
+    def write_to_mixpanel(self) -> WriteToMixpanel:
+        """Make the sink as the options say."""
+        options = self.options.view_as(MixpanelOptions)
+        return WriteToMixpanel(
+            _credentials(options),
+            region=options.mixpanel_region,
+            api_host=options.mixpanel_api_host,
+            endpoint=options.mixpanel_endpoint,
+            insert_id=options.mixpanel_insert_id,
+            time_zone=options.mixpanel_time_zone,
+            retention_days=options.mixpanel_retention_days,
+            max_concurrent_requests=options.mixpanel_max_concurrent_requests,
+            max_events_per_sec=options.mixpanel_max_events_per_sec,
+            max_batch_events=options.mixpanel_max_batch_events,
+            max_batch_bytes=options.mixpanel_max_batch_bytes,
+            retry_deadline_secs=options.mixpanel_retry_deadline_secs,
+            on_undelivered=options.mixpanel_on_undelivered,
+            num_shards=options.mixpanel_num_shards,
+            max_buffering_secs=options.mixpanel_max_buffering_secs,
+        )
+
+    def prepare_events(self) -> PrepareEvents:
+        """Make the offline check as the options say."""
+        options = self.options.view_as(MixpanelOptions)
+        return PrepareEvents(
+            insert_id=options.mixpanel_insert_id,
+            time_zone=options.mixpanel_time_zone,
+            retention_days=options.mixpanel_retention_days,
+        )
+
+    def send_to_emulator(self, url: str) -> None:
+        """Point the options at an emulator."""
+        os.environ[EMULATOR_REFERENCE.partition(":")[2]] = _EMULATOR_TOKEN
+        options = self.options.view_as(MixpanelOptions)
+        options.mixpanel_api_host = url
+        options.mixpanel_project_token = EMULATOR_REFERENCE
+
+
+def parse(program: str, description: str, argv: Sequence[str] | None) -> Settings:
+    """Read and check the arguments, as far as that goes without reading or sending an event.
+
+    Args:
+      program: the module's name, for the help.
+      description: what it does, for the help.
+      argv: the arguments; None for the process's.
+
+    Raises:
+      UsageError: something is wrong with them.
+      SystemExit: help was asked for.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if {"-h", "--help"} & set(arguments):
+        _print_help(program, description)
+    options = _parse_options(arguments)
+    job = options.view_as(JobOptions)
+    mixpanel = options.view_as(MixpanelOptions)
+    settings = Settings(
+        options,
+        _check_inputs(options.view_as(FileOptions).input),
+        job.dead_letters,
+        AllowedDeadLetters.parse(job.allow_dead_letters),
+        job.summary,
+        job.validate_only,
+        mixpanel.mixpanel_emulator and not job.validate_only,
+    )
+    _check_outputs(settings)
+    _check_destination(settings, mixpanel)
+    return settings
+
+
+def _parse_options(arguments: list[str]) -> PipelineOptions:
+    _check_names(arguments)
+    if not any(argument.startswith("--runner") for argument in arguments):
+        arguments = [*arguments, f"--runner={DEFAULT_RUNNER}"]
+    try:
+        options = PipelineOptions(arguments)
+        options.get_all_options()
+        for group in (FileOptions, JobOptions, MixpanelOptions):
+            options.view_as(group)
+    except SystemExit:
+        raise UsageError("an option has a wrong value (see above)") from None
+    return options
+
+
+def _check_names(arguments: list[str]) -> None:
+    """Refuse options that nobody knows, rather than drop them; other runners bring options of their own."""
+    runner = next((a.partition("=")[2] for a in arguments if a.startswith("--runner=")), DEFAULT_RUNNER)
+    known = _known_options()
+    for argument in arguments:
+        name = argument.partition("=")[0]
+        if not name.startswith("--") or name in known or name == "--":
+            continue
+        near = difflib.get_close_matches(name, known, 1)
+        if runner in LOCAL_RUNNERS or name.startswith("--mixpanel"):
+            raise UsageError(f"unknown option {name}{f'; did you mean {near[0]}?' if near else ''}")
+
+
+def _known_options() -> list[str]:
+    parser = argparse.ArgumentParser(add_help=False, conflict_handler="resolve")
+    pending = list(PipelineOptions.__subclasses__())
+    while pending:
+        group = pending.pop()
+        pending += group.__subclasses__()
+        if "_add_argparse_args" in vars(group):
+            group._add_argparse_args(parser)
+    return [name for action in parser._actions for name in action.option_strings]
+
+
+def _check_inputs(patterns: list[str] | None) -> list[str]:
+    if not patterns:
+        raise UsageError("no input: give --input FILE or a glob, such as --input 'events/*.ndjson.gz'")
+    for pattern in patterns:
+        try:
+            matches = FileSystems.match([pattern])[0].metadata_list
+        except (OSError, ValueError) as error:
+            raise UsageError(f"cannot look for {pattern}: {error}") from None
+        if not matches:
+            hint = "; it is a folder, add /*" if os.path.isdir(pattern) else ""
+            raise UsageError(f"no such file: {pattern}{hint}")
+        if all(os.path.isdir(match.path) for match in matches):
+            raise UsageError(f"{pattern} is a folder; add /* to read its files")
+    return patterns
+
+
+def _check_outputs(settings: Settings) -> None:
+    for option, path in (("--summary", settings.summary), ("--dead_letters", settings.dead_letters)):
+        folder = os.path.dirname(path) if path and "://" not in path else ""
+        if folder and not os.path.isdir(folder):
+            raise UsageError(f"the folder of {option}, {folder}, does not exist; create it first")
+        if path and "://" not in path and not os.access(folder or ".", os.W_OK):
+            raise UsageError(f"the folder of {option}, {folder or '.'}, cannot be written to")
+    if settings.allowed_dead_letters != AllowedDeadLetters(0, 0.0) and not (
+        settings.dead_letters or settings.validate_only
+    ):
+        raise UsageError("--allow_dead_letters needs --dead_letters PREFIX, where they are kept")
+
+
+def _check_destination(settings: Settings, options: MixpanelOptions) -> None:
+    try:
+        if settings.validate_only:
+            settings.prepare_events()
+            return
+        if settings.use_emulator:
+            if options.mixpanel_api_host or options.mixpanel_service_account or options.mixpanel_project_token:
+                raise UsageError("--mixpanel_emulator needs no host and no credentials; leave them out")
+            options.mixpanel_project_token = EMULATOR_REFERENCE
+            settings.write_to_mixpanel()
+            return
+        settings.write_to_mixpanel()
+        _check_reference(_credentials(options), settings.options)
+    except (ValueError, CredentialsError) as error:
+        raise UsageError(str(error)) from None
+
+
+def _credentials(options: Any) -> Credentials:
+    account, token = options.mixpanel_service_account, options.mixpanel_project_token
+    if account and token:
+        raise UsageError("give --mixpanel_service_account or --mixpanel_project_token, not both")
+    if account:
+        if not options.mixpanel_project_id:
+            raise UsageError("--mixpanel_service_account needs --mixpanel_project_id, the project's number")
+        return _referenced(
+            "--mixpanel_service_account",
+            lambda: ServiceAccount.from_reference(account, project_id=options.mixpanel_project_id),
+        )
+    if token:
+        return _referenced("--mixpanel_project_token", lambda: ProjectToken.from_reference(token))
+    raise UsageError(
+        "no credentials: give --mixpanel_service_account REF with --mixpanel_project_id ID (REF is env:NAME, "
+        "file:PATH or gcp-secret:...), or --mixpanel_emulator to try it out, or --validate_only"
+    )
+
+
+def _referenced(option: str, make: Any) -> Any:
+    try:
+        return make()
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from None
+
+
+def _check_reference(credentials: Credentials, options: PipelineOptions) -> None:
+    """Resolve what can be resolved here; refuse what the workers could not."""
+    reference = credentials.reference
+    if not isinstance(reference, SecretReference) or not reference.is_local:
+        return
+    runner = str(options.view_as(StandardOptions).runner)
+    if runner.startswith("Dataflow"):
+        raise UsageError(
+            f"workers of {runner} cannot read {reference.text}; use gcp-secret:projects/P/secrets/S/versions/V"
+        )
+    credentials.authorization()
+
+
+def _print_help(program: str, description: str) -> NoReturn:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {program}",
+        description=description,
+        epilog="Every option of Apache Beam and of the chosen --runner works, too. Exit codes: 0 all imported; 3 ended, "
+        "with dead letters; 1 the job failed; 2 the arguments are wrong.",
+    )
+    for group in (FileOptions, MixpanelOptions, JobOptions):
+        group._add_argparse_args(parser)
+    parser.print_help()
+    raise SystemExit(0)

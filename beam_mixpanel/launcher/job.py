@@ -1,0 +1,174 @@
+"""Builds and runs a pipeline, watches it, draws up its books, and says by the exit code how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.metrics import MetricsFilter
+from rich.console import Console
+
+from beam_mixpanel.launcher.arguments import Settings, UsageError, parse
+from beam_mixpanel.launcher.progress import ProgressDisplay
+from beam_mixpanel.launcher.summary import Summary
+from beam_mixpanel.transforms.metrics import LIVE, NAMESPACE
+from beam_mixpanel.transforms.write import abandon_sending
+
+EXIT_IMPORTED: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_DEAD_LETTERS: Final = 3
+
+_OUR_ERROR: Final = re.compile(
+    r"beam_mixpanel\.[\w.]+\.(?P<name>\w+Error): (?P<message>.*?)(?: \[while running .*)?$", re.MULTILINE
+)
+
+_log = logging.getLogger(__name__)
+
+
+def run_job(
+    program: str,
+    description: str,
+    build: Callable[[beam.Pipeline, Settings], None],
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Run a pipeline from the command line.
+
+    Args:
+      program: the module's name, for the help.
+      description: what it does, for the help.
+      build: connects the transforms.
+      argv: the arguments; None for the process's.
+
+    Returns:
+      0 where every event was imported or filtered and the books balance; 3 where the job ended with more dead letters
+      than allowed; 1 where it failed or imported nothing; 2 where the arguments are wrong.
+    """
+    console = Console(stderr=True)
+    try:
+        settings = parse(program, description, argv)
+        with _emulator(settings, console):
+            return _run(build, settings, console)
+    except UsageError as error:
+        console.print(f"[bold red]error:[/] {_plain(error)}", highlight=False, soft_wrap=True)
+        return EXIT_USAGE
+
+
+def _run(build: Callable[[beam.Pipeline, Settings], None], settings: Settings, console: Console) -> int:
+    LIVE.clear()
+    pipeline = beam.Pipeline(options=settings.options)
+    build(pipeline, settings)
+    started = time.monotonic()
+    failure = ""
+    counts: dict[str, int] = {}
+    try:
+        with ProgressDisplay(console, _input_bytes(settings.inputs)):
+            result = pipeline.run()
+            result.wait_until_finish()
+            counts = _counters(result)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever a runner raises, the job has failed
+        failure = explain(error)
+        counts = dict(LIVE.read())
+        abandon_sending()
+    summary = Summary(
+        counts,
+        seconds=time.monotonic() - started,
+        complete=not failure,
+        validate_only=settings.validate_only,
+    )
+    summary.print_to(console)
+    if settings.summary:
+        summary.write(settings.summary)
+    return _verdict(summary, settings, failure, console)
+
+
+def _verdict(summary: Summary, settings: Settings, failure: str, console: Console) -> int:
+    books = summary.books
+    if not failure and not summary.balanced:
+        failure = "the books do not balance; please report this, and run the job again: duplicates do no harm"
+    if not failure and books.read == 0:
+        failure = f"no events were read from {', '.join(settings.inputs)}"
+    permitted = settings.allowed_dead_letters.permit(books.dead_letters, books.read)
+    if not failure and permitted and not books.imported and not settings.validate_only:
+        failure = "nothing was imported"
+    if failure:
+        console.print(f"[bold red]failed:[/] {_plain(failure)}", highlight=False, soft_wrap=True)
+        return EXIT_FAILED
+    if permitted:
+        return EXIT_IMPORTED
+    _say_what_next(summary, settings, console)
+    return EXIT_DEAD_LETTERS
+
+
+def _say_what_next(summary: Summary, settings: Settings, console: Console) -> None:
+    dead = summary.books.dead_letters
+    where = (
+        f"they are in {settings.dead_letters}-*.jsonl; after the cause is gone: "
+        f"python -m pipelines.replay_dead_letters --input '{settings.dead_letters}-*'"
+        if settings.dead_letters
+        else "add --dead_letters PREFIX to keep them"
+    )
+    word = "would not be" if settings.validate_only else "were not"
+    console.print(f"{dead:,} events {word} imported; {where}", highlight=False, soft_wrap=True)
+
+
+def explain(error: BaseException) -> str:
+    """Say in one paragraph why a job failed; our own errors without the runner's trace around them."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted; run the job again to import the rest, duplicates do no harm"
+    text = str(error)
+    ours = list(_OUR_ERROR.finditer(text))
+    if ours:
+        return ours[-1]["message"]
+    _log.error("the job failed: %s", text)
+    return (text.strip().splitlines() or [type(error).__name__])[-1]
+
+
+def _counters(result: Any) -> dict[str, int]:
+    """Read our counters from the runner; the same counter may come from several steps."""
+    counts: dict[str, int] = {}
+    metrics = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))
+    for counter in metrics["counters"]:
+        value = counter.committed if counter.committed is not None else counter.attempted
+        counts[counter.key.metric.name] = counts.get(counter.key.metric.name, 0) + int(value or 0)
+    return counts
+
+
+def _input_bytes(patterns: list[str]) -> int:
+    sizes = {
+        metadata.path: metadata.size_in_bytes
+        for match in FileSystems.match(patterns)
+        for metadata in match.metadata_list
+    }
+    return sum(sizes.values())
+
+
+@contextlib.contextmanager
+def _emulator(settings: Settings, console: Console) -> Iterator[None]:
+    """Run an emulator for the length of the block, if the settings ask for one."""
+    if not settings.use_emulator:
+        yield
+        return
+    from beam_mixpanel.emulator import EmulatorProcess
+
+    try:
+        emulator = EmulatorProcess()
+    except ImportError as error:
+        raise UsageError(str(error)) from None
+    with emulator:
+        settings.send_to_emulator(emulator.url)
+        console.print(f"emulator at {emulator.url}", highlight=False)
+        yield
+        unique = emulator.stats().get("unique_events", emulator.stats().get("unique"))
+        console.print(f"the emulator shows {unique:,} events, each once", highlight=False)
+
+
+def _plain(message: object) -> str:
+    """Keep brackets in a message from being taken for markup."""
+    return str(message).replace("[", "\\[")

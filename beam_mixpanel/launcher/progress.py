@@ -1,0 +1,92 @@
+"""Shows what the job is doing while it runs: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from beam_mixpanel.transforms.metrics import LIVE
+
+_TERMINAL_EVERY_SECS = 0.2
+_LINE_EVERY_SECS = 5.0
+
+
+class ProgressDisplay:
+    """Shows the counts of this process while its block runs.
+
+    Where workers are other processes or machines there is nothing to see here but the time; the runner's own page
+    shows the metrics then.
+
+    Args:
+      console: where to show it.
+      input_bytes: bytes of input in all; 0 where unknown.
+    """
+
+    def __init__(self, console: Console, input_bytes: int) -> None:
+        self._console = console
+        self._input_bytes = input_bytes
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+        self._started = time.monotonic()
+        self._last = (self._started, 0)
+
+    def __enter__(self) -> ProgressDisplay:
+        """Begin to show."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Show the last state and end."""
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        if self._console.is_terminal:
+            self._run_bar()
+        else:
+            while not self._ended.wait(_LINE_EVERY_SECS):
+                self._console.print(self._line(), highlight=False, soft_wrap=True)
+
+    def _run_bar(self) -> None:
+        columns = (
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=self._console) as bar:
+            task = bar.add_task("starting", total=self._input_bytes or None)
+            while True:
+                ended = self._ended.wait(_TERMINAL_EVERY_SECS)
+                done = min(LIVE.read()["input_bytes"], self._input_bytes)
+                bar.update(task, completed=done, description=self._describe())
+                if ended:
+                    return
+
+    def _line(self) -> str:
+        elapsed = time.monotonic() - self._started
+        done = f"{LIVE.read()['input_bytes'] / self._input_bytes:4.0%} " if self._input_bytes else ""
+        return f"{elapsed:6.0f} s {done} {self._describe()}"
+
+    def _describe(self) -> str:
+        counts = LIVE.read()
+        dead = counts["invalid"] + counts["rejected"] + counts["undelivered"]
+        return (
+            f"{counts['read']:,} events, {self._rate(counts):,}/s, {counts['imported']:,} imported, "
+            f"{dead:,} not, {counts['in_flight']} in flight"
+        )
+
+    def _rate(self, counts: Counter[str]) -> int:
+        """Give the events/s since the rate was last given, at least a moment ago."""
+        now = time.monotonic()
+        at, read = self._last
+        if now - at >= 1.0 or not read:
+            self._last = (now, counts["read"])
+        return round((counts["read"] - read) / max(now - at, 0.001))

@@ -1,0 +1,97 @@
+"""The books of a run, as JSON and as a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from beam_mixpanel.core.books import Books
+from beam_mixpanel.transforms.metrics import REASON_PREFIX, THROTTLED
+
+
+class Summary:
+    """What a run did.
+
+    Args:
+      counts: the run's counters by name.
+      seconds: how long it took.
+      complete: whether the job ended by itself; the books of one that failed cannot balance.
+      validate_only: nothing was to be sent.
+    """
+
+    def __init__(
+        self, counts: Mapping[str, int], *, seconds: float, complete: bool, validate_only: bool = False
+    ) -> None:
+        self._counts = counts
+        self.seconds = seconds
+        self.validate_only = validate_only
+        self.books = Books.from_counts(counts)
+        self.valid = self.books.read - self.books.dead_letters - self.books.filtered if validate_only else 0
+        self.balanced = complete and (validate_only or self.books.balanced)
+        self.reasons = {
+            name.removeprefix(REASON_PREFIX): count
+            for name, count in sorted(counts.items(), key=lambda item: -item[1])
+            if name.startswith(REASON_PREFIX)
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the summary as `--summary` writes it."""
+        counts = self._counts
+        return {
+            **self.books._asdict(),
+            **({"valid": self.valid} if self.validate_only else {}),
+            "requests": counts.get("requests", 0),
+            "retries": counts.get("retries", 0),
+            "throttled_secs": counts.get(THROTTLED, 0),
+            "bytes_uncompressed": counts.get("bytes_uncompressed", 0),
+            "bytes_sent": counts.get("bytes_sent", 0),
+            "repaired_insert_ids": counts.get("repaired_insert_ids", 0),
+            "past_retention": counts.get("past_retention", 0),
+            "seconds": round(self.seconds, 3),
+            "events_per_sec": round(self.books.read / self.seconds) if self.seconds else 0,
+            "reasons": self.reasons,
+            "balanced": self.balanced,
+        }
+
+    def write(self, path: str) -> None:
+        """Write the JSON to a file."""
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(self.as_json(), file, indent=2)
+            file.write("\n")
+
+    def print_to(self, console: Console) -> None:
+        """Print the books and the reasons as short tables."""
+        table = Table(title="Books", title_justify="left", show_header=False)
+        table.add_column()
+        table.add_column(justify="right")
+        fates = [("valid", self.valid)] if self.validate_only else []
+        for name, count in [*self.books._asdict().items(), *fates]:
+            if count or name in ("read", "imported", "valid"):
+                table.add_row(name, f"{count:,}")
+        table.add_row("balanced", "yes" if self.balanced else "[bold red]NO[/]", end_section=True)
+        self._add_traffic(table)
+        console.print(table)
+        if self.reasons:
+            self._print_reasons(console)
+
+    def _add_traffic(self, table: Table) -> None:
+        facts = self.as_json()
+        for name in ("requests", "retries", "throttled_secs", "repaired_insert_ids", "past_retention"):
+            if facts[name]:
+                table.add_row(name.replace("_", " "), f"{facts[name]:,}")
+        if facts["bytes_sent"]:
+            table.add_row("sent", f"{facts['bytes_sent'] / 1e6:,.1f} of {facts['bytes_uncompressed'] / 1e6:,.1f} MB")
+        table.add_row("seconds", f"{self.seconds:.1f}")
+        table.add_row("events/s", f"{facts['events_per_sec']:,}")
+
+    def _print_reasons(self, console: Console) -> None:
+        table = Table(title="Why not", title_justify="left")
+        table.add_column("reason")
+        table.add_column("events", justify="right")
+        for reason, count in self.reasons.items():
+            table.add_row(reason, f"{count:,}")
+        console.print(table)

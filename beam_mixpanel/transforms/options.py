@@ -1,0 +1,166 @@
+"""The options that every pipeline shares, as Beam pipeline options."""
+
+from __future__ import annotations
+
+import argparse
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from beam_mixpanel.client.client import DEFAULT_RETRY_DEADLINE_SECS
+from beam_mixpanel.client.credentials import REGION_HOSTS
+from beam_mixpanel.core import limits
+from beam_mixpanel.transforms.write import ENDPOINTS, MAX_BUFFERING_SECS, ON_UNDELIVERED
+
+
+class MixpanelOptions(PipelineOptions):
+    """Where to send, as whom, and how; and how events are read."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        _add_destination(parser)
+        _add_sending(parser)
+        _add_form(parser)
+
+
+class JobOptions(PipelineOptions):
+    """What a run leaves behind, and what counts as success."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--dead_letters",
+            metavar="PREFIX",
+            help="write events that were not imported to PREFIX-*.jsonl; without it the first one fails the job",
+        )
+        parser.add_argument(
+            "--allow_dead_letters",
+            metavar="N|P%",
+            default="0",
+            help="exit 0 with up to N dead letters, or P percent of the events read (default 0)",
+        )
+        parser.add_argument("--summary", metavar="FILE", help="write the books as JSON")
+        parser.add_argument(
+            "--validate_only",
+            action="store_true",
+            help="prepare and check everything, send nothing; needs no credentials",
+        )
+
+
+class FileOptions(PipelineOptions):
+    """Which files to read."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--input",
+            action="append",
+            metavar="GLOB",
+            help="files to read; may be given several times; plain, .gz, .bz2 or .zst; any Beam file system",
+        )
+        parser.add_argument(
+            "--input_format",
+            default="auto",
+            choices=("auto", "ndjson"),
+            help="format of the files (default auto)",
+        )
+
+
+def _add_destination(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mixpanel_project_id", metavar="ID", help="the project's number; needed with a service account")
+    parser.add_argument(
+        "--mixpanel_service_account",
+        metavar="REF",
+        help="reference to username:secret: env:NAME, file:PATH or gcp-secret:projects/P/secrets/S/versions/V",
+    )
+    parser.add_argument("--mixpanel_project_token", metavar="REF", help="reference to a project token")
+    parser.add_argument(
+        "--mixpanel_emulator", action="store_true", help="send to an emulator that is started for this run"
+    )
+    parser.add_argument(
+        "--mixpanel_region", default="us", metavar="us|eu|in", help=f"one of {', '.join(REGION_HOSTS)} (default us)"
+    )
+    parser.add_argument("--mixpanel_api_host", metavar="URL", help="a base URL instead of the region's")
+    parser.add_argument(
+        "--mixpanel_endpoint",
+        default="import",
+        choices=ENDPOINTS,
+        help="track is for those who hold a project token only; it confirms less (default import)",
+    )
+
+
+def _add_sending(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--mixpanel_max_concurrent_requests",
+        type=int,
+        default=limits.RECOMMENDED_REQUESTS_IN_FLIGHT,
+        metavar="N",
+        help="most requests in flight in a worker process (default %(default)s)",
+    )
+    parser.add_argument(
+        "--mixpanel_max_events_per_sec",
+        type=float,
+        metavar="N",
+        help="most events/s of a worker process (default: 30000 at Mixpanel's hosts, no bound elsewhere)",
+    )
+    parser.add_argument(
+        "--mixpanel_max_batch_events",
+        type=int,
+        default=limits.MAX_BATCH_EVENTS,
+        metavar="N",
+        help="most events in a request (default %(default)s)",
+    )
+    parser.add_argument(
+        "--mixpanel_max_batch_bytes",
+        type=int,
+        default=limits.MAX_BATCH_BYTES,
+        metavar="N",
+        help="most bytes of uncompressed JSON in a request (default %(default)s)",
+    )
+    parser.add_argument(
+        "--mixpanel_retry_deadline_secs",
+        type=float,
+        default=DEFAULT_RETRY_DEADLINE_SECS,
+        metavar="S",
+        help="how long a batch is tried (default %(default)s)",
+    )
+    parser.add_argument(
+        "--mixpanel_on_undelivered",
+        default="fail",
+        choices=ON_UNDELIVERED,
+        help="what to do with a batch that Mixpanel never confirmed (default fail)",
+    )
+    parser.add_argument(
+        "--mixpanel_num_shards",
+        type=int,
+        metavar="N",
+        help="at most N requests in flight in the whole job (default: no such cap)",
+    )
+    parser.add_argument(
+        "--mixpanel_max_buffering_secs",
+        type=float,
+        default=MAX_BUFFERING_SECS,
+        metavar="S",
+        help="longest that an event of a stream waits for its batch to fill (default %(default)s)",
+    )
+
+
+def _add_form(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--mixpanel_insert_id",
+        default="content",
+        metavar="content|columns:A,B|mixpanel-import",
+        help="how an absent $insert_id is made (default content)",
+    )
+    parser.add_argument(
+        "--mixpanel_time_zone",
+        default="UTC",
+        metavar="ZONE",
+        help="zone of times that name none, such as Europe/Paris (default UTC)",
+    )
+    parser.add_argument(
+        "--mixpanel_retention_days",
+        type=int,
+        default=limits.DEFAULT_RETENTION_DAYS,
+        metavar="N",
+        help="how long the project keeps events; older ones are counted (default %(default)s)",
+    )

@@ -1,0 +1,1 @@
+"""Ready pipelines: `python -m pipelines.files_to_mixpanel --help`."""

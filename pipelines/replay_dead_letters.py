@@ -1,0 +1,34 @@
+"""Sends dead letters again: `python -m pipelines.replay_dead_letters --input PREFIX-*`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import apache_beam as beam
+
+from beam_mixpanel import ReadDeadLetters, WriteDeadLetters
+from beam_mixpanel.launcher.arguments import Settings
+from beam_mixpanel.launcher.job import run_job
+
+
+def build(pipeline: beam.Pipeline, settings: Settings) -> None:
+    """Connect the dead letters to Mixpanel, and what fails again to new dead letters."""
+    letters = pipeline | "ReadDeadLetters" >> ReadDeadLetters(settings.inputs)
+    if settings.validate_only:
+        invalid = (letters | "PrepareEvents" >> settings.prepare_events()).invalid
+        if settings.dead_letters:
+            _ = invalid | "WriteDeadLetters" >> WriteDeadLetters(settings.dead_letters)
+        return
+    result = letters | "WriteToMixpanel" >> settings.write_to_mixpanel()
+    if settings.dead_letters:
+        _ = result.dead_letter_parts | "WriteDeadLetters" >> WriteDeadLetters(settings.dead_letters)
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run it; see `run_job` for the exit codes."""
+    return run_job("pipelines.replay_dead_letters", "Send dead letters to Mixpanel again.", build, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(run())
