@@ -7,7 +7,7 @@ import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 
@@ -40,7 +40,7 @@ def generate(count: int, seed: int = 1, *, form: str = "ready") -> Iterator[byte
         yield encode({"event": draw.choice(_NAMES), "properties": properties})
 
 
-def _properties(draw: random.Random, number: int) -> dict[str, object]:
+def _properties(draw: random.Random, number: int) -> dict[str, Any]:
     city, country = draw.choice(_CITIES)
     return {
         "time": _FIRST_TIME_MS + draw.randrange(_SPREAD_MS),

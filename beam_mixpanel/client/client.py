@@ -270,9 +270,7 @@ class MixpanelClient:
         self.gate.learn(lambda pacer, limit, now: _learn(outcome, cost, sent_at, pacer, limit, now))
         imported, rejected = _counts(outcome, size)
         result.receipts.append(
-            ImportReceipt(
-                answer.status, size, imported, rejected, attempt, len(body), len(compressed), latency_secs
-            )
+            ImportReceipt(answer.status, size, imported, rejected, attempt, len(body), len(compressed), latency_secs)
         )
         return outcome, answer.status, f"the server answered {answer.status}"
 
@@ -308,9 +306,7 @@ def _settle_rejected(part: _Part, outcome: PartlyImported, result: BatchResult) 
     """Book the named events as rejected, the rest as imported if confirmed; else give the rest to send again."""
     rejected = {record.index for record in outcome.rejected}
     result.failures += [
-        Failure(
-            part.indices[record.index], "rejected", "rejected", record.field, record.message, 400, part.attempts
-        )
+        Failure(part.indices[record.index], "rejected", "rejected", record.field, record.message, 400, part.attempts)
         for record in outcome.rejected
     ]
     rest = [index for place, index in enumerate(part.indices) if place not in rejected]
@@ -321,9 +317,7 @@ def _settle_rejected(part: _Part, outcome: PartlyImported, result: BatchResult) 
 
 
 def _fail(part: _Part, fate: str, reason: str, message: str, status: int, result: BatchResult) -> None:
-    result.failures += [
-        Failure(index, fate, reason, "", message, status, part.attempts) for index in part.indices
-    ]
+    result.failures += [Failure(index, fate, reason, "", message, status, part.attempts) for index in part.indices]
 
 
 def _halves(part: _Part) -> list[_Part]:

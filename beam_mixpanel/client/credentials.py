@@ -91,9 +91,7 @@ class SecretReference:
         try:
             from google.cloud import secretmanager
         except ImportError:
-            raise CredentialsError(
-                f"{self.text} needs Google's client: pip install 'beam-mixpanel[gcp]'"
-            ) from None
+            raise CredentialsError(f"{self.text} needs Google's client: pip install 'beam-mixpanel[gcp]'") from None
         answer = secretmanager.SecretManagerServiceClient().access_secret_version(name=self._name)
         return str(answer.payload.data.decode().strip())
 
@@ -275,4 +273,3 @@ def resolve_host(region: str = "us", api_host: str | None = None) -> str:
 def is_mixpanel_host(host: str) -> bool:
     """Tell whether the documented rate limits apply to this base URL."""
     return str(urlsplit(host).hostname).endswith(".mixpanel.com")
-

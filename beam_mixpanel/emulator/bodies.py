@@ -1,6 +1,6 @@
 """Takes the events out of a request's body, each as its own JSON text.
 
-Accepted are a JSON array and newline-delimited JSON (https://docs.mixpanel.com/reference/import-events) and the
+Accepted are a JSON array and newline-delimited JSON (https://docs.mixpanel.com/reference/import-events), and the
 form that older SDKs send: https://github.com/mixpanel/mixpanel-python has JSON in its field `data`,
 https://github.com/mixpanel/mixpanel-ruby base64 of it.
 """
@@ -23,6 +23,7 @@ import msgspec
 _gzip: Any = import_module("isal.isal_zlib" if find_spec("isal") else "zlib")
 
 GZIP_WINDOW_BITS = 31
+MAX_GZIP_OVERHEAD_BYTES = 65_536  # what gzip may add to data that it cannot compress, generously
 
 _split_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _one_value = msgspec.json.Decoder(msgspec.Raw)
@@ -85,6 +86,8 @@ def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
         return body
     if encoding != "gzip":
         raise BadBodyError("unsupported content encoding, expected gzip")
+    if len(body) > max_bytes + MAX_GZIP_OVERHEAD_BYTES:
+        raise BodyTooLargeError
     try:
         return _gunzip(body, max_bytes)
     except (_gzip.error, EOFError) as error:
@@ -114,18 +117,19 @@ def _gunzip(body: bytes, max_bytes: int) -> bytes:
     output = _Bounded(max_bytes)
     while body:
         member: _Decompressor = _gzip.decompressobj(GZIP_WINDOW_BITS)
-        output.add(member.decompress(body, max_bytes + 1))
-        if not member.eof:
-            raise EOFError if output.size <= max_bytes else BodyTooLargeError
+        while not member.eof:
+            part = member.decompress(body, max_bytes + 1)
+            output.add(part)
+            body = member.unconsumed_tail
+            if not (part or body):
+                raise EOFError
         body = member.unused_data.lstrip(b"\0")
     return b"".join(output.parts)
 
 
 def _read_form(body: bytes) -> Batch:
     try:
-        fields = parse_qs(
-            body.decode("ascii"), keep_blank_values=True, encoding="utf-8", errors="surrogateescape"
-        )
+        fields = parse_qs(body.decode("ascii"), keep_blank_values=True, encoding="utf-8", errors="surrogateescape")
     except ValueError as error:
         raise BadBodyError("body is not a form") from error
     form = {name: values[-1] for name, values in fields.items()}

@@ -17,7 +17,7 @@ from beam_mixpanel.emulator.options import EmulatorOptions
 INVALID = "Invalid credentials"
 UNKNOWN_ACCOUNT = "Not a valid service account username"
 NOT_A_MEMBER = "Unauthorized, service account is not a project member"  # the last four words are documented
-WRONG_SECRET = (
+WRONG_PROJECT = (
     "Unauthorized, invalid project secret. See docs for more information: "
     "https://developer.mixpanel.com/reference/authentication#project-secret"
 )
@@ -53,11 +53,7 @@ class Credentials:
             return INVALID
         if self._any:
             return None
-        return (
-            self._refuse_account(user, password, project_id)
-            if password
-            else self._refuse_user(user, project_id)
-        )
+        return self._refuse_account(user, password, project_id) if password else self._refuse_user(user, project_id)
 
     def _refuse_bearer(self, token: str) -> str | None:
         known = self._any or (self._bearer is not None and _same(token, self._bearer))
@@ -74,7 +70,7 @@ class Credentials:
     def _refuse_user(self, user: str, project_id: str | None) -> str | None:
         """A project token or secret is the user name, with an empty password."""
         if not any(_same(user, name) for name in self._user_names):
-            return WRONG_SECRET
+            return WRONG_PROJECT
         return OTHER_PROJECT if self._is_other_project(project_id) else None
 
     def _is_other_project(self, project_id: str | None) -> bool:

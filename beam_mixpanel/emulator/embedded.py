@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, TypeVar
 
 from beam_mixpanel.emulator.control import EmulatorControl
 from beam_mixpanel.emulator.options import EmulatorOptions
 from beam_mixpanel.emulator.server import EmulatorServer
 
 START_SECS = 10.0
+
+Started = TypeVar("Started", bound="Emulator")
 
 
 class Emulator(EmulatorControl):
@@ -29,14 +31,12 @@ class Emulator(EmulatorControl):
         self._server: EmulatorServer | None = None
         self._thread: threading.Thread | None = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self: Started) -> Started:
         """Start it, and wait until it accepts connections."""
         ready = threading.Event()
         self._server = EmulatorServer(self._options, lambda _: ready.set())
         self.url = self._server.url
-        self._thread = threading.Thread(
-            target=self._server.run_until_stopped, name="mixpanel-emulator", daemon=True
-        )
+        self._thread = threading.Thread(target=self._server.run_until_stopped, name="mixpanel-emulator", daemon=True)
         self._thread.start()
         if not ready.wait(START_SECS):
             raise RuntimeError(f"the emulator did not start within {START_SECS} s")

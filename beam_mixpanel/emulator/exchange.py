@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 from starlette.types import Message, Receive, Scope, Send
 
 from beam_mixpanel.emulator.answers import Answer
+from beam_mixpanel.emulator.bodies import MAX_GZIP_OVERHEAD_BYTES
 from beam_mixpanel.emulator.ingestion import IngestionRequest
 
 TRANSPORT = "beam_mixpanel.transport"
@@ -113,7 +114,7 @@ class Exchange:
         """Wait (None: for ever), but not longer than the client does; return whether it has gone."""
         try:
             await asyncio.wait_for(self._gone(), secs)
-        except TimeoutError:
+        except asyncio.TimeoutError:
             return False
         return True
 
@@ -132,8 +133,8 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": answer.status, "headers": encoded})
 
     async def _parts(self) -> Any:
-        """Yield the body, up to one byte more than is allowed; the rest is read and thrown away."""
-        room, more = self._max_body_bytes + 1, True
+        """Yield the body, up to one byte more than could be allowed; the rest is read and thrown away."""
+        room, more = self._max_body_bytes + MAX_GZIP_OVERHEAD_BYTES + 1, True
         while more:
             message = await self._receive_request()
             more = message.get("more_body", False)

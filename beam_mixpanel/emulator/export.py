@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 from datetime import time as time_of_day
 from itertools import islice
 
@@ -76,9 +76,7 @@ def _matching_lines(store: EventStore, query: RawExportQuery) -> Iterator[bytes]
         event = open_event(stored.event)
         # "Overwritten with the current time" if in the future: https://docs.mixpanel.com/reference/import-events
         time_ms = min(int(bytes(event.properties["time"])), stored.received_ms)
-        if query.from_ms <= time_ms < query.until_ms and (
-            query.names is None or name_of(event) in query.names
-        ):
+        if query.from_ms <= time_ms < query.until_ms and (query.names is None or name_of(event) in query.names):
             _complete(event, stored, time_ms if query.time_in_ms else time_ms // MS_PER_SEC)
             yield msgspec.json.encode(event) + b"\n"
 
@@ -104,4 +102,4 @@ def _start_of(query: Mapping[str, str], name: str, *, days_later: int = 0) -> in
     if name not in query:
         raise ValueError(f"{name} is missing, expected YYYY-MM-DD")
     day = date.fromisoformat(query[name]) + timedelta(days=days_later)
-    return int(datetime.combine(day, time_of_day(), tzinfo=UTC).timestamp()) * MS_PER_SEC
+    return int(datetime.combine(day, time_of_day(), tzinfo=timezone.utc).timestamp()) * MS_PER_SEC

@@ -245,9 +245,7 @@ class FaultBook:
     @property
     def counts_events(self) -> bool:
         """Whether a fault wants to know how many events a request holds."""
-        return any(
-            isinstance(active.fault, TooManyEvents) and not active.exhausted for active in self._faults
-        )
+        return any(isinstance(active.fault, TooManyEvents) and not active.exhausted for active in self._faults)
 
     def take(self, path: str, events: int | None = None) -> Fault | None:
         """Return the first fault that meets a request; `events` is None until they are counted."""

@@ -59,9 +59,7 @@ class IngestionRequest:
     def batch(self) -> Batch:
         """The events of the body, each as it was written; raises as `uncompressed` does."""
         single_object = self.path == TRACK_PATH
-        return read_batch(
-            self.uncompressed, self.headers.get("content-type", ""), single_object=single_object
-        )
+        return read_batch(self.uncompressed, self.headers.get("content-type", ""), single_object=single_object)
 
     @property
     def event_count(self) -> int:
@@ -87,9 +85,7 @@ class IngestionRequest:
 class Ingestion:
     """The state that ingestion changes, and the ways it changes it."""
 
-    def __init__(
-        self, options: EmulatorOptions, store: EventStore, statistics: Callable[[], Statistics]
-    ) -> None:
+    def __init__(self, options: EmulatorOptions, store: EventStore, statistics: Callable[[], Statistics]) -> None:
         """Start with the limits that the options name."""
         self._options = options
         self._store = store
@@ -116,9 +112,7 @@ class Ingestion:
         try:
             return self._track(request) if request.path == TRACK_PATH else self._import(request)
         except MalformedJSONError:
-            return self._refuse_whole(
-                request, answers.envelope(400, "body is not valid JSON"), "malformed JSON"
-            )
+            return self._refuse_whole(request, answers.envelope(400, "body is not valid JSON"), "malformed JSON")
 
     def _refuse_request(self, request: IngestionRequest) -> Answer | None:
         """Answer what fails as a whole; the texts of the 400s are synthetic, no page documents them."""

@@ -164,16 +164,13 @@ def _standard(imported: int, records: list[dict[str, Any]], events: int) -> Answ
 def _dollar_insert_id(imported: int, records: list[dict[str, Any]], events: int) -> Answer:
     """The key as in the example of https://docs.mixpanel.com/reference/import-events."""
     renamed = [
-        {("$" if key == "insert_id" else "") + key: value for key, value in record.items()}
-        for record in records
+        {("$" if key == "insert_id" else "") + key: value for key, value in record.items()} for record in records
     ]
     return answers.refused_records(imported, renamed)
 
 
 def _index_out_of_range(imported: int, records: list[dict[str, Any]], events: int) -> Answer:
-    return answers.refused_records(
-        imported, [record | {"index": record["index"] + events} for record in records]
-    )
+    return answers.refused_records(imported, [record | {"index": record["index"] + events} for record in records])
 
 
 def _miscount(imported: int, records: list[dict[str, Any]], events: int) -> Answer:
@@ -181,9 +178,7 @@ def _miscount(imported: int, records: list[dict[str, Any]], events: int) -> Answ
 
 
 def _duplicate_id(imported: int, records: list[dict[str, Any]], events: int) -> Answer:
-    return answers.refused_records(
-        imported, [record | {"insert_id": records[0]["insert_id"]} for record in records]
-    )
+    return answers.refused_records(imported, [record | {"insert_id": records[0]["insert_id"]} for record in records])
 
 
 def _duplicate_index(imported: int, records: list[dict[str, Any]], events: int) -> Answer:

@@ -39,9 +39,7 @@ class LimitSettings:
         """Refuse limits that could not let anything through."""
         for name in ("rate_limit", "rate_limit_burst", "rolling_limit", "rolling_window_secs"):
             value = getattr(self, name)
-            if value is not None and (
-                isinstance(value, bool) or not isinstance(value, int | float) or value <= 0
-            ):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
                 raise ValueError(f"{name} must be a positive number, or None for no limit, not {value!r}")
 
 
@@ -106,8 +104,4 @@ class EmulatorOptions:
 
 def secrets_from(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the credentials that environment variables set, so that none need be on a command line."""
-    return {
-        name: environment[variable]
-        for name, variable in SECRET_VARIABLES.items()
-        if environment.get(variable)
-    }
+    return {name: environment[variable] for name, variable in SECRET_VARIABLES.items() if environment.get(variable)}

@@ -8,7 +8,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, TypeVar
 
 from beam_mixpanel.emulator.control import EmulatorControl
 from beam_mixpanel.emulator.options import SECRET_VARIABLES, EmulatorOptions
@@ -16,6 +16,8 @@ from beam_mixpanel.emulator.options import SECRET_VARIABLES, EmulatorOptions
 STOP_SECS = 5.0
 READY_LINE = "Mixpanel emulator listening on "
 IMPORT_ROOT = Path(__file__).parents[2]
+
+Started = TypeVar("Started", bound="EmulatorProcess")
 
 
 class EmulatorProcess(EmulatorControl):
@@ -38,7 +40,7 @@ class EmulatorProcess(EmulatorControl):
         self._options = EmulatorOptions(**options)
         self._process: subprocess.Popen[str] | None = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self: Started) -> Started:
         """Start it, and wait until it accepts connections."""
         self._process = subprocess.Popen(  # noqa: S603 (our own module)
             [sys.executable, "-m", "beam_mixpanel.emulator", "--stop-when-stdin-closes", *self._flags()],
@@ -89,9 +91,7 @@ class EmulatorProcess(EmulatorControl):
         return flags
 
     def _environment(self) -> dict[str, str]:
-        environment = {
-            name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES.values()
-        }
+        environment = {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES.values()}
         for name, variable in SECRET_VARIABLES.items():
             secret = getattr(self._options, name)
             if secret is not None:

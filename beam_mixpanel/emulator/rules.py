@@ -187,13 +187,9 @@ def _counts_and_nesting(event: Any, context: Context) -> Violation | None:
     for name, value in properties.items():
         for level, container in _containers(value, 1):
             if level > MAX_NESTING:
-                return _invalid(
-                    f"properties.{_shown(name)}", f"must be nested at most {MAX_NESTING} deep"
-                )  # synthetic
+                return _invalid(f"properties.{_shown(name)}", f"must be nested at most {MAX_NESTING} deep")  # synthetic
             if len(container) > MAX_ENTRIES:
-                return _invalid(
-                    f"properties.{_shown(name)}", f"must have at most {MAX_ENTRIES} elements"
-                )  # synthetic
+                return _invalid(f"properties.{_shown(name)}", f"must have at most {MAX_ENTRIES} elements")  # synthetic
     return None
 
 
@@ -232,7 +228,7 @@ def _shown(name: str) -> str:
 
 
 def _is_merge(event: Any) -> bool:
-    """A $merge event carries nothing but $distinct_ids: https://docs.mixpanel.com/reference/merge-identities."""
+    """A $merge event carries nothing but $distinct_ids: https://docs.mixpanel.com/reference/identity-merge."""
     return bool(event["event"] == "$merge")
 
 

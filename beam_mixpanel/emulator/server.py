@@ -73,9 +73,7 @@ class Routes:
             ("GET", "/_emulator/limits"): self.limits,
             ("PUT", "/_emulator/limits"): self.set_limits,
         }
-        routes: list[BaseRoute] = [
-            Route(path, ingestion, methods=["POST"]) for path in (IMPORT_PATH, TRACK_PATH)
-        ]
+        routes: list[BaseRoute] = [Route(path, ingestion, methods=["POST"]) for path in (IMPORT_PATH, TRACK_PATH)]
         routes += [Route(path, handler, methods=[method]) for (method, path), handler in control.items()]
         return Starlette(routes=routes)
 
@@ -117,9 +115,7 @@ class Routes:
 
     async def requests(self, request: Request) -> Response:
         """Return the recent requests, oldest first."""
-        return _json(
-            self._service.recorder.describe(bodies=request.query_params.get("bodies") in ("1", "true"))
-        )
+        return _json(self._service.recorder.describe(bodies=request.query_params.get("bodies") in ("1", "true")))
 
     async def stats(self, request: Request) -> Response:
         """Return the statistics."""
@@ -188,10 +184,15 @@ class EmulatorServer(uvicorn.Server):
           on_ready: called with the URL once connections are accepted.
 
         Raises:
-          OSError: the port is taken.
+          OSError: the port is taken, or the storage cannot be written.
+          ValueError: the storage is not empty.
         """
         self._socket = _listen(options.host, options.port)
-        self._service = Service(options)
+        try:
+            self._service = Service(options)
+        except (ValueError, OSError):
+            self._socket.close()
+            raise
         self._on_ready = on_ready
         config = uvicorn.Config(
             Routes(self._service).application(),
@@ -215,10 +216,8 @@ class EmulatorServer(uvicorn.Server):
 
     def run_until_stopped(self) -> None:
         """Serve until `should_exit` is set, then delete temporary storage."""
-        loop_factory = self.config.get_loop_factory()
         try:
-            with asyncio.Runner(loop_factory=loop_factory) as runner:
-                runner.run(self.serve(sockets=[self._socket]))
+            self.run(sockets=[self._socket])
         finally:
             self._socket.close()
             self._service.close()

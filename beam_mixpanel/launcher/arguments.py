@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
+import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from apache_beam.io.filesystems import FileSystems
@@ -31,7 +33,7 @@ class UsageError(Exception):
 class AllowedDeadLetters(NamedTuple):
     """How many dead letters still count as success: a number, or a share of the events read."""
 
-    count: int
+    number: int
     share: float
 
     @classmethod
@@ -54,7 +56,7 @@ class AllowedDeadLetters(NamedTuple):
 
     def permit(self, dead_letters: int, read: int) -> bool:
         """Tell whether so many are accepted."""
-        return dead_letters <= max(self.count, self.share * read)
+        return dead_letters <= max(self.number, self.share * read)
 
 
 class Settings(NamedTuple):
@@ -152,13 +154,14 @@ def _parse_options(arguments: list[str]) -> PipelineOptions:
     _check_names(arguments)
     if not any(argument.startswith("--runner") for argument in arguments):
         arguments = [*arguments, f"--runner={DEFAULT_RUNNER}"]
+    complaint = io.StringIO()
     try:
-        options = PipelineOptions(arguments)
-        options.get_all_options()
-        for group in (FileOptions, JobOptions, MixpanelOptions):
-            options.view_as(group)
+        with contextlib.redirect_stderr(complaint):
+            options = PipelineOptions(arguments)
+            for group in (FileOptions, JobOptions, MixpanelOptions):
+                options.view_as(group)
     except SystemExit:
-        raise UsageError("an option has a wrong value (see above)") from None
+        raise UsageError(complaint.getvalue().strip().rpartition("error: ")[2]) from None
     return options
 
 
@@ -251,7 +254,7 @@ def _credentials(options: Any) -> Credentials:
     )
 
 
-def _referenced(option: str, make: Any) -> Any:
+def _referenced(option: str, make: Callable[[], Credentials]) -> Credentials:
     try:
         return make()
     except ValueError as error:

@@ -14,6 +14,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import MetricsFilter
 from rich.console import Console
 
+from beam_mixpanel.client.errors import MixpanelError
 from beam_mixpanel.launcher.arguments import Settings, UsageError, parse
 from beam_mixpanel.launcher.progress import ProgressDisplay
 from beam_mixpanel.launcher.summary import Summary
@@ -25,9 +26,9 @@ EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_DEAD_LETTERS: Final = 3
 
-_OUR_ERROR: Final = re.compile(
-    r"beam_mixpanel\.[\w.]+\.(?P<name>\w+Error): (?P<message>.*?)(?: \[while running .*)?$", re.MULTILINE
-)
+_OUR_ERROR: Final = re.compile(r"^(?:beam_mixpanel\.[\w.]+Error): (?P<message>.*)$", re.MULTILINE)
+_WHERE: Final = re.compile(r" \[while running .*?\]$", re.MULTILINE)
+"""What Beam adds to an error's words."""
 
 _log = logging.getLogger(__name__)
 
@@ -122,12 +123,14 @@ def explain(error: BaseException) -> str:
     """Say in one paragraph why a job failed; our own errors without the runner's trace around them."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted; run the job again to import the rest, duplicates do no harm"
-    text = str(error)
+    text = _WHERE.sub("", str(error)).strip()
+    if isinstance(error, MixpanelError):
+        return text
     ours = list(_OUR_ERROR.finditer(text))
     if ours:
         return ours[-1]["message"]
-    _log.error("the job failed: %s", text)
-    return (text.strip().splitlines() or [type(error).__name__])[-1]
+    _log.error("the job failed", exc_info=error)
+    return (text.splitlines() or [type(error).__name__])[-1]
 
 
 def _counters(result: Any) -> dict[str, int]:

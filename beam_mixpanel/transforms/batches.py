@@ -17,7 +17,7 @@ from beam_mixpanel.transforms.coding import register_coders
 
 register_coders()
 
-_Plain = tuple[bytes, bytes | None, str, int]
+_Plain = tuple[bytes | str | int | None, ...]
 """A `PreparedEvent` as Beam's coders write it without pickling."""
 
 _REMAINDERS: Final = "remainders"
@@ -77,7 +77,8 @@ class PackByShard(beam.PTransform):
         if prepared.is_bounded:
             grouped = (
                 prepared
-                | "PackBatches" >> beam.ParDo(_PackForShardsFn(self._limits, self._num_shards)).with_output_types(
+                | "PackBatches"
+                >> beam.ParDo(_PackForShardsFn(self._limits, self._num_shards)).with_output_types(
                     tuple[int, EventChunk]
                 )
                 | "GroupByShard" >> beam.GroupByKey()
@@ -87,9 +88,7 @@ class PackByShard(beam.PTransform):
                 prepared
                 | "KeyByShard" >> beam.ParDo(_KeyEventsFn(self._num_shards))
                 | "GroupIntoBatches"
-                >> beam.GroupIntoBatches(
-                    self._limits.max_events, max_buffering_duration_secs=self._max_buffering_secs
-                )
+                >> beam.GroupIntoBatches(self._limits.max_events, max_buffering_duration_secs=self._max_buffering_secs)
             )
         return grouped | "PackShards" >> beam.ParDo(_PackGroupFn(self._limits)).with_output_types(EventChunk)
 
@@ -100,7 +99,7 @@ class _PackBatchesFn(beam.DoFn):
 
     def start_bundle(self) -> None:
         self._packers: dict[BoundedWindow, BatchPacker] = {}
-        self._key = random.randrange(_REMAINDER_KEYS)
+        self._key = random.randrange(_REMAINDER_KEYS)  # noqa: S311 - any spread will do
 
     def process(self, events: EventChunk, window: Any = beam.DoFn.WindowParam) -> Iterator[EventChunk]:
         packer = self._packers.get(window)
@@ -125,11 +124,9 @@ class _PackForShardsFn(beam.DoFn):
 
     def start_bundle(self) -> None:
         self._packers: dict[BoundedWindow, BatchPacker] = {}
-        self._next = random.randrange(self._num_shards)
+        self._next = random.randrange(self._num_shards)  # noqa: S311 - any spread will do
 
-    def process(
-        self, events: EventChunk, window: Any = beam.DoFn.WindowParam
-    ) -> Iterator[tuple[int, EventChunk]]:
+    def process(self, events: EventChunk, window: Any = beam.DoFn.WindowParam) -> Iterator[tuple[int, EventChunk]]:
         packer = self._packers.get(window)
         if packer is None:
             packer = self._packers[window] = BatchPacker(**self._limits._asdict())
@@ -153,7 +150,7 @@ class _KeyEventsFn(beam.DoFn):
 
     def process(self, events: EventChunk) -> Iterator[tuple[int, _Plain]]:
         for event in events:
-            yield random.randrange(self._num_shards), tuple(event)
+            yield random.randrange(self._num_shards), tuple(event)  # noqa: S311 - any spread will do
 
 
 class _PackGroupFn(beam.DoFn):

@@ -59,9 +59,7 @@ class ReadDeadLetters(beam.PTransform):
 
     def expand(self, begin: PBegin) -> PCollection[DeadLetter | bytes]:
         """Give each dead letter; a line that is none is given as it is, to end as invalid in the books."""
-        return (
-            begin | "ReadLines" >> ReadEventsFromFiles(self._patterns) | "Parse" >> beam.FlatMap(_parse_line)
-        )
+        return begin | "ReadLines" >> ReadEventsFromFiles(self._patterns) | "Parse" >> beam.FlatMap(_parse_line)
 
 
 def _parse_line(line: bytes) -> Iterator[DeadLetter | bytes]:

@@ -66,7 +66,9 @@ class FileOptions(PipelineOptions):
 
 
 def _add_destination(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--mixpanel_project_id", metavar="ID", help="the project's number; needed with a service account")
+    parser.add_argument(
+        "--mixpanel_project_id", metavar="ID", help="the project's number; needed with a service account"
+    )
     parser.add_argument(
         "--mixpanel_service_account",
         metavar="REF",

@@ -19,8 +19,8 @@ from beam_mixpanel.core.byte_ranges import (
     read_blocks,
     split,
 )
-from beam_mixpanel.transforms.compression import MAGIC_BYTES, is_compressed, open_decompressed
 from beam_mixpanel.core.prepare import EventBlock
+from beam_mixpanel.transforms.compression import MAGIC_BYTES, is_compressed, open_decompressed
 from beam_mixpanel.transforms.metrics import LIVE
 
 

@@ -189,13 +189,13 @@ class WriteToMixpanel(beam.PTransform):
         shared = Shared()
         if shards is None:
             full, packed = prepared | "Pack" >> PackInBundles(self._batch_limits)
-            sent = (
+            sent = [
                 full | "SendBatches" >> _SendBatches(self._sending, shared, serial=False),
                 packed | "SendRemainders" >> _SendBatches(self._sending, shared, serial=False),
-            )
+            ]
         else:
             batches = prepared | "Pack" >> PackByShard(self._batch_limits, shards, self._max_buffering_secs)
-            sent = (batches | "SendBatches" >> _SendBatches(self._sending, shared, serial=True),)
+            sent = [batches | "SendBatches" >> _SendBatches(self._sending, shared, serial=True)]
         receipts = tuple(receipts for receipts, _ in sent) | "FlattenReceipts" >> beam.Flatten()
         return self._result(receipts, (invalid, *(failed for _, failed in sent)))
 

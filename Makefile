@@ -1,0 +1,35 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+help:  ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(STAMP): pyproject.toml setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(STAMP)
+
+setup: $(STAMP)  ## Make .venv with everything in it
+
+demo: $(STAMP)  ## Import 100,000 events into an emulator, twice, and prove that each is there once
+	$(BIN)/python -m benchmarks.demo
+
+test: $(STAMP)  ## Run all tests
+	$(BIN)/python -m pytest
+
+check: $(STAMP)  ## Lint, types, layers
+	scripts/check
+
+bench: $(STAMP)  ## Measure the pipeline beside a hand-written script and the stages alone
+	$(BIN)/python -m benchmarks.bench
+
+bench-limits: $(STAMP)  ## Measure how much of a rate limit is used, and how many requests it refuses
+	$(BIN)/python -m benchmarks.limits
+
+clean:  ## Remove .venv and what tools left behind
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.PHONY: help setup demo test check bench bench-limits clean

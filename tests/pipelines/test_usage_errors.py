@@ -1,0 +1,96 @@
+"""Wrong arguments: exit code 2 and the cure, before anything is sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from beam_mixpanel.emulator import Emulator
+from pipelines import files_to_mixpanel
+
+SECRET = "hunter2-do-not-print"
+
+
+@pytest.mark.parametrize(
+    ("flags", "cure"),
+    [
+        ((), "--mixpanel_service_account REF"),
+        (("--mixpanel_project_token=" + SECRET,), "env:NAME"),
+        (("--mixpanel_service_account=user:" + SECRET, "--mixpanel_project_id=1"), "env:NAME"),
+        (("--mixpanel_service_account={ref}",), "--mixpanel_project_id"),
+        (("--mixpanel_service_account={ref}", "--mixpanel_project_id=mine"), "the project's number"),
+        (("--mixpanel_service_account={ref}", "--mixpanel_project_id=1"), "username:secret"),
+        (("--mixpanel_project_token=env:NOT_SET_ANYWHERE",), "NOT_SET_ANYWHERE is not set"),
+        (("--mixpanel_project_token=file:/no/such/file",), "cannot read"),
+        (("--mixpanel_project_token=gcp-secret:mine",), "projects/P/secrets"),
+        (("--mixpanel_project_token={ref}", "--mixpanel_api_host=http://example.com"), "https://"),
+        (("--mixpanel_project_token={ref}", "--mixpanel_api_host=example.com"), "https://HOST"),
+        (("--mixpanel_project_token={ref}", "--mixpanel_region=fr"), "us, eu, in"),
+        (("--mixpanel_project_token={ref}", "--mixpanel_emulator"), "leave them out"),
+        (("--mixpanel_emulator", "--mixpanel_max_batch_events=0"), "between 1 and 2000"),
+        (("--mixpanel_emulator", "--mixpanel_max_batch_events=many"), "invalid int value"),
+        (("--mixpanel_emulator", "--mixpanel_endpoint=engage"), "import"),
+        (("--mixpanel_emulator", "--mixpanel_time_zone=Nowhere"), "IANA"),
+        (("--mixpanel_emulator", "--mixpanel_insert_id=random"), "columns:NAME"),
+        (("--mixpanel_emulator", "--mixpanel_regoin=eu"), "--mixpanel_region"),
+        (("--mixpanel_emulator", "--dead_leters=x"), "--dead_letters"),
+        (("--mixpanel_emulator", "--allow_dead_letters=some", "--dead_letters=x"), "0.5%"),
+        (("--mixpanel_emulator", "--allow_dead_letters=5"), "--dead_letters PREFIX"),
+        (("--mixpanel_emulator", "--dead_letters=/no/such/folder/dead"), "create it"),
+        (("--mixpanel_emulator", "--summary=/no/such/folder/summary.json"), "create it"),
+        (
+            (
+                "--mixpanel_project_token={ref}",
+                "--runner=DataflowRunner",
+                "--project=p-123",
+                "--region=us-central1",
+                "--temp_location=gs://bucket/tmp",
+            ),
+            "gcp-secret:",
+        ),
+    ],
+)
+def test_wrong_arguments_are_exit_2_with_the_cure(
+    tmp_path: Path,
+    token_reference: str,
+    emulator: Emulator,
+    capsys: pytest.CaptureFixture[str],
+    flags: tuple[str, ...],
+    cure: str,
+) -> None:
+    """Each error names its cure, never a secret, and nothing is sent."""
+    file = tmp_path / "events.ndjson"
+    file.write_text("{}\n")
+    arguments = [flag.replace("{ref}", token_reference) for flag in flags]
+    assert files_to_mixpanel.run([f"--input={file}", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert cure in error.replace("\n", " ")
+    assert SECRET not in error
+    assert emulator.requests() == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "cure"),
+    [(None, "--input"), ("nothing-*.ndjson", "no such file"), (".", "add /*"), ("missing://x/y", "missing")],
+)
+def test_input_that_cannot_be_read_is_exit_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], pattern: str | None, cure: str
+) -> None:
+    """No input, no such file and a folder are told before the job starts."""
+    where = pattern if pattern is None or "://" in pattern else str(tmp_path / pattern)
+    flags = [] if where is None else [f"--input={where}"]
+    assert files_to_mixpanel.run([*flags, "--mixpanel_emulator"]) == 2
+    assert cure in capsys.readouterr().err
+
+
+def test_help_lists_our_options(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--help` shows this project's options and the exit codes, not the two hundred of Beam."""
+    with pytest.raises(SystemExit) as ended:
+        files_to_mixpanel.run(["--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert "--mixpanel_service_account" in shown
+    assert "Exit codes" in shown
+    assert "--flink_master" not in shown
