@@ -30,7 +30,7 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_field=
     skip: Natural = 0
     probability: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
     seed: int | None = None
-    path: str | None = None
+    path: Literal["/import", "/track"] | None = None
 
 
 class Status(Fault, tag="status", frozen=True):

@@ -278,6 +278,7 @@ def test_control_by_http(emulator, http):
         ({"kind": "latency", "secs": "x"}, "secs"),
         ({"kind": "failed_records", "variant": "x"}, "variant"),
         ({"kind": "status", "probability": 2}, "probability"),
+        ({"kind": "status", "path": "import"}, "path"),
     ],
 )
 def test_unknown_faults(emulator, http, fault, named):
