@@ -22,6 +22,8 @@ _MIN_RATE: Final = 500.0
 _START_GROWTH: Final = 0.10
 """Per answer or round trip, whichever is longer: from 30,000 to 150,000 events/s within 0.7 s at 5 ms; less
 when answers take long, since every request in flight is refused once the limit is met."""
+_MAX_SENT: Final = 64
+"""Requests remembered to learn the shortest round trip; more are not in flight."""
 _REGROWTH: Final = 0.11
 """Per answer, between the first and the second 429: back up, from far below to where the limit must be."""
 _SHARE_GROWTH: Final = 160_000.0
@@ -29,10 +31,10 @@ _SHARE_GROWTH: Final = 160_000.0
 that the shares of several become equal."""
 _GROWTH_PER_SEC: Final = 0.02
 """For fast workers, whose growth by the above is next to nothing: back from a cut within some 10 s."""
-_MAX_GROWTH: Final = 0.08
+_MAX_GROWTH: Final = 0.09
 """Per answer: where the limit is one request in seconds, a larger step is a 429 at once."""
 _NEAR: Final = (0.85, 1.02)
-_NEAR_GROWTH: Final = 0.15
+_NEAR_GROWTH: Final = 0.14
 """What is left of the growth within these bounds of the rate refused last: a lone worker's limit is there."""
 _PATIENCE_SECS: Final = 6.5
 """So long without a 429, and the growth doubles, then rises on: other workers may have ended."""
@@ -48,7 +50,7 @@ _NEXT_CUT: Final = 0.8
 """Where the probe is refused too: among several workers as often bad luck as a rate that is too high."""
 
 _HORIZON_SECS: Final = 60.0
-"""Mixpanel counts over a rolling minute (https://docs.mixpanel.com/reference/rate-limits): no longer block."""
+"""Mixpanel counts over a rolling minute (https://docs.mixpanel.com/reference/rate-limits)."""
 _BLOCKED_REFUSALS: Final = 4
 _BLOCKED_ANSWERS: Final = 8
 """So many refusals in a row, with so many answers before them, mean a full window. Fewer are no sample."""
@@ -103,8 +105,8 @@ class RatePacer:
         self._next_free = now
         self._not_before = now
         self._late = 0.0
-        self._first_sent: float | None = None
-        self._round_trip_secs: float | None = None
+        self._sent_at: deque[float] = deque(maxlen=_MAX_SENT)
+        self._round_trip_secs = float("inf")
         self._cuts = 0
         self._calm_secs = 0.0
         self._refusals = 0
@@ -126,16 +128,15 @@ class RatePacer:
 
     def sent(self, cost: float, now: float) -> None:
         """Learn that a request is sent now; after a 429 it is a probe, and the next waits for its answer."""
-        if self._first_sent is None:
-            self._first_sent = now
+        self._sent_at.append(now)
         gap = cost / self._rate
         self._late += (min((now - self._next_free) / gap, _MOST_LATE) - self._late) * _LATE_WEIGHT
         self._next_free = now + max(gap, self._hold_secs)
 
     def accepted(self, cost: float, now: float) -> None:
         """Learn that a request was answered and accepted."""
-        if self._round_trip_secs is None:
-            self._round_trip_secs = now - (self._first_sent if self._first_sent is not None else now)
+        if self._sent_at:
+            self._round_trip_secs = min(self._round_trip_secs, now - self._sent_at.popleft())
         if self._refusals:
             self._resume(now)
             self._next_free = now + cost / self._rate
@@ -202,7 +203,7 @@ class RatePacer:
         """Give by what share of itself the rate grows with a good answer."""
         gap = cost / self._rate
         if self._cuts == 0:
-            return _START_GROWTH / max((self._round_trip_secs or 0.0) / gap, 1.0)
+            return _START_GROWTH / max(self._round_trip_secs / gap, 1.0)
         if self._cuts == 1:
             return _REGROWTH
         self._calm_secs += gap if self._calm_secs < 0 else min(gap, _MAX_CALM_SECS)
