@@ -43,7 +43,7 @@ def _run(path: Path, url: str, last: int) -> int:
                 continue
             for batch in packer.add(events):
                 batches += 1
-                _send([event.body for event in batch], session, url, last)
+                _send(batch.bodies, session, url, last)
     return batches
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
-from beam_mixpanel.core.prepare import EventChunk, PreparedEvent
+from beam_mixpanel.core.chunk import EventChunk, PreparedEvent
 
 BRACKETS_BYTES = 2
 """A batch of n events of b bytes in all is b + n - 1 commas + 2 brackets long."""
@@ -24,7 +24,7 @@ class BatchPacker:
         self._pending = EventChunk()
         self._pending_bytes = 1
 
-    def add(self, events: Sequence[PreparedEvent]) -> Iterator[EventChunk]:
+    def add(self, events: EventChunk) -> Iterator[EventChunk]:
         """Take more events.
 
         Yields:
@@ -37,10 +37,11 @@ class BatchPacker:
         while start < len(events):
             room = self._max_events - len(self._pending)
             taken = events[start : start + room]
-            size = sum([len(event.body) for event in taken]) + len(taken)
+            size = sum(map(len, taken.bodies)) + len(taken)
             if self._pending_bytes + size > self._max_bytes:
-                taken, size = self._fitting(taken)
-            self._pending += taken
+                fitting, size = self._fitting(taken.bodies)
+                taken = taken[:fitting]
+            self._pending.extend(taken)
             self._pending_bytes += size
             start += len(taken)
             if len(self._pending) == self._max_events or (start < len(events) and len(taken) < room):
@@ -51,19 +52,20 @@ class BatchPacker:
         batch, self._pending, self._pending_bytes = self._pending, EventChunk(), 1
         return batch
 
-    def _fitting(self, events: Sequence[PreparedEvent]) -> tuple[Sequence[PreparedEvent], int]:
+    def _fitting(self, bodies: list[bytes]) -> tuple[int, int]:
+        """Give how many events still fit, and the bytes they take."""
         size = 0
-        for index, event in enumerate(events):
-            more = len(event.body) + 1
+        for count, body in enumerate(bodies):
+            more = len(body) + 1
             if self._pending_bytes + size + more > self._max_bytes:
-                if not self._pending and not index:
+                if not self._pending and not count:
                     raise ValueError(
-                        f"an event of {len(event.body)} bytes does not fit into a batch of {self._max_bytes} bytes; "
+                        f"an event of {len(body)} bytes does not fit into a batch of {self._max_bytes} bytes; "
                         "raise the limit on batch bytes"
                     )
-                return events[:index], size
+                return count, size
             size += more
-        return events, size
+        return len(bodies), size
 
 
 def pack_batches(
@@ -86,7 +88,7 @@ def pack_batches(
     """
     packer = BatchPacker(max_events=max_events, max_bytes=max_bytes)
     for event in events:
-        yield from packer.add([event])
+        yield from packer.add(EventChunk.of([event]))
     last = packer.flush()
     if last:
         yield last

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from decimal import Decimal
-from itertools import accumulate, repeat
+from itertools import accumulate, islice
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -18,6 +18,7 @@ import msgspec
 from beam_mixpanel.core import insert_id as insert_ids
 from beam_mixpanel.core import limits
 from beam_mixpanel.core.dead_letter import PARSE, VALIDATE, DeadLetter
+from beam_mixpanel.core.chunk import EventChunk, PreparedEvent, origin_of
 from beam_mixpanel.core.event import Form, normalise, to_event
 from beam_mixpanel.core.json_values import UnsupportedValueError, fields_of, to_json_value, unwrap
 from beam_mixpanel.core.skim import skim
@@ -43,31 +44,6 @@ class EventBlock(NamedTuple):
     data: bytes
     source: str
     offset: int
-
-
-class PreparedEvent(NamedTuple):
-    """An event as it will be sent.
-
-    Attributes:
-      body: its final JSON bytes.
-      original: the bytes it was read as; None where they are the body.
-      source: the file it came from; empty where unknown.
-      offset: where it begins in that file, in bytes; -1 where unknown.
-    """
-
-    body: bytes
-    original: bytes | None
-    source: str
-    offset: int
-
-    @property
-    def origin(self) -> str:
-        """`FILE@OFFSET`, or what is known of it."""
-        return origin_of(self.source, self.offset)
-
-
-class EventChunk(list[PreparedEvent]):
-    """Prepared events that travel together; a type of its own, so that it has a coder of its own."""
 
 
 class _Parsed(NamedTuple):
@@ -108,11 +84,6 @@ class Preparation:
         return len(self.events) + len(self.invalid)
 
 
-def origin_of(source: str, offset: int) -> str:
-    """Name the place of an event for people."""
-    return f"{source}@{offset}" if source and offset >= 0 else source
-
-
 class EventPreparer:
     """Turns events of any supported shape into bytes that Mixpanel accepts, or into dead letters.
 
@@ -135,7 +106,7 @@ class EventPreparer:
         times = skim(block.data, lines)
         if times and self._in_time(times, now_ms):
             done.events = EventChunk(
-                map(PreparedEvent._make, zip(lines, repeat(None), repeat(block.source), offsets, strict=False))
+                lines, [None] * len(lines), [block.source] * len(lines), list(islice(offsets, len(lines)))
             )
             done.past_retention = self._count_past_retention(times, now_ms)
             return done

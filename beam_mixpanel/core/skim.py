@@ -8,7 +8,6 @@ too many of anything. A line that may break a limit is decoded in full, which se
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import msgspec
@@ -22,7 +21,7 @@ _MOST_OPENING: Final = 2 + limits.MAX_NESTING
 _MOST_COMMAS: Final = limits.MAX_LIST_ELEMENTS - 1
 _SHORTEST_LONG_LIST: Final = 2 * (limits.MAX_LIST_ELEMENTS + 1)
 """A shorter line has no room for a list with too many elements, nor for as many keys."""
-_INSERT_ID: Final = re.compile(f"{limits.INSERT_ID_CHARS}*", re.ASCII)
+_PLACEHOLDER_LENGTHS: Final = frozenset(map(len, limits.PLACEHOLDER_IDS))
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _decode_lines = msgspec.json.Decoder(SkimmedEvent).decode_lines
@@ -63,10 +62,16 @@ def _lines_near_a_limit(data: bytes, lines: list[bytes]) -> list[bytes]:
 
 def _ids_in_form(events: list[SkimmedEvent]) -> bool:
     insert_ids = [event.properties.insert_id for event in events]
-    distinct_ids = [event.properties.distinct_id for event in events]
+    joined = "".join(insert_ids)
     return (
-        _INSERT_ID.fullmatch("".join(insert_ids)) is not None
-        and limits.PLACEHOLDER_IDS.isdisjoint(map(str.lower, insert_ids))
-        and limits.PLACEHOLDER_IDS.isdisjoint(map(str.lower, distinct_ids))
+        joined.isascii()
+        and joined.replace("-", "").isalnum()
+        and _no_placeholder_among(insert_ids)
+        and _no_placeholder_among([event.properties.distinct_id for event in events])
         and all(map(str.strip, {event.event for event in events}))
     )
+
+
+def _no_placeholder_among(ids: list[str]) -> bool:
+    suspects = [value for value in ids if len(value) in _PLACEHOLDER_LENGTHS]
+    return limits.PLACEHOLDER_IDS.isdisjoint(map(str.lower, suspects))

@@ -11,8 +11,8 @@ from apache_beam.pvalue import PCollection, TaggedOutput
 from apache_beam.transforms.window import BoundedWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from beam_mixpanel.core.batching import BatchPacker, pack_batches
-from beam_mixpanel.core.prepare import EventChunk, PreparedEvent
+from beam_mixpanel.core.batching import BatchPacker
+from beam_mixpanel.core.chunk import EventChunk, PreparedEvent
 from beam_mixpanel.transforms.coding import register_coders
 
 register_coders()
@@ -160,13 +160,10 @@ class _PackGroupFn(beam.DoFn):
         self._limits = limits
 
     def process(self, group: tuple[int, Iterable[Any]]) -> Iterator[EventChunk]:
-        yield from pack_batches(_each_event(group[1]), **self._limits._asdict())
-
-
-def _each_event(values: Iterable[Any]) -> Iterator[PreparedEvent]:
-    """Give events one by one, from chunks or from what `_KeyEventsFn` made of them."""
-    for value in values:
-        if isinstance(value, EventChunk):
-            yield from value
-        else:
-            yield PreparedEvent._make(value)
+        packer = BatchPacker(**self._limits._asdict())
+        for value in group[1]:
+            chunk = value if isinstance(value, EventChunk) else EventChunk.of([PreparedEvent(*value)])
+            yield from packer.add(chunk)
+        last = packer.flush()
+        if last:
+            yield last

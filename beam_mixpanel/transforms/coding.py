@@ -6,7 +6,8 @@ from apache_beam import coders
 
 from beam_mixpanel.client.client import ImportReceipt
 from beam_mixpanel.core.dead_letter import DeadLetter
-from beam_mixpanel.core.prepare import EventBlock, EventChunk, PreparedEvent
+from beam_mixpanel.core.chunk import EventChunk
+from beam_mixpanel.core.prepare import EventBlock
 
 _plain = coders.FastPrimitivesCoder()
 
@@ -19,15 +20,15 @@ class EventChunkCoder(coders.Coder):
 
     def encode(self, chunk: EventChunk) -> bytes:
         """Write a chunk."""
-        return bytes(_plain.encode([tuple(event) for event in chunk]))
+        return bytes(_plain.encode((chunk.bodies, chunk.originals, chunk.sources, chunk.offsets)))
 
     def decode(self, encoded: bytes) -> EventChunk:
         """Read a chunk."""
-        return EventChunk(map(PreparedEvent._make, _plain.decode(encoded)))
+        return EventChunk(*_plain.decode(encoded))
 
     def estimate_size(self, chunk: EventChunk) -> int:
         """Guess from the first event."""
-        return len(chunk) * (len(chunk[0].body) + 50) if chunk else 0
+        return len(chunk) * (len(chunk.bodies[0]) + 50) if chunk else 0
 
     def is_deterministic(self) -> bool:
         """Equal chunks give equal bytes."""

@@ -10,11 +10,12 @@ from zoneinfo import ZoneInfo
 import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
 
+from beam_mixpanel.core.chunk import EventChunk
 from beam_mixpanel.core.dead_letter import DeadLetter
 from beam_mixpanel.core.event import Form
 from beam_mixpanel.core.insert_id import InsertIdStrategy
 from beam_mixpanel.core.limits import DEFAULT_RETENTION_DAYS
-from beam_mixpanel.core.prepare import EventBlock, EventChunk, EventPreparer, Preparation
+from beam_mixpanel.core.prepare import EventBlock, EventPreparer, Preparation
 from beam_mixpanel.transforms.coding import register_coders
 from beam_mixpanel.transforms.metrics import Ledger
 

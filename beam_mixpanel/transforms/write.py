@@ -25,8 +25,9 @@ from beam_mixpanel.client.credentials import Credentials, ServiceAccount, resolv
 from beam_mixpanel.client.errors import MixpanelError, UndeliveredError
 from beam_mixpanel.client.transport import abandon_requests
 from beam_mixpanel.core import limits
+from beam_mixpanel.core.chunk import EventChunk, PreparedEvent
 from beam_mixpanel.core.dead_letter import IMPORT, DeadLetter
-from beam_mixpanel.core.prepare import EventChunk, PreparedEvent, insert_id_of
+from beam_mixpanel.core.prepare import insert_id_of
 from beam_mixpanel.transforms.batches import BatchLimits, PackByShard, PackInBundles
 from beam_mixpanel.transforms.coding import register_coders
 from beam_mixpanel.transforms.metrics import LIVE, THROTTLED, Ledger
@@ -324,8 +325,7 @@ class _SendBatchesFn(beam.DoFn):
         self._sent: deque[_Sent] = deque()
 
     def process(self, batch: EventChunk, windowed: Any = beam.DoFn.WindowedValueParam) -> Iterator[Any]:
-        bodies = [event.body for event in batch]
-        future = self._worker.threads.submit(self._worker.client.import_batch, bodies)
+        future = self._worker.threads.submit(self._worker.client.import_batch, batch.bodies)
         self._sent.append(_Sent(future, batch, windowed))
         LIVE.add("in_flight", 1)
         yield from self._collect(self._most_waiting)
