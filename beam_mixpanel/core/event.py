@@ -11,7 +11,7 @@ from beam_mixpanel.core import insert_id as insert_ids
 from beam_mixpanel.core import limits
 from beam_mixpanel.core.event_time import to_epoch_ms
 from beam_mixpanel.core.insert_id import CONTENT_IDS, InsertIdStrategy
-from beam_mixpanel.core.json_values import UnsupportedValueError, to_json_value, unwrap
+from beam_mixpanel.core.json_values import UnsupportedValueError, fields_of, to_json_key, to_json_value, unwrap
 from beam_mixpanel.core.validation import Event, Violation
 
 TEXT_IDS: Final = ("distinct_id", "$user_id", "$device_id")
@@ -58,25 +58,29 @@ def to_event(fields: Mapping[Any, Any]) -> Event | Violation:
     Args:
       fields: a parsed JSON object or a row; values of any type that `to_json_value` knows.
     """
-    properties = fields.get("properties")
-    if properties is not None and not isinstance(properties, Mapping):
+    given = fields.get("properties")
+    properties = {} if given is None else fields_of(given)
+    if properties is None:
         return Violation("properties_not_object", "properties")
     name_field = "event" if fields.get("event") is not None else "event_name"
     try:
         beside = {
-            str(key): _property(key, value)
+            to_json_key(key): _property(key, value)
             for key, value in fields.items()
             if key not in (name_field, "properties") and not (key == "event" and value is None)
         }
-        inside = {str(key): _property(key, value) for key, value in (properties or {}).items()}
+        inside = {to_json_key(key): _property(key, value) for key, value in properties.items()}
+        name = to_json_value(fields.get(name_field))
     except UnsupportedValueError:
         return Violation("unsupported_value", "")
+    except UnicodeEncodeError:
+        return Violation("not_utf8", "")
     except RecursionError:
         return Violation("nested_too_deep", "")
     for key in beside.keys() & inside.keys():
         if beside[key] != inside[key]:
-            return Violation("field_conflict", str(key))
-    return Event(unwrap(fields.get(name_field)), inside | beside)
+            return Violation("field_conflict", key)
+    return Event(name, inside | beside)
 
 
 def _property(key: Any, value: Any) -> Any:
@@ -107,7 +111,10 @@ def normalise(event: Event, form: Form, now_ms: int) -> Changes:
     given_id = properties.get("$insert_id")
     if insert_ids.is_acceptable(given_id):
         return Changes(changed, False, False, violations)
-    repaired = _make_insert_id(event, given_id, given_time, form.insert_id, violations)
+    try:
+        repaired = _make_insert_id(event, given_id, given_time, form.insert_id, violations)
+    except UnicodeEncodeError:
+        return Changes(changed, False, False, [Violation("not_utf8", "")])
     return Changes(True, "$insert_id" not in properties, repaired, violations)
 
 

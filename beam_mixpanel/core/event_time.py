@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime, timedelta, timezone, tzinfo
-from decimal import Decimal, InvalidOperation
+from decimal import MAX_EMAX, MIN_EMIN, ROUND_FLOOR, Context, Decimal, InvalidOperation
 from typing import Final
 
 _SECONDS_BELOW: Final = 10**10
@@ -14,12 +14,21 @@ _MILLISECONDS_BELOW: Final = 10**13
 _MICROSECONDS_BELOW: Final = 10**16
 _NANOSECONDS_BELOW: Final = 10**19
 
+_MS_PER_UNIT: Final = (
+    (_SECONDS_BELOW, 3),
+    (_MILLISECONDS_BELOW, 0),
+    (_MICROSECONDS_BELOW, -3),
+    (_NANOSECONDS_BELOW, -6),
+)
+"""For numbers below each bound, the power of ten that makes them milliseconds."""
+_ROUND_DOWN: Final = Context(prec=60, rounding=ROUND_FLOOR, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[])
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _ISO_8601: Final = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)"
     r"(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?)?"
-    r"\s?(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?",
+    r"\s?(Z|UTC|GMT|[+-]\d\d(?::?[0-5]\d)?)?",
     re.IGNORECASE | re.ASCII,
 )
 
@@ -33,7 +42,7 @@ def to_epoch_ms(value: object, *, zone: tzinfo = timezone.utc) -> int | None:
       zone: the zone of dates and clock times that name none.
 
     Returns:
-      Milliseconds since 1970-01-01T00:00:00Z, fractions rounded down (floats to the nearest), or None where the
+      Milliseconds since 1970-01-01T00:00:00Z, fractions rounded down (float seconds to the nearest), or None where the
       value is not a time.
     """
     if isinstance(value, bool):
@@ -49,14 +58,21 @@ def to_epoch_ms(value: object, *, zone: tzinfo = timezone.utc) -> int | None:
 
 
 def _from_number(value: int | float | Decimal) -> int | None:
-    if value != value or abs(value) >= _NANOSECONDS_BELOW:
+    if isinstance(value, Decimal) and not value.is_finite():
         return None
-    size = abs(value)
-    if size < _SECONDS_BELOW:
-        return round(value * 1000) if isinstance(value, float) else int(value * 1000 // 1)
-    if size < _MILLISECONDS_BELOW:
-        return int(value // 1)
-    return int(value // (1000 if size < _MICROSECONDS_BELOW else 1_000_000))
+    for bound, power in _MS_PER_UNIT:
+        if -bound < value < bound:
+            return _scale(value, power)
+    return None
+
+
+def _scale(value: int | float | Decimal, power: int) -> int:
+    """Multiply by a power of ten, losing no digit that counts."""
+    if isinstance(value, Decimal):
+        return int(_ROUND_DOWN.to_integral_value(_ROUND_DOWN.scaleb(value, power)))
+    if power > 0:
+        return round(value * 10**power)
+    return int(value // 10**-power)
 
 
 def _from_text(text: str, zone: tzinfo) -> int | None:
@@ -94,7 +110,7 @@ def _zone(offset: str | None) -> tzinfo | None:
 def _from_date(value: date, zone: tzinfo) -> int | None:
     if not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day, tzinfo=zone)
-    elif value.tzinfo is None:
+    elif value.utcoffset() is None:
         value = value.replace(tzinfo=zone)
     try:
         return _ms_since_epoch(value)

@@ -93,6 +93,10 @@ def from_mixpanel_import(event_name: str, distinct_id: object, time: object) -> 
       distinct_id: as text; absent or empty counts as "".
       time: the number as the source holds it, or milliseconds where the source holds text.
 
+    Raises:
+      UnicodeEncodeError: the name or the id holds lone surrogates.
+
     Source: https://github.com/ak--47/mixpanel-import/blob/main/components/transforms.js
     """
-    return str(mmh3.hash(f"{event_name}-{distinct_id or ''}-{time}", signed=False))
+    identity = f"{event_name}-{distinct_id or ''}-{time}"
+    return str(mmh3.hash(identity.encode(), signed=False))

@@ -6,9 +6,9 @@
 | `Decimal` | number with its exact digits; text where no double could hold its size |
 | NaN, `NaT`, `NA` | null |
 | infinities | the text `Infinity` or `-Infinity` |
-| `datetime` | text `YYYY-MM-DDTHH:MM:SS[.ffffff]` in UTC; without zone as it stands |
+| `datetime`, Beam `Timestamp` | text `YYYY-MM-DDTHH:MM:SS[.ffffff]` in UTC; without zone as it stands |
 | `date`, `time` | ISO text |
-| `timedelta` | number of seconds |
+| `timedelta`, Beam `Duration` | number of seconds |
 | bytes | base64 text |
 | `UUID` | text with hyphens |
 | mapping, Beam Row, NamedTuple, dataclass | object, keys as text |
@@ -36,6 +36,10 @@ import msgspec
 _LARGEST_EXPONENT: Final = 308
 """A double holds numbers below 1.8e308; JSON readers refuse or lose larger ones."""
 
+_MISSING: Final = ("NaTType", "NAType")
+"""The types of the missing values of pandas."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
 _encode_sorted: Final = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
 
 
@@ -47,19 +51,47 @@ def unwrap(value: Any) -> Any:
     """Give the Python value that a numpy, pandas or Arrow scalar holds, anything else as it is.
 
     Returns:
-      None for their missing values (`NaT`, `NA`); `datetime64` in microseconds.
+      None for their missing values (`NaT`, `NA`); moments and durations in microseconds; a moment past the year 9999
+      as text.
     """
-    if type(value) in _CONVERTERS:
+    kind = type(value)
+    if kind in _CONVERTERS or isinstance(value, (type, memoryview)):
         return value
-    if str(value) in ("NaT", "<NA>"):
+    if kind.__name__ in _MISSING:
         return None
-    if type(value).__name__ == "datetime64":
-        value = value.astype("datetime64[us]")
+    if kind.__module__.partition(".")[0] == "numpy" and hasattr(value, "dtype"):
+        return _from_numpy(value)
     for method in ("as_py", "tolist"):
         read = getattr(value, method, None)
         if callable(read):
-            return read()
+            try:
+                return read()
+            except ValueError:
+                return _from_arrow_nanoseconds(value)
     return value
+
+
+def _from_numpy(value: Any) -> Any:
+    kind = value.dtype.kind
+    if kind in "mM":
+        if value.ndim:
+            return list(value)
+        value = value.astype(f"{kind}8[us]")
+    plain = value.tolist()
+    if kind == "M" and isinstance(plain, int):
+        return str(value)
+    if type(plain) is not type(value):
+        return plain
+    return float(value) if kind == "f" else value
+
+
+def _from_arrow_nanoseconds(value: Any) -> Any:
+    """Read what Arrow refuses to give as a Python value since that would lose nanoseconds, or what contains such."""
+    name = str(value.type).partition("[ns")[0]
+    if name not in ("timestamp", "duration", "time64"):
+        return dict(value.items()) if isinstance(value, Mapping) else list(value)
+    plain = value.cast(f"{name}[us]", safe=False).as_py()
+    return plain.replace(tzinfo=timezone.utc) if getattr(value.type, "tz", None) else plain
 
 
 def to_json_value(value: Any) -> Any:
@@ -70,6 +102,7 @@ def to_json_value(value: Any) -> Any:
 
     Raises:
       UnsupportedValueError: the type has no form in the table.
+      UnicodeEncodeError: a set or a key that is not text holds lone surrogates.
       RecursionError: the value nests deeper than Python can follow.
     """
     convert = _CONVERTERS.get(type(value))
@@ -93,16 +126,30 @@ def _decimal(value: Decimal) -> Any:
 
 
 def _datetime(value: datetime) -> str:
-    if value.tzinfo is not None:
-        value = value.astimezone(timezone.utc).replace(tzinfo=None)
-    return value.isoformat()
+    if value.utcoffset() is None:
+        return value.replace(tzinfo=None).isoformat()
+    try:
+        return value.astimezone(timezone.utc).replace(tzinfo=None).isoformat()
+    except OverflowError:
+        return value.isoformat()
+
+
+def _microseconds(value: Any) -> Any:
+    """Give the form of Beam's `Timestamp`, a moment, or `Duration`, seconds; seconds past the year 9999, too."""
+    if type(value).__name__ != "Duration":
+        try:
+            return _datetime(_EPOCH + timedelta(microseconds=value.micros))
+        except OverflowError:
+            pass
+    return value.micros / 1_000_000
 
 
 def _mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
-    return {key if type(key) is str else _key(key): to_json_value(item) for key, item in value.items()}
+    return {key if type(key) is str else to_json_key(key): to_json_value(item) for key, item in value.items()}
 
 
-def _key(key: Any) -> str:
+def to_json_key(key: Any) -> str:
+    """Turn a key into text: its JSON form, which text is itself."""
     form = to_json_value(key)
     return form if isinstance(form, str) else _encode_sorted(form).decode()
 
@@ -136,6 +183,15 @@ _CONVERTERS: Final[dict[type, Callable[[Any], Any]]] = {
 }
 
 
+_EXACT: Final[dict[type, Callable[[Any], Any]]] = {
+    str: str.__str__,
+    int: int.__int__,
+    float: float.__float__,
+    Decimal: Decimal,
+}
+"""Makes values of subclasses plain, since JSON writers take no others."""
+
+
 def _convert_unlisted(value: Any) -> Any:
     """Handle subclasses, and foreign types by what they offer, so that none of their packages is imported."""
     plain = unwrap(value)
@@ -148,12 +204,11 @@ def _convert_unlisted(value: Any) -> Any:
         return _mapping(fields)
     if isinstance(value, (bytearray, memoryview)):
         return _CONVERTERS[bytes](bytes(value))
-    micros = getattr(value, "micros", None)
-    if isinstance(micros, int):
-        return _datetime(datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=micros))
+    if not isinstance(value, type) and isinstance(getattr(value, "micros", None), int):
+        return _microseconds(value)
     for base in type(value).__mro__[1:]:
         if base in _CONVERTERS:
-            return _CONVERTERS[base](value)
+            return _CONVERTERS[base](_EXACT[base](value) if base in _EXACT else value)
     raise UnsupportedValueError(
         f"a value of type {type(value).__name__} has no JSON form; convert it to text or a number first"
     )
@@ -163,10 +218,12 @@ def fields_of(value: Any) -> Mapping[Any, Any] | None:
     """Give the named fields of a mapping, NamedTuple, Beam Row or dataclass; None for anything else."""
     if isinstance(value, Mapping):
         return value
+    if isinstance(value, type):
+        return None
     for method in ("_asdict", "as_dict"):
         read = getattr(value, method, None)
         if callable(read):
             return dict(read())
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if dataclasses.is_dataclass(value):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     return None

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from beam_mixpanel.core import limits
-from beam_mixpanel.core.validation import Event, SkimmedEvent
+from beam_mixpanel.core.validation import Event, SkimmedEvent, SkimmedProperties
 
 _NOT_OPENING_OR_NEWLINE: Final = bytes(code for code in range(256) if code not in b"{[\n")
 _MOST_OPENING: Final = 2 + limits.MAX_NESTING
@@ -21,7 +21,9 @@ _MOST_OPENING: Final = 2 + limits.MAX_NESTING
 _MOST_COMMAS: Final = limits.MAX_LIST_ELEMENTS - 1
 _SHORTEST_LONG_LIST: Final = 2 * (limits.MAX_LIST_ELEMENTS + 1)
 """A shorter line has no room for a list with too many elements, nor for as many keys."""
-_PLACEHOLDER_LENGTHS: Final = frozenset(map(len, limits.PLACEHOLDER_IDS))
+_INSERT_ID_CHARS: Final = b"-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_ZERO_UUID: Final = max(limits.PLACEHOLDER_IDS, key=len)
+_LONGEST_WORD: Final = max(map(len, limits.PLACEHOLDER_IDS - {_ZERO_UUID}))
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _decode_lines = msgspec.json.Decoder(SkimmedEvent).decode_lines
@@ -42,12 +44,15 @@ def skim(data: bytes, lines: list[bytes]) -> list[int]:
         events = _decode_lines(data)
         if len(events) != len(lines) or not events or max(map(len, lines)) > limits.MAX_EVENT_BYTES:
             return []
-        b"".join([line for line in lines if not line.isascii()]).decode()
+        if not data.isascii():
+            b"".join([line for line in lines if not line.isascii()]).decode()
         for line in _lines_near_a_limit(data, lines):
             _decode_event(line)
     except _UNREADABLE:
         return []
-    return [event.properties.time for event in events] if _ids_in_form(events) else []
+    properties = [event.properties for event in events]
+    in_form = _ids_in_form(properties) and all(map(str.strip, {event.event for event in events}))
+    return [skimmed.time for skimmed in properties] if in_form else []
 
 
 def _lines_near_a_limit(data: bytes, lines: list[bytes]) -> list[bytes]:
@@ -60,18 +65,18 @@ def _lines_near_a_limit(data: bytes, lines: list[bytes]) -> list[bytes]:
     return long_ones + [line for line, opening in zip(lines, brackets, strict=False) if len(opening) > _MOST_OPENING]
 
 
-def _ids_in_form(events: list[SkimmedEvent]) -> bool:
-    insert_ids = [event.properties.insert_id for event in events]
+def _ids_in_form(properties: list[SkimmedProperties]) -> bool:
+    insert_ids = [skimmed.insert_id for skimmed in properties]
     joined = "".join(insert_ids)
     return (
         joined.isascii()
-        and joined.replace("-", "").isalnum()
+        and not joined.encode().translate(None, _INSERT_ID_CHARS)
         and _no_placeholder_among(insert_ids)
-        and _no_placeholder_among([event.properties.distinct_id for event in events])
-        and all(map(str.strip, {event.event for event in events}))
+        and _no_placeholder_among([skimmed.distinct_id for skimmed in properties])
     )
 
 
 def _no_placeholder_among(ids: list[str]) -> bool:
-    suspects = [value for value in ids if len(value) in _PLACEHOLDER_LENGTHS]
-    return limits.PLACEHOLDER_IDS.isdisjoint(map(str.lower, suspects))
+    if min(map(len, ids)) > _LONGEST_WORD:
+        return _ZERO_UUID not in ids
+    return limits.PLACEHOLDER_IDS.isdisjoint(map(str.lower, ids))

@@ -28,7 +28,7 @@ class Event(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     properties: Annotated[dict[str, _Level1], msgspec.Meta(max_length=limits.MAX_PROPERTIES)]
 
 
-class _SkimmedProperties(msgspec.Struct, gc=False):
+class SkimmedProperties(msgspec.Struct, gc=False):
     """The properties that must be in form for an event to be sent as it stands; others are skipped unread."""
 
     time: Annotated[int, msgspec.Meta(ge=limits.EARLIEST_TIME_MS)]
@@ -44,7 +44,7 @@ class SkimmedEvent(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """As much of an event as must be looked at to send it as it stands; several times as fast to decode."""
 
     event: Annotated[str, msgspec.Meta(min_length=1, max_length=limits.MAX_EVENT_NAME_CHARS)]
-    properties: _SkimmedProperties
+    properties: SkimmedProperties
 
 
 class Rule(NamedTuple):
