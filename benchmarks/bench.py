@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -116,7 +115,7 @@ def _memory(ready: Path, count: int, folder: Path, large: int) -> Table:
 def _table(title: str, condition: str) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("")
-    for column in (condition, "events/s", "×", "CPU s per M", "×", "peak MB"):
+    for column in (condition, "events/s", "x", "CPU s per M", "x", "peak MB"):
         table.add_column(column, justify="right")
     return table
 
@@ -135,4 +134,4 @@ def _add(table: Table, name: str, condition: str, costs: Sequence[Cost], count: 
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

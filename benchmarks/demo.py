@@ -16,7 +16,7 @@ from beam_mixpanel.emulator import EmulatorProcess
 from benchmarks.events import write
 from pipelines import files_to_mixpanel
 
-_TOKEN = "MIXPANEL_DEMO_TOKEN"  # noqa: S105 - the name of an environment variable
+_TOKEN = "MIXPANEL_DEMO_TOKEN"
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder(order="sorted").encode

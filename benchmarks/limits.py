@@ -102,9 +102,7 @@ def _send(way: Way, files: list[Path], server: CountingServer, count: int) -> di
     return counts
 
 
-def _add(
-    table: Table, limit: str, files: list[Path], name: str, counts: dict[str, Any], used: float
-) -> None:
+def _add(table: Table, limit: str, files: list[Path], name: str, counts: dict[str, Any], used: float) -> None:
     table.add_row(
         limit,
         str(len(files)),

@@ -71,13 +71,13 @@ class Failure(NamedTuple):
     """An event of a batch that was not imported.
 
     Attributes:
-      index: its place in the batch.
+      position: its place in the batch.
       fate: `rejected` or `undelivered`.
       reason: short and stable; field, message and http_status as in a dead letter.
       attempts: requests that carried it.
     """
 
-    index: int
+    position: int
     fate: str
     reason: str
     field: str
@@ -304,9 +304,9 @@ def _counts(outcome: Outcome, size: int) -> tuple[int, int]:
 
 def _settle_rejected(part: _Part, outcome: PartlyImported, result: BatchResult) -> list[_Part]:
     """Book the named events as rejected, the rest as imported if confirmed; else give the rest to send again."""
-    rejected = {record.index for record in outcome.rejected}
+    rejected = {record.position for record in outcome.rejected}
     result.failures += [
-        Failure(part.indices[record.index], "rejected", "rejected", record.field, record.message, 400, part.attempts)
+        Failure(part.indices[record.position], "rejected", "rejected", record.field, record.message, 400, part.attempts)
         for record in outcome.rejected
     ]
     rest = [index for place, index in enumerate(part.indices) if place not in rejected]

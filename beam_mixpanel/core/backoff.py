@@ -11,9 +11,7 @@ MIN_JITTER_SECS: Final = 1.0
 MAX_JITTER_SECS: Final = 5.0
 
 
-def delay_secs(
-    attempt: int, *, retry_after_secs: float | None, uniform: Callable[[float, float], float]
-) -> float:
+def delay_secs(attempt: int, *, retry_after_secs: float | None, uniform: Callable[[float, float], float]) -> float:
     """Give the delay before the next attempt: 2 s doubling to 60 s, plus 1 to 5 s of jitter.
 
     Args:

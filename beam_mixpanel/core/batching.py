@@ -16,9 +16,14 @@ class BatchPacker:
     Args:
       max_events: most events in a batch.
       max_bytes: most bytes in a body of uncompressed JSON, separators included.
+
+    Raises:
+      ValueError: a batch could hold no event.
     """
 
     def __init__(self, *, max_events: int, max_bytes: int) -> None:
+        if max_events < 1:
+            raise ValueError(f"a batch must hold at least 1 event, got max_events={max_events}")
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._pending = EventChunk()
@@ -68,9 +73,7 @@ class BatchPacker:
         return len(bodies), size
 
 
-def pack_batches(
-    events: Iterable[PreparedEvent], *, max_events: int, max_bytes: int
-) -> Iterator[EventChunk]:
+def pack_batches(events: Iterable[PreparedEvent], *, max_events: int, max_bytes: int) -> Iterator[EventChunk]:
     """Group prepared events into batches that Mixpanel accepts, in order, losing none.
 
     Args:

@@ -56,13 +56,11 @@ def read_blocks(
       lack its `\n`.
     """
     offset = start
-    rest = b""
+    rest: bytes | None = b""
     if start:
         skipped, rest = _skip_line(file, block_bytes)
-        if rest is None:
-            return
         offset = start - 1 + skipped
-    while stop < 0 or offset < stop:
+    while rest is not None and (stop < 0 or offset < stop):
         data = _read_to_line_end(file, rest, block_bytes)
         rest = b""
         if not data:

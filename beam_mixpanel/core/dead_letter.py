@@ -45,6 +45,11 @@ class DeadLetter(NamedTuple):
     fate: str = "invalid"
 
 
+_TYPES: Final = {"stage": str, "reason": str} | {
+    name: type(default) for name, default in DeadLetter._field_defaults.items()
+}
+
+
 def to_json_line(letter: DeadLetter) -> bytes:
     """Write a dead letter as one line of JSON, without the newline.
 
@@ -60,18 +65,20 @@ def to_json_line(letter: DeadLetter) -> bytes:
 
 
 def from_json_line(line: bytes) -> DeadLetter:
-    """Read what `to_json_line` wrote; unknown fields are ignored, absent ones take their defaults.
+    """Read what `to_json_line` wrote; unknown fields are ignored, absent ones and nulls take their defaults.
 
     Raises:
       ValueError: the line is not a dead letter.
     """
     try:
         record = _decode(line)
-        if not {"stage", "reason"} <= record.keys():
-            raise KeyError
-        text = record.pop("event", None)
-        event = text.encode() if isinstance(text, str) else base64.b64decode(record.pop("event_base64"))
+        known = {name: record[name] for name in _TYPES if record.get(name) is not None}
+        text = record.get("event")
+        event = text.encode() if isinstance(text, str) else base64.b64decode(record["event_base64"], validate=True)
+        if not {"stage", "reason"} <= known.keys() or any(type(known[name]) is not _TYPES[name] for name in known):
+            raise TypeError
     except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, RecursionError):
-        raise ValueError("not a dead letter: expected a JSON object with event or event_base64, stage and reason") from None
-    known = {name: value for name, value in record.items() if name in DeadLetter._fields}
+        raise ValueError(
+            "not a dead letter: expected a JSON object with event or event_base64, stage and reason"
+        ) from None
     return DeadLetter(event, **known)

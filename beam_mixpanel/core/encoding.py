@@ -23,4 +23,5 @@ def encode_ndjson(events: Sequence[bytes]) -> bytes:
 
 def compress(body: bytes) -> bytes:
     """Gzip a body with no time stamp in the header, so that equal bodies give equal bytes."""
-    return igzip.compress(body, GZIP_LEVEL, mtime=0)
+    compressed: bytes = igzip.compress(body, GZIP_LEVEL, mtime=0)
+    return compressed

@@ -70,7 +70,6 @@ def to_event(fields: Mapping[Any, Any]) -> Event | Violation:
             if key not in (name_field, "properties") and not (key == "event" and value is None)
         }
         inside = {to_json_key(key): _property(key, value) for key, value in properties.items()}
-        name = to_json_value(fields.get(name_field))
     except UnsupportedValueError:
         return Violation("unsupported_value", "")
     except UnicodeEncodeError:
@@ -80,7 +79,8 @@ def to_event(fields: Mapping[Any, Any]) -> Event | Violation:
     for key in beside.keys() & inside.keys():
         if beside[key] != inside[key]:
             return Violation("field_conflict", key)
-    return Event(name, inside | beside)
+    name = unwrap(fields.get(name_field))
+    return Event(to_json_value(name) if isinstance(name, str) else None, inside | beside)
 
 
 def _property(key: Any, value: Any) -> Any:
@@ -171,13 +171,11 @@ def _make_insert_id(
     event: Event, given_id: Any, given_time: Any, strategy: InsertIdStrategy, violations: list[Violation]
 ) -> bool:
     """Set `$insert_id`, or take it away where the content must give it. Tell whether a refused one was replaced."""
-    properties = event.properties
+    properties: dict[str, Any] = event.properties
     if given_id is not None and given_id != "":
         as_text = given_id if isinstance(given_id, (str, dict, list)) else id_text(given_id)
         acceptable = insert_ids.is_acceptable(as_text)
-        properties["$insert_id"] = (
-            as_text if acceptable else insert_ids.from_refused(as_text, event.event, properties)
-        )
+        properties["$insert_id"] = as_text if acceptable else insert_ids.from_refused(as_text, event.event, properties)
         return not acceptable
     properties.pop("$insert_id", None)
     if strategy.kind == "mixpanel-import":

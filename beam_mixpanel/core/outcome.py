@@ -4,7 +4,7 @@
 |---|---|
 | 200, `num_records_imported` = n | `Imported` |
 | other 2xx, another count, an unreadable body | `Retry` (not confirmed) |
-| 400 with `failed_records` objects | `PartlyImported`: by index those are rejected; where the numbers do not add up, the remainder is not confirmed |
+| 400 with `failed_records` objects | `PartlyImported`: rejected by index; if the numbers do not add up, the rest is open |
 | 400 that names no record | `Split`, to find the culprits |
 | 413 | `Split`; one event alone is rejected |
 | 408, 429, 5xx (524 too) | `Retry` |
@@ -34,7 +34,7 @@ _decode = msgspec.json.Decoder().decode
 class FailedRecord(NamedTuple):
     """An event that Mixpanel rejected: its place in the batch, and why."""
 
-    index: int
+    position: int
     field: str
     message: str
 
@@ -136,7 +136,7 @@ def read_track_answer(status: int, headers: Mapping[str, str], body: bytes) -> O
     """
     parsed = _parse_object(body)
     if 200 <= status < 300:
-        success = parsed.get("status") if parsed else _TRACK_TEXT.get(body.strip())
+        success = _count(parsed.get("status")) if parsed else _TRACK_TEXT.get(body.strip())
         if success == 1:
             return Imported()
         if success == 0:
@@ -211,7 +211,6 @@ def _text(value: object) -> str:
 def _detail(parsed: dict[str, Any], body: bytes) -> str:
     """Give the server's words, on one line and not long."""
     records = parsed.get("failed_records")
-    if isinstance(records, list) and records and isinstance(records[0], str):
-        return _text(records[0])
-    words = _text(parsed.get("error")) or body[:_MAX_DETAIL_CHARS].decode(errors="replace")
+    first = _text(records[0]) if isinstance(records, list) and records else ""
+    words = first or _text(parsed.get("error")) or body[:_MAX_DETAIL_CHARS].decode(errors="replace")
     return " ".join(words.split())

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from decimal import Decimal
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
 from itertools import accumulate, islice
 from typing import Any, Final, NamedTuple
 
@@ -17,10 +18,16 @@ import msgspec
 
 from beam_mixpanel.core import insert_id as insert_ids
 from beam_mixpanel.core import limits
-from beam_mixpanel.core.dead_letter import PARSE, VALIDATE, DeadLetter
 from beam_mixpanel.core.chunk import EventChunk, PreparedEvent, origin_of
-from beam_mixpanel.core.event import Form, normalise, to_event
-from beam_mixpanel.core.json_values import UnsupportedValueError, fields_of, to_json_value, unwrap
+from beam_mixpanel.core.dead_letter import PARSE, VALIDATE, DeadLetter
+from beam_mixpanel.core.event import TEXT_IDS, Form, normalise, to_event
+from beam_mixpanel.core.json_values import (
+    UnsupportedValueError,
+    fields_of,
+    to_json_key,
+    to_json_value,
+    unwrap,
+)
 from beam_mixpanel.core.skim import skim
 from beam_mixpanel.core.validation import Event, Violation, check_event
 
@@ -123,23 +130,26 @@ class EventPreparer:
         return done
 
     def prepare_object(self, event: Any, now_ms: int, *, source: str = "") -> Preparation:
-        """Prepare one event given as a dict, Beam Row, NamedTuple or dataclass."""
+        """Prepare one event given as a dict, Beam Row, NamedTuple or dataclass.
+
+        A good one has no original text: its body stands for it, so that sending it again sends the same.
+        """
         done = Preparation()
         fields = fields_of(event)
-        original = _original_text(event if fields is None else fields)
         shaped = Violation("not_an_object", "") if fields is None else to_event(fields)
         if isinstance(shaped, Violation):
-            done.invalid.append(_dead_letter(original, [shaped])._replace(source=source))
+            done.invalid.append(_dead_letter(b"", [shaped])._replace(source=source))
         else:
             parsed = _Parsed(shaped, in_shape=False, in_limits=False)
-            self._finish(parsed, original, source, -1, now_ms, done)
+            self._finish(parsed, b"", source, -1, now_ms, done)
+        if done.invalid:
+            original = _original_text(event if fields is None else fields)
+            done.invalid = [letter._replace(event=original) for letter in done.invalid]
         return done
 
     def _in_time(self, times: list[int], now_ms: int) -> bool:
         max_age_ms = self._form.max_age_ms
-        return max(times) <= now_ms + limits.MAX_AHEAD_MS and (
-            max_age_ms is None or min(times) >= now_ms - max_age_ms
-        )
+        return max(times) <= now_ms + limits.MAX_AHEAD_MS and (max_age_ms is None or min(times) >= now_ms - max_age_ms)
 
     def _count_past_retention(self, times: list[int], now_ms: int) -> int:
         oldest = now_ms - self._retention_ms
@@ -147,7 +157,8 @@ class EventPreparer:
 
     def _prepare_line(self, line: bytes, source: str, offset: int, now_ms: int, done: Preparation) -> None:
         try:
-            parsed: _Parsed | DeadLetter = _Parsed(_decode_event(line), in_shape=True, in_limits=True)
+            one_line = b"\n" not in line
+            parsed: _Parsed | DeadLetter = _Parsed(_decode_event(line), in_shape=one_line, in_limits=True)
         except _UNREADABLE:
             parsed = _parse(line)
         if isinstance(parsed, DeadLetter):
@@ -158,7 +169,12 @@ class EventPreparer:
     def _finish(
         self, parsed: _Parsed, original: bytes, source: str, offset: int, now_ms: int, done: Preparation
     ) -> None:
-        """Bring an event into form, write it, and put it where it belongs."""
+        """Bring an event into form, write it, and put it where it belongs.
+
+        Args:
+          parsed: the event.
+          original: the text it was read from; empty if there is none.
+        """
         event = parsed.event
         violations = [] if parsed.in_limits and event.event.strip() else check_event(event)
         changes = normalise(event, self._form, now_ms)
@@ -178,7 +194,7 @@ class EventPreparer:
             letter = _dead_letter(original, violations, insert_id)
             done.invalid.append(letter._replace(source=origin_of(source, offset)))
             return
-        done.events.append(PreparedEvent(body, None if body == original else original, source, offset))
+        done.events.append(PreparedEvent(body, None if original in (body, b"") else original, source, offset))
         done.repaired += changes.repaired
         done.past_retention += event.properties["time"] < now_ms - self._retention_ms  # type: ignore[operator]
 
@@ -204,14 +220,28 @@ def _parse(line: bytes) -> _Parsed | DeadLetter:
     event = to_event(fields)
     if isinstance(event, Violation):
         return _dead_letter(line, [event])
-    in_shape = fields.keys() == {"event", "properties"} and isinstance(fields["properties"], dict)
-    return _Parsed(event, in_shape, in_limits=False)
+    return _Parsed(event, b"\n" not in line and _in_shape(fields, event), in_limits=False)
 
 
-def _number(text: str) -> float | Decimal:
+def _in_shape(fields: dict[str, Any], event: Event) -> bool:
+    """Tell whether parsed JSON has Mixpanel's shape, and no id that is written in another way now."""
+    given = fields.get("properties")
+    return (
+        isinstance(given, dict)
+        and fields.keys() == {"event", "properties"}
+        and not any(isinstance(given.get(key), Decimal) for key in TEXT_IDS)
+    )
+
+
+def _number(text: str) -> float | Decimal | str:
     """Read a number that is no integer; one beyond what a double holds stays as it is, for Mixpanel to judge."""
     number = float(text)
-    return number if math.isfinite(number) else Decimal(text)
+    if math.isfinite(number):
+        return number
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return text
 
 
 _decode_exact = msgspec.json.Decoder(float_hook=_number).decode
@@ -224,10 +254,15 @@ def _dead_letter(
         original,
         stage,
         violations[0].rule,
-        violations[0].field,
-        "; ".join(violation.message for violation in violations),
-        insert_id=insert_id,
+        _encodable(violations[0].field),
+        _encodable("; ".join(violation.message for violation in violations)),
+        insert_id=_encodable(insert_id),
     )
+
+
+def _encodable(text: str) -> str:
+    """Write lone surrogates as escapes: no coder takes them."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _encode(event: Event, needs_id: bool) -> bytes:
@@ -239,18 +274,32 @@ def _encode(event: Event, needs_id: bool) -> bytes:
 
 
 def _original_text(value: Any) -> bytes:
-    """Write an event that came as an object as JSON text, dates with their zone, as faithfully as JSON can."""
+    """Write an event that came as an object as JSON text, its time with its zone, as faithfully as JSON can."""
     try:
         if not isinstance(value, Mapping):
             return _encode_as_given(to_json_value(value))
-        return _encode_as_given({str(key): _with_zone(item) for key, item in value.items()})
+        return _encode_as_given(_as_given(value))
     except (UnsupportedValueError, UnicodeEncodeError, RecursionError):
         return _last_resort(value)
 
 
+def _as_given(fields: Mapping[Any, Any]) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for key, item in fields.items():
+        inner = fields_of(item) if key == "properties" else None
+        given[to_json_key(key)] = (
+            _as_given(inner) if inner is not None else _with_zone(item) if key == "time" else to_json_value(item)
+        )
+    return given
+
+
 def _with_zone(value: Any) -> Any:
+    """Say in which zone a moment is: without, it would be read in the zone that the user names."""
     plain = unwrap(value)
-    return plain if hasattr(plain, "tzinfo") else to_json_value(plain)
+    if isinstance(plain, datetime) and plain.utcoffset() is not None:
+        return plain.isoformat()
+    form = to_json_value(plain)
+    return f"{form}Z" if isinstance(form, str) and hasattr(plain, "micros") else form
 
 
 def _last_resort(value: Any) -> bytes:

@@ -21,12 +21,14 @@ _MOST_OPENING: Final = 2 + limits.MAX_NESTING
 _MOST_COMMAS: Final = limits.MAX_LIST_ELEMENTS - 1
 _SHORTEST_LONG_LIST: Final = 2 * (limits.MAX_LIST_ELEMENTS + 1)
 """A shorter line has no room for a list with too many elements, nor for as many keys."""
+_MOST_DIGITS: Final = 4300
+"""The decoder refuses a longer integer; in a property that is skipped it would not notice."""
 _INSERT_ID_CHARS: Final = b"-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ZERO_UUID: Final = max(limits.PLACEHOLDER_IDS, key=len)
 _LONGEST_WORD: Final = max(map(len, limits.PLACEHOLDER_IDS - {_ZERO_UUID}))
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
-_decode_lines = msgspec.json.Decoder(SkimmedEvent).decode_lines
+_skim_event = msgspec.json.Decoder(SkimmedEvent).decode
 _decode_event = msgspec.json.Decoder(Event).decode
 
 
@@ -41,8 +43,8 @@ def skim(data: bytes, lines: list[bytes]) -> list[int]:
       The events' times, or nothing if there is a line that needs a closer look.
     """
     try:
-        events = _decode_lines(data)
-        if len(events) != len(lines) or not events or max(map(len, lines)) > limits.MAX_EVENT_BYTES:
+        events = list(map(_skim_event, lines))
+        if not lines or max(map(len, lines)) > limits.MAX_EVENT_BYTES:
             return []
         if not data.isascii():
             b"".join([line for line in lines if not line.isascii()]).decode()
@@ -57,7 +59,9 @@ def skim(data: bytes, lines: list[bytes]) -> list[int]:
 
 def _lines_near_a_limit(data: bytes, lines: list[bytes]) -> list[bytes]:
     long_ones = [
-        line for line in lines if len(line) >= _SHORTEST_LONG_LIST and line.count(b",") > _MOST_COMMAS
+        line
+        for line in lines
+        if len(line) >= _SHORTEST_LONG_LIST and (line.count(b",") > _MOST_COMMAS or len(line) > _MOST_DIGITS)
     ]
     brackets = data.translate(None, _NOT_OPENING_OR_NEWLINE).split(b"\n")
     if max(map(len, brackets)) <= _MOST_OPENING:

@@ -278,7 +278,7 @@ def _print_help(program: str, description: str) -> NoReturn:
     parser = argparse.ArgumentParser(
         prog=f"python -m {program}",
         description=description,
-        epilog="Every option of Apache Beam and of the chosen --runner works, too. Exit codes: 0 all imported; 3 ended, "
+        epilog="Every option of Apache Beam and of the chosen --runner works, too. Exit codes: 0 all imported; 3 ended "
         "with dead letters; 1 the job failed; 2 the arguments are wrong.",
     )
     for group in (FileOptions, MixpanelOptions, JobOptions):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from apache_beam import coders
 
 from beam_mixpanel.client.client import ImportReceipt
-from beam_mixpanel.core.dead_letter import DeadLetter
 from beam_mixpanel.core.chunk import EventChunk
+from beam_mixpanel.core.dead_letter import DeadLetter
 from beam_mixpanel.core.prepare import EventBlock
 
 _plain = coders.FastPrimitivesCoder()

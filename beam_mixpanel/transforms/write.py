@@ -355,7 +355,7 @@ class _SendBatchesFn(beam.DoFn):
         for receipt in result.receipts:
             yield sent.windowed.with_value(receipt)
         for failure in result.failures:
-            letter = _dead_letter(sent.batch[failure.index], failure)
+            letter = _dead_letter(sent.batch[failure.position], failure)
             self._ledger.count(letter.fate, 1)
             self._ledger.count_reason(letter.message if letter.reason == "rejected" else letter.reason)
             yield TaggedOutput(FAILED, sent.windowed.with_value(letter))

@@ -53,7 +53,7 @@ def test_a_file_that_is_cut_short_fails_the_job(tmp_path: Path, kind: str) -> No
     path = tmp_path / f"events.ndjson.{kind}"
     compressed = COMPRESSORS[kind](CONTENT)
     path.write_bytes(compressed[: len(compressed) - 20])
-    with pytest.raises(UnreadableFileError, match="cannot read .* to its end"):
+    with pytest.raises(UnreadableFileError, match=r"cannot read .* to its end"):
         _read(path, LINES)
 
 

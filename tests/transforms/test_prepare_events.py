@@ -97,7 +97,7 @@ def test_event_in_form_is_passed_on_byte_for_byte(element: Any) -> None:
     [
         {"event": "A", "properties": {"time": TIME_MS // 1000, "distinct_id": 7}},
         {"event": "A", "time": "2025-06-15T15:06:40Z", "distinct_id": Decimal(7)},
-        beam.Row(event="A", time=datetime.datetime(2025, 6, 15, 15, 6, 40), distinct_id="7"),
+        beam.Row(event="A", time=datetime.datetime.fromisoformat("2025-06-15T15:06:40"), distinct_id="7"),
         b'{"event_name":"A","time":1750000000,"distinct_id":7}',
     ],
     ids=["dict", "flat dict", "Row", "flat JSON"],
@@ -212,6 +212,4 @@ def test_single_lines_can_be_read_and_changed(tmp_path: Path) -> None:
     """`ReadEventsFromFiles` gives bytes line by line, without blank lines."""
     (tmp_path / "a.ndjson").write_bytes(b"one\n\ntwo\r\n  \nthree")
     with _pipeline() as pipeline:
-        assert_that(
-            pipeline | ReadEventsFromFiles(str(tmp_path / "a.ndjson")), equal_to([b"one", b"two\r", b"three"])
-        )
+        assert_that(pipeline | ReadEventsFromFiles(str(tmp_path / "a.ndjson")), equal_to([b"one", b"two\r", b"three"]))

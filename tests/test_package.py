@@ -1,0 +1,139 @@
+"""The package as a whole: what can be imported, what the docs promise, what the wheel holds."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import beam_mixpanel
+from beam_mixpanel.transforms.options import FileOptions, JobOptions, MixpanelOptions
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def _run(*arguments: str, python: str | Path = sys.executable, folder: Path = ROOT) -> str:
+    done = subprocess.run([python, *arguments], capture_output=True, text=True, cwd=folder, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_every_public_name_can_be_imported() -> None:
+    """`__all__` is what can be imported, and no more is promised."""
+    for name in beam_mixpanel.__all__:
+        assert getattr(beam_mixpanel, name) is not None
+    with pytest.raises(AttributeError, match="Nothing"):
+        _ = beam_mixpanel.Nothing
+    assert set(beam_mixpanel._HOMES) == set(beam_mixpanel.__all__) - {"__version__"}
+    assert dir(beam_mixpanel) == sorted(beam_mixpanel.__all__)
+
+
+@pytest.mark.parametrize(
+    "module", ["beam_mixpanel", "beam_mixpanel.core.prepare", "beam_mixpanel.client.client", "beam_mixpanel.emulator"]
+)
+def test_beam_is_loaded_only_where_it_is_needed(module: str) -> None:
+    """Core, client and emulator load without Beam."""
+    assert _run("-c", f"import sys, {module}; print('apache_beam' in sys.modules)").strip() == "False"
+
+
+def test_readme_lists_every_option_and_no_other() -> None:
+    """The table of options in the README is that of the code."""
+    parser = argparse.ArgumentParser(add_help=False)
+    for group in (FileOptions, MixpanelOptions, JobOptions):
+        group._add_argparse_args(parser)
+    in_code = {action.option_strings[0] for action in parser._actions}
+    table = README.partition("<!-- options:")[2].partition("\n\n`/track`")[0]
+    assert set(re.findall(r"^\| `(--\w+)", table, re.MULTILINE)) == in_code
+
+
+def test_readme_example_is_valid(tmp_path: Path) -> None:
+    """The first example of the README runs against an emulator."""
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    assert code
+    (tmp_path / "events").mkdir()
+    script = f"""
+from beam_mixpanel.emulator import Emulator
+import gzip, os, time
+os.environ["MIXPANEL_SERVICE_ACCOUNT"] = "user:secret"
+line = '{{"event": "A", "properties": {{"time": %d, "distinct_id": "u"}}}}' % (time.time() - 100)
+with gzip.open("events/a.ndjson.gz", "wt") as file:
+    file.write(line)
+with Emulator() as emulator:
+    code = {code[1]!r}.replace('region="eu"', f'api_host="{{emulator.url}}"')
+    exec(code)
+    print(emulator.stats()["events_accepted"])
+"""
+    assert _run("-c", script, folder=tmp_path).strip() == "1"
+
+
+def test_commands_of_the_readme_exist() -> None:
+    """Every `make` target and every module that the README names exists."""
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"\bmake ([a-z-]+)", README)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    for module in set(re.findall(r"python -m ([\w.]+)", README)):
+        path = ROOT / module.replace(".", "/")
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
+
+
+def test_relative_links_of_the_docs_lead_somewhere() -> None:
+    """No link to a file that is not there."""
+    for document in ROOT.glob("*.md"):
+        for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text()):
+            assert (ROOT / target).exists(), f"{document.name}: {target}"
+
+
+def test_version_is_said_once() -> None:
+    """The version comes from one file."""
+    assert 'dynamic = ["version"]' in (ROOT / "pyproject.toml").read_text()
+    assert re.fullmatch(r"\d+\.\d+\.\d+", beam_mixpanel.__version__)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built as a release would be."""
+    folder = tmp_path_factory.mktemp("wheel")
+    _run("-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT))
+    return next(folder.glob("*.whl"))
+
+
+def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+    """Code, type marker, page and licence are in the wheel; tests and benchmarks are not."""
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.partition("/")[0] for name in names}
+    assert {"beam_mixpanel", "pipelines"} == {top for top in tops if not top.endswith(".dist-info")}
+    assert {"beam_mixpanel/py.typed", "beam_mixpanel/emulator/page.html"} <= set(names)
+    assert any(name.endswith("LICENSE") for name in names)
+
+
+def test_installed_wheel_imports_events(wheel: Path, tmp_path: Path) -> None:
+    """Installed in an environment of its own, away from the sources, the wheel does the job."""
+    environment = tmp_path / "env"
+    venv.create(environment, with_pip=False)
+    python = environment / "bin" / "python"
+    site = Path(_run("-c", "import sysconfig; print(sysconfig.get_path('purelib'))", python=python).strip())
+    _run("-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel))
+    dependencies = _run("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
+    (site / "dependencies.pth").write_text(dependencies + "\n")
+    events = tmp_path / "events.ndjson"
+    events.write_text('{"event": "A", "time": "2026-01-02T03:04:05Z", "distinct_id": "u"}\n')
+    where = _run("-c", "import beam_mixpanel; print(beam_mixpanel.__file__)", python=python, folder=tmp_path)
+    assert str(environment) in where
+    done = subprocess.run(
+        [python, "-m", "pipelines.files_to_mixpanel", f"--input={events}", "--mixpanel_emulator"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "shows 1 events, each once" in done.stderr
