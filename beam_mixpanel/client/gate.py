@@ -87,7 +87,7 @@ class Gate:
             self._state.notify()
 
     def take_throttled_secs(self) -> int:
-        """Give the whole seconds that the head of the line spent waiting since the last call."""
+        """Give the whole seconds that the head of the line was held back by a limit since the last call."""
         with self._state:
             whole = int(self._throttled_secs)
             self._throttled_secs -= whole
@@ -111,7 +111,8 @@ class Gate:
                 return
             self._sleep(min(wait, _MAX_NAP_SECS))
             with self._state:
-                self._throttled_secs += self.clock() - now
+                if self.pacer.limited:
+                    self._throttled_secs += self.clock() - now
 
     def _has_room(self) -> bool:
         return self.closed or self.in_flight < self.concurrency.limit
