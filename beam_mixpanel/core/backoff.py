@@ -21,8 +21,9 @@ def delay_secs(attempt: int, *, retry_after_secs: float | None, uniform: Callabl
 
     Source: https://docs.mixpanel.com/reference/import-events
     """
+    base: float
     if retry_after_secs is None:
-        base = min(FIRST_DELAY_SECS * 2 ** min(attempt - 1, 10), MAX_DELAY_SECS)
+        base = min(FIRST_DELAY_SECS * 2.0 ** min(attempt - 1, 10), MAX_DELAY_SECS)
     else:
         base = min(max(retry_after_secs, 0.0), MAX_DELAY_SECS)
     return base + uniform(MIN_JITTER_SECS, MAX_JITTER_SECS)

@@ -71,14 +71,19 @@ def from_json_line(line: bytes) -> DeadLetter:
       ValueError: the line is not a dead letter.
     """
     try:
-        record = _decode(line)
-        known = {name: record[name] for name in _TYPES if record.get(name) is not None}
-        text = record.get("event")
-        event = text.encode() if isinstance(text, str) else base64.b64decode(record["event_base64"], validate=True)
-        if not {"stage", "reason"} <= known.keys() or any(type(known[name]) is not _TYPES[name] for name in known):
-            raise TypeError
+        letter = _read(_decode(line))
     except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, RecursionError):
-        raise ValueError(
-            "not a dead letter: expected a JSON object with event or event_base64, stage and reason"
-        ) from None
-    return DeadLetter(event, **known)
+        letter = None
+    if letter is None:
+        raise ValueError("not a dead letter: expected a JSON object with event or event_base64, stage and reason")
+    return letter
+
+
+def _read(record: dict[str, Any]) -> DeadLetter | None:
+    """Take the fields of a dead letter; None where one has the wrong type."""
+    known = {name: record[name] for name in _TYPES if record.get(name) is not None}
+    text = record.get("event")
+    event = text.encode() if isinstance(text, str) else base64.b64decode(record["event_base64"], validate=True)
+    if all(type(value) is _TYPES[name] for name, value in known.items()):
+        return DeadLetter(event, **known)
+    return None

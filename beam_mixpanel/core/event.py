@@ -80,7 +80,7 @@ def to_event(fields: Mapping[Any, Any]) -> Event | Violation:
         if beside[key] != inside[key]:
             return Violation("field_conflict", key)
     name = unwrap(fields.get(name_field))
-    return Event(to_json_value(name) if isinstance(name, str) else None, inside | beside)
+    return Event(str.__str__(name) if isinstance(name, str) else "", inside | beside)
 
 
 def _property(key: Any, value: Any) -> Any:

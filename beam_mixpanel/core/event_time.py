@@ -21,6 +21,7 @@ _MS_PER_UNIT: Final = (
     (_NANOSECONDS_BELOW, -6),
 )
 """For numbers below each bound, the power of ten that makes them milliseconds."""
+_UNITS_PER_MS: Final = {0: 1, -3: 1000, -6: 1_000_000}
 _ROUND_DOWN: Final = Context(prec=60, rounding=ROUND_FLOOR, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[])
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -71,8 +72,8 @@ def _scale(value: int | float | Decimal, power: int) -> int:
     if isinstance(value, Decimal):
         return int(_ROUND_DOWN.to_integral_value(_ROUND_DOWN.scaleb(value, power)))
     if power > 0:
-        return round(value * 10**power)
-    return int(value // 10**-power)
+        return round(value * 1000)
+    return int(value // _UNITS_PER_MS[power])
 
 
 def _from_text(text: str, zone: tzinfo) -> int | None:

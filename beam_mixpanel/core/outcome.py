@@ -4,7 +4,7 @@
 |---|---|
 | 200, `num_records_imported` = n | `Imported` |
 | other 2xx, another count, an unreadable body | `Retry` (not confirmed) |
-| 400 with `failed_records` objects | `PartlyImported`: rejected by index; if the numbers do not add up, the rest is open |
+| 400 with `failed_records` objects | `PartlyImported`, by index; if the numbers do not add up, the rest is open |
 | 400 that names no record | `Split`, to find the culprits |
 | 413 | `Split`; one event alone is rejected |
 | 408, 429, 5xx (524 too) | `Retry` |

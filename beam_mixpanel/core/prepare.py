@@ -8,6 +8,7 @@ property test holds the two ways together.
 from __future__ import annotations
 
 import math
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -169,12 +170,7 @@ class EventPreparer:
     def _finish(
         self, parsed: _Parsed, original: bytes, source: str, offset: int, now_ms: int, done: Preparation
     ) -> None:
-        """Bring an event into form, write it, and put it where it belongs.
-
-        Args:
-          parsed: the event.
-          original: the text it was read from; empty if there is none.
-        """
+        """Bring an event into form, write it, and put it where it belongs; one from an object has no original."""
         event = parsed.event
         violations = [] if parsed.in_limits and event.event.strip() else check_event(event)
         changes = normalise(event, self._form, now_ms)
@@ -207,7 +203,7 @@ def insert_id_of(body: bytes) -> str:
 def _parse(line: bytes) -> _Parsed | DeadLetter:
     """Read a line that the typed decoder refused."""
     try:
-        fields = _decode_exact(line)
+        fields = _decode_exact(line.removeprefix(BOM_UTF8))
     except RecursionError:
         return _dead_letter(line, [Violation("nested_too_deep", "")], stage=PARSE)
     except UnicodeDecodeError:
@@ -220,15 +216,17 @@ def _parse(line: bytes) -> _Parsed | DeadLetter:
     event = to_event(fields)
     if isinstance(event, Violation):
         return _dead_letter(line, [event])
-    return _Parsed(event, b"\n" not in line and _in_shape(fields, event), in_limits=False)
+    return _Parsed(event, _in_shape(line, fields), in_limits=False)
 
 
-def _in_shape(fields: dict[str, Any], event: Event) -> bool:
-    """Tell whether parsed JSON has Mixpanel's shape, and no id that is written in another way now."""
+def _in_shape(line: bytes, fields: dict[str, Any]) -> bool:
+    """Tell whether a line could be sent as it stands: in Mixpanel's shape, and no id a number past all doubles."""
     given = fields.get("properties")
     return (
         isinstance(given, dict)
         and fields.keys() == {"event", "properties"}
+        and b"\n" not in line
+        and not line.startswith(BOM_UTF8)
         and not any(isinstance(given.get(key), Decimal) for key in TEXT_IDS)
     )
 

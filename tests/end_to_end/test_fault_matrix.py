@@ -1,0 +1,469 @@
+"""The fault matrix: whatever the server does, every event ends once at the server or among the dead letters.
+
+Each row of the tables runs the pipeline as people run it, over real sockets, against an emulator that misbehaves in
+one way. The laws that hold for every row are in `_check_laws`; what is special about a row is written in the row.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from beam_mixpanel.core import backoff
+from beam_mixpanel.emulator import Emulator
+from pipelines import files_to_mixpanel
+
+EVENTS = 300
+BATCH_EVENTS = 50
+NOW_MS = int(time.time() * 1000)
+PROXY_PAGE = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
+GIVE_UP = ("--mixpanel_retry_deadline_secs=1", "--mixpanel_on_undelivered=dead_letter")
+
+Fault = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One fault, and what must come of it.
+
+    Attributes:
+      name: of the test.
+      faults: what the emulator does.
+      code: the exit code.
+      flags: besides the usual ones.
+      rejected: how many events Mixpanel refuses.
+      undelivered: how many events are given up; None for some but not all.
+      answer_lost: events may have been stored although no answer says so, so copies may be stored again.
+      says: what the person at the terminal must read.
+      reasons: of the dead letters; empty for not looked at.
+      secs: the least and the most that it may take.
+      padding: characters that each event is longer by.
+    """
+
+    name: str
+    faults: tuple[Fault, ...]
+    code: int = 0
+    flags: tuple[str, ...] = ()
+    rejected: int = 0
+    undelivered: int | None = 0
+    answer_lost: bool = False
+    says: str = ""
+    reasons: frozenset[str] = frozenset()
+    secs: tuple[float, float] = (0.0, 15.0)
+    padding: int = 0
+
+
+@dataclass
+class Run:
+    """What a run left behind, here and at the server."""
+
+    code: int
+    summary: dict[str, Any]
+    seconds: float
+    printed: str
+    letters: list[dict[str, Any]]
+    lines: dict[str, str]
+    stored: list[dict[str, Any]] = field(default_factory=list)
+    requests: list[dict[str, Any]] = field(default_factory=list)
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the wait before a request is sent again, and nothing else.
+
+    It is 2 s and more, and 1 to 5 s of jitter: documented, tested with a clock that a test moves, and too long to sit
+    out here for every row.
+    """
+    monkeypatch.setattr(backoff, "FIRST_DELAY_SECS", 0.05)
+    monkeypatch.setattr(backoff, "MIN_JITTER_SECS", 0.05)
+    monkeypatch.setattr(backoff, "MAX_JITTER_SECS", 0.1)
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """A port at which nobody should call."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        yield server
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """A port at which nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+class Bench:
+    """Runs rows in a folder of their own."""
+
+    def __init__(self, folder: Path, reference: str, emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self.reference, self.emulator, self.capsys = folder, reference, emulator, capsys
+
+    def run(self, row: Row, *, url: str = "", lines: dict[str, str] | None = None, letters: bool = True) -> Run:
+        """Run the pipeline while the faults of a row are set, and gather what it leaves."""
+        lines = lines or good_lines(padding=row.padding)
+        (self.folder / "events.ndjson").write_text("".join(line + "\n" for line in lines.values()), encoding="utf-8")
+        for fault in row.faults:
+            self.emulator.add_fault(**fault)
+        started = time.monotonic()
+        code = files_to_mixpanel.run(
+            [
+                f"--input={self.folder}/events.ndjson",
+                f"--mixpanel_api_host={url or self.emulator.url}",
+                f"--mixpanel_project_token={self.reference}",
+                f"--mixpanel_max_batch_events={BATCH_EVENTS}",
+                f"--summary={self.folder}/summary.json",
+                *([f"--dead_letters={self.folder}/dead"] if letters else []),
+                *row.flags,
+            ]
+        )
+        seconds = time.monotonic() - started
+        files = sorted(self.folder.glob("dead-*.jsonl"))
+        return Run(
+            code,
+            json.loads((self.folder / "summary.json").read_text()),
+            seconds,
+            self.capsys.readouterr().err,
+            [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()],
+            lines,
+            self.emulator.events(),
+            self.emulator.requests(bodies=True),
+        )
+
+
+@pytest.fixture
+def bench(tmp_path: Path, token_reference: str, emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> Bench:
+    return Bench(tmp_path, token_reference, emulator, capsys)
+
+
+def good_lines(count: int = EVENTS, *, padding: int = 0) -> dict[str, str]:
+    """Give good events by `$insert_id`, as lines whose spelling differs from what any encoder of ours would write."""
+    spellings: tuple[dict[str, Any], ...] = (
+        {"separators": (" , ", " : ")},
+        {"ensure_ascii": False, "separators": (",", ":")},
+        {"ensure_ascii": True},
+    )
+    lines = {}
+    for number in range(count):
+        insert_id = f"id-{number:08d}"
+        properties = {
+            "time": NOW_MS - 86_400_000 - number,
+            "distinct_id": f"user-{number}",
+            "$insert_id": insert_id,
+            "näme": 'Zoë 😀 \\ "',
+            "large": 12_345_678_901_234_567_890,
+            "nested": {"list": [1, None, True, 0.1], "empty": {}},
+        }
+        if padding:
+            # Digits in an order that compresses badly, so that a request takes many packets.
+            properties["padding"] = str(pow(7, padding + number, 10**padding)).zfill(padding)
+        lines[insert_id] = json.dumps({"event": "Tested", "properties": properties}, **spellings[number % 3])
+    return lines
+
+
+def _ids(events: list[dict[str, Any]] | None) -> tuple[str, ...]:
+    return tuple(event["properties"]["$insert_id"] for event in events or ())
+
+
+def _check_laws(run: Run, row: Row) -> None:
+    """Hold a run that came to its end against the laws that no fault may break."""
+    stored = {event["properties"]["$insert_id"]: event for event in run.stored}
+    dead = {letter["insert_id"]: letter for letter in run.letters}
+    _check_nothing_lost(run, row, stored, dead)
+    _check_books(run, row, stored, dead)
+    if not row.answer_lost:
+        assert len(run.stored) == len(stored), "copies were stored although every answer arrived"
+    _check_same_bytes_again(run)
+
+
+def _check_nothing_lost(run: Run, row: Row, stored: dict[str, Any], dead: dict[str, Any]) -> None:
+    """Accepted events and dead letters are the input, as it was written."""
+    assert len(dead) == len(run.letters), "an event is two dead letters"
+    assert stored.keys() | dead.keys() == run.lines.keys()
+    if not row.answer_lost:
+        assert not stored.keys() & dead.keys()
+    assert all(event == json.loads(run.lines[insert_id]) for insert_id, event in stored.items())
+    assert {insert_id: letter["event"] for insert_id, letter in dead.items()} == {
+        insert_id: run.lines[insert_id] for insert_id in dead
+    }
+
+
+def _check_books(run: Run, row: Row, stored: dict[str, Any], dead: dict[str, Any]) -> None:
+    """The books balance, and say what is seen at the server and in the dead letters."""
+    summary = run.summary
+    fates = Counter(letter["fate"] for letter in run.letters)
+    assert summary["balanced"]
+    assert summary["read"] == len(run.lines)
+    assert (summary["rejected"], summary["undelivered"]) == (fates["rejected"], fates["undelivered"])
+    assert summary["imported"] == len(run.lines) - len(dead)
+    assert summary["invalid"] == summary["filtered"] == 0
+    assert sum(summary["reasons"].values()) == len(dead)
+    assert len(stored) >= summary["imported"] if row.answer_lost else len(stored) == summary["imported"]
+    assert summary["requests"] == len(run.requests)
+    if all(request["body_sha256"] for request in run.requests):
+        assert summary["retries"] == _repeated_requests(run.requests)
+
+
+def _repeated_requests(requests: list[dict[str, Any]]) -> int:
+    """Count the requests that carried events which an earlier one had carried."""
+    seen: set[str] = set()
+    repeated = 0
+    for request in requests:
+        ids = set(_ids(request["events"]))
+        repeated += bool(ids & seen)
+        seen |= ids
+    return repeated
+
+
+def _check_same_bytes_again(run: Run) -> None:
+    """After no answer, a 429 or a 5xx the same bytes are sent again, unless their events were given up."""
+    undelivered = {letter["insert_id"] for letter in run.letters if letter["fate"] == "undelivered"}
+    for place, request in enumerate(run.requests):
+        if request["body_sha256"] is None or not (request["status"] in (None, 408, 429) or request["status"] >= 500):
+            continue
+        ids = _ids(request["events"])
+        later = [other for other in run.requests[place + 1 :] if set(_ids(other["events"])) & set(ids)]
+        assert later or undelivered.issuperset(ids), "events were neither sent again nor given up"
+        assert {other["body_sha256"] for other in later[:1]} <= {request["body_sha256"]}
+
+
+def _status(status: int, **options: Any) -> Fault:
+    return {"kind": "status", "status": status, **options}
+
+
+def _in_two_seconds() -> str:
+    return format_datetime(datetime.now(timezone.utc) + timedelta(seconds=2), usegmt=True)
+
+
+def _params(*rows: Row) -> list[Any]:
+    return [pytest.param(row, id=row.name) for row in rows]
+
+
+def _check_outcome(run: Run, row: Row) -> None:
+    """Compare a run with its row."""
+    assert run.code == row.code, run.printed
+    assert run.summary["rejected"] == row.rejected
+    if row.undelivered is None:
+        assert 0 < run.summary["undelivered"] < len(run.lines)
+    else:
+        assert run.summary["undelivered"] == row.undelivered
+    if row.reasons:
+        assert {letter["reason"] for letter in run.letters} == row.reasons
+    assert row.says in run.printed
+    assert row.secs[0] <= run.seconds <= row.secs[1]
+
+
+REFUSED_FOR_A_WHILE = _params(
+    Row("429 burst", (_status(429, times=4),)),
+    Row("429 Retry-After in seconds", (_status(429, times=1, headers={"Retry-After": "2"}),), secs=(2.0, 15.0)),
+    Row("503 Retry-After in seconds", (_status(503, times=1, headers={"Retry-After": "2"}),), secs=(2.0, 15.0)),
+    Row("503 Retry-After negative", (_status(503, times=1, headers={"Retry-After": "-5"}),)),
+    Row("429 Retry-After garbage", (_status(429, times=1, headers={"Retry-After": "soon, maybe"}),)),
+    Row("500 plain", (_status(500, times=3),)),
+    Row("502 HTML", (_status(502, times=3, body=PROXY_PAGE, content_type="text/html"),)),
+    Row("503 plain", (_status(503, times=3, body="no healthy upstream"),)),
+    Row("504 HTML", (_status(504, times=3, body=PROXY_PAGE, content_type="text/html"),)),
+    Row("408", (_status(408, times=2),)),
+    Row("reset before the body", ({"kind": "reset_before", "times": 3},)),
+    Row("reset in the middle", ({"kind": "reset_during", "times": 3},)),
+    Row("reset in the middle of a large body", ({"kind": "reset_during", "times": 2},), padding=4_000),
+    Row("close without an answer", ({"kind": "hang", "secs": 0.2, "times": 2},)),
+    Row("200 HTML", ({"kind": "html_200", "times": 3},)),
+    Row("200 empty", ({"kind": "empty_200", "times": 3},)),
+    Row("drip", ({"kind": "drip", "interval_secs": 0.01, "times": 2},)),
+    Row("close_keepalive", ({"kind": "close_keepalive"},)),
+    Row("413 above 20 events", ({"kind": "too_many_events", "max_events": 20},)),
+    Row("400 strings", ({"kind": "failed_records", "variant": "strings", "times": 2},)),
+    Row("400 no list", ({"kind": "failed_records", "variant": "none", "times": 2},)),
+)
+
+
+@pytest.mark.parametrize("row", REFUSED_FOR_A_WHILE)
+def test_a_fault_that_ends_costs_no_event_and_makes_no_copy(bench: Bench, row: Row) -> None:
+    """Every event is stored exactly once, exit code 0, though no dead letters are permitted."""
+    run = bench.run(row, letters=False)
+    _check_outcome(run, row)
+    _check_laws(run, row)
+
+
+ANSWER_LOST = _params(
+    Row("reset after the commit", ({"kind": "reset_after_commit", "times": 3},), answer_lost=True),
+    Row("truncated answer", ({"kind": "truncated", "times": 3},), answer_lost=True),
+    Row(
+        "close without an answer after the commit",
+        ({"kind": "hang", "secs": 0.2, "commit": True, "times": 2},),
+        answer_lost=True,
+    ),
+    Row("503 after the commit", (_status(503, times=2, commit=True),), answer_lost=True),
+    Row("200 HTML after the commit", ({"kind": "html_200", "commit": True, "times": 2},), answer_lost=True),
+    Row("200 empty after the commit", ({"kind": "empty_200", "commit": True, "times": 2},), answer_lost=True),
+    Row("200 one too few", ({"kind": "wrong_count", "delta": -1, "times": 2},), answer_lost=True),
+    Row("200 one too many", ({"kind": "wrong_count", "delta": 1, "times": 2},), answer_lost=True),
+    Row(
+        "400 index out of range",
+        ({"kind": "failed_records", "variant": "index_out_of_range", "times": 1},),
+        answer_lost=True,
+    ),
+)
+
+
+@pytest.mark.parametrize("row", ANSWER_LOST)
+def test_a_lost_answer_costs_no_event(bench: Bench, row: Row) -> None:
+    """Every event is stored; copies come only of requests that were stored without a good answer, and are equal."""
+    run = bench.run(row, letters=False)
+    _check_outcome(run, row)
+    _check_laws(run, row)
+    copies = len(run.stored) - len(run.lines)
+    lost = [request for request in run.requests if request["fault"]]
+    assert 0 < copies <= sum(request["event_count"] for request in lost)
+    assert len(bench.emulator.events(deduplicated=True)) == len(run.lines)
+
+
+REJECTED = _params(
+    Row("400 insert_id", ({"kind": "failed_records", "count": 3, "times": 2},), code=3, rejected=6),
+    Row(
+        "400 $insert_id",
+        ({"kind": "failed_records", "variant": "dollar_insert_id", "count": 3, "times": 2},),
+        code=3,
+        rejected=6,
+    ),
+    Row("400 duplicate ids", ({"kind": "failed_records", "variant": "duplicate_id", "times": 1},), code=3, rejected=2),
+    Row(
+        "400 duplicate index",
+        ({"kind": "failed_records", "variant": "duplicate_index", "times": 1},),
+        code=3,
+        rejected=1,
+    ),
+    Row(
+        "400 miscount",
+        ({"kind": "failed_records", "variant": "miscount", "times": 1},),
+        code=3,
+        rejected=1,
+        answer_lost=True,
+    ),
+    Row("413 for a single event", ({"kind": "too_many_events", "max_events": 0},), code=3, rejected=EVENTS),
+    Row("400 strings for ever", ({"kind": "failed_records", "variant": "strings"},), code=3, rejected=EVENTS),
+)
+
+
+@pytest.mark.parametrize("row", REJECTED)
+def test_rejected_events_and_no_others_become_dead_letters(bench: Bench, row: Row) -> None:
+    """Exit code 3, and each event is either stored or a dead letter with its original text."""
+    run = bench.run(row)
+    _check_outcome(run, row)
+    _check_laws(run, row)
+
+
+UNDELIVERED = _params(
+    Row(
+        "429 for ever",
+        (_status(429),),
+        code=3,
+        flags=GIVE_UP,
+        undelivered=EVENTS,
+        reasons=frozenset({"http_429"}),
+    ),
+    Row("503 for ever", (_status(503),), code=3, flags=GIVE_UP, undelivered=EVENTS, reasons=frozenset({"http_503"})),
+    Row(
+        "503 Retry-After absurd",
+        (_status(503, times=2, headers={"Retry-After": "99999999"}),),
+        code=3,
+        flags=GIVE_UP,
+        undelivered=2 * BATCH_EVENTS,
+        reasons=frozenset({"http_503"}),
+    ),
+    Row(
+        "reset after the commit for ever",
+        ({"kind": "reset_after_commit"},),
+        code=3,
+        flags=GIVE_UP,
+        undelivered=EVENTS,
+        answer_lost=True,
+        reasons=frozenset({"connection_lost"}),
+    ),
+)
+
+
+@pytest.mark.parametrize("row", UNDELIVERED)
+def test_undelivered_events_become_dead_letters(bench: Bench, row: Row) -> None:
+    """With `dead_letter`, what was not confirmed by the deadline is written down: exit code 3."""
+    run = bench.run(row)
+    _check_outcome(run, row)
+    _check_laws(run, row)
+
+
+def test_connection_refused(bench: Bench, closed_port: int) -> None:
+    """Where nobody listens, every event becomes a dead letter once the deadline is over."""
+    row = Row("", (), code=3, flags=GIVE_UP, undelivered=EVENTS, reasons=frozenset({"connection_failed"}))
+    run = bench.run(row, url=f"http://127.0.0.1:{closed_port}")
+    _check_outcome(run, row)
+    run.requests = [{"body_sha256": None, "status": None}] * run.summary["requests"]
+    _check_laws(run, row)
+    assert run.summary["requests"] >= EVENTS / BATCH_EVENTS
+
+
+FAILED = _params(
+    Row("429 for ever", (_status(429),), code=1, flags=("--mixpanel_retry_deadline_secs=1",), says="http_429"),
+    Row("503 for ever", (_status(503),), code=1, flags=("--mixpanel_retry_deadline_secs=1",), says="http_503"),
+)
+
+
+@pytest.mark.parametrize("row", FAILED)
+def test_undelivered_events_fail_the_job(bench: Bench, row: Row) -> None:
+    """With `fail`, the default, exit code 1 after the deadline; nothing is dead-lettered, and a rerun is advised."""
+    run = bench.run(row)
+    _check_outcome(run, row)
+    assert (run.stored, run.letters) == ([], [])
+    assert run.summary["balanced"] is False
+    assert "run the job again" in run.printed
+
+
+REFUSED = _params(
+    Row("401", (_status(401),), code=1, says="service account's user name and secret"),
+    Row("402", (_status(402),), code=1, says="the project's plan does not allow this import"),
+    Row("403", (_status(403),), code=1, says="needs the role Owner or Admin"),
+    Row("404", (_status(404),), code=1, says="check the region and --mixpanel_api_host"),
+    Row("405", (_status(405),), code=1, says="check the API host and any proxy between"),
+    Row("411", (_status(411),), code=1, says="check the API host and any proxy between"),
+    Row("415", (_status(415),), code=1, says="check the API host and any proxy between"),
+    Row("422", (_status(422),), code=1, says="check the API host and any proxy between"),
+)
+
+
+@pytest.mark.parametrize("row", REFUSED)
+def test_a_refusal_of_all_requests_ends_the_job_at_once(bench: Bench, row: Row) -> None:
+    """Exit code 1 within seconds, no event dead-lettered, no body sent twice, and the message says what to do."""
+    run = bench.run(row)
+    _check_outcome(run, row)
+    assert (run.stored, run.letters) == ([], [])
+    assert run.seconds < 10
+    assert run.summary["balanced"] is False
+    assert len({request["body_sha256"] for request in run.requests}) == len(run.requests)
+    assert f"answered {row.name}" in run.printed
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirects_are_not_followed(bench: Bench, listener: socket.socket, status: int) -> None:
+    """Exit code 1, with advice; nobody calls at the target, so no credential can leak there."""
+    port = listener.getsockname()[1]
+    fault = {"kind": "redirect", "status": status, "location": f"http://127.0.0.1:{port}/import?strict=1"}
+    run = bench.run(Row("", (fault,)))
+    assert run.code == 1
+    assert (run.stored, run.letters) == ([], [])
+    assert run.seconds < 10
+    assert "redirects are not followed" in run.printed
+    with pytest.raises(BlockingIOError):
+        listener.accept()
