@@ -88,7 +88,7 @@ def _from_numpy(value: Any) -> Any:
 def _from_arrow_nanoseconds(value: Any) -> Any:
     """Read what Arrow refuses to give as a Python value since that would lose nanoseconds, or what contains such."""
     name = str(value.type).partition("[ns")[0]
-    if name not in ("timestamp", "duration", "time64"):
+    if name not in ("timestamp", "duration", "time64") or not hasattr(value, "as_py"):
         return dict(value.items()) if isinstance(value, Mapping) else list(value)
     plain = value.cast(f"{name}[us]", safe=False).as_py()
     return plain.replace(tzinfo=timezone.utc) if getattr(value.type, "tz", None) else plain

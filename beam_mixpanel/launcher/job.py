@@ -6,6 +6,8 @@ import contextlib
 import gc
 import logging
 import re
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
@@ -71,7 +73,7 @@ def _run(build: Callable[[beam.Pipeline, Settings], None], settings: Settings, c
     failure = ""
     counts: dict[str, int] = {}
     try:
-        with ProgressDisplay(console, _input_bytes(settings.inputs)):
+        with _ended_by_sigterm(), ProgressDisplay(console, _input_bytes(settings.inputs)):
             result = pipeline.run()
             result.wait_until_finish()
             counts = _counters(result)
@@ -133,7 +135,7 @@ def _say_what_next(summary: Summary, settings: Settings, console: Console) -> No
 
 def explain(error: BaseException) -> str:
     """Say in one paragraph why a job failed; our own errors without the runner's trace around them."""
-    if isinstance(error, KeyboardInterrupt):
+    if _was_interrupted(error):
         return "interrupted; run the job again to import the rest, duplicates do no harm"
     text = _WHERE.sub("", str(error)).strip()
     if isinstance(error, MixpanelError):
@@ -143,6 +145,28 @@ def explain(error: BaseException) -> str:
         return ours[-1]["message"]
     _log.error("the job failed", exc_info=error)
     return (text.splitlines() or [type(error).__name__])[-1]
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Look through what a runner wrapped around the interrupt."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Take SIGTERM for Ctrl-C, so that a job that is asked to end tells what it did."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _counters(result: Any) -> dict[str, int]:

@@ -8,12 +8,14 @@ from collections import Counter
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from beam_mixpanel.transforms.metrics import LIVE
 
 _TERMINAL_EVERY_SECS = 0.2
 _LINE_EVERY_SECS = 5.0
+_BAR_CHARS = 10
+"""With the words beside it, a line of 80 characters."""
 
 
 class ProgressDisplay:
@@ -55,12 +57,7 @@ class ProgressDisplay:
                 self._console.print(self._line(), highlight=False, soft_wrap=True)
 
     def _run_bar(self) -> None:
-        columns = (
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.description}"),
-            TimeElapsedColumn(),
-        )
+        columns = (BarColumn(_BAR_CHARS), TaskProgressColumn(), TextColumn("{task.description}"))
         with Progress(*columns, console=self._console) as bar:
             task = bar.add_task("starting", total=self._input_bytes or None)
             while True:
@@ -79,7 +76,7 @@ class ProgressDisplay:
         counts = LIVE.read()
         dead = counts["invalid"] + counts["rejected"] + counts["undelivered"]
         return (
-            f"{counts['read']:,} events, {self._rate(counts):,}/s, {counts['imported']:,} imported, "
+            f"{counts['read']:,} read, {self._rate(counts):,}/s, {counts['imported']:,} imported, "
             f"{dead:,} not, {counts['in_flight']} in flight"
         )
 

@@ -47,7 +47,21 @@ def test_an_acceptable_id_is_kept(given_id: str) -> None:
 
 @pytest.mark.parametrize(
     "given_id",
-    ["x" * 37, "a_b", "a b", "a.b", "é", "a\n", "\u0661", "a\x00", *PLACEHOLDER_IDS, "NULL", "Undefined", "N/A", "None"],
+    [
+        "x" * 37,
+        "a_b",
+        "a b",
+        "a.b",
+        "é",
+        "a\n",
+        "\u0661",
+        "a\x00",
+        *PLACEHOLDER_IDS,
+        "NULL",
+        "Undefined",
+        "N/A",
+        "None",
+    ],
 )
 def test_a_refused_id_is_replaced_and_counted(given_id: str) -> None:
     """What Mixpanel would refuse gives way to a hash of itself and the event's identity: equal for equals only."""

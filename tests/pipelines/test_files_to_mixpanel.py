@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -221,3 +224,32 @@ def test_worker_processes_keep_the_books(job: Job, emulator: Emulator, flags: tu
     code, summary = job.run(emulator, f"--input={job.input(*events, b'{')}", f"--dead_letters={job.folder}/d", *flags)
     assert (code, _books(summary)) == (3, {"read": 3_001, "invalid": 1, "imported": 3_000})
     assert sorted(emulator.events(), key=lambda event: event["properties"]["number"]) == events
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_job_ends_within_seconds_and_says_so(job: Job, emulator: Emulator, number: int) -> None:
+    """Requests in flight are abandoned, what is known is told, and the exit code says that it failed."""
+    emulator.add_fault(kind="hang")
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "pipelines.files_to_mixpanel",
+            f"--input={job.input(_event(1))}",
+            f"--mixpanel_api_host={emulator.url}",
+            f"--mixpanel_project_token={job.reference}",
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not emulator.stats()["in_flight"]:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    asked = time.monotonic()
+    _, error = process.communicate(timeout=20)
+    assert time.monotonic() - asked < 5
+    assert process.returncode == 1
+    assert "interrupted; run the job again" in error
+    assert "balanced" in error
+    assert "Traceback" not in error
