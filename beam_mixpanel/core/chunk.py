@@ -54,15 +54,15 @@ class EventChunk(Sequence[PreparedEvent]):
         """Gather single events."""
         chunk = cls()
         for event in events:
-            chunk.append(event)
+            chunk.append(*event)
         return chunk
 
-    def append(self, event: PreparedEvent) -> None:
-        """Add an event at the end."""
-        self.bodies.append(event.body)
-        self.originals.append(event.original)
-        self.sources.append(event.source)
-        self.offsets.append(event.offset)
+    def append(self, body: bytes, original: bytes | None, source: str, offset: int) -> None:
+        """Add an event at the end, by the fields of `PreparedEvent`."""
+        self.bodies.append(body)
+        self.originals.append(original)
+        self.sources.append(source)
+        self.offsets.append(offset)
 
     def extend(self, other: EventChunk) -> None:
         """Add the events of another chunk at the end."""

@@ -46,6 +46,8 @@ def to_epoch_ms(value: object, *, zone: tzinfo = timezone.utc) -> int | None:
       Milliseconds since 1970-01-01T00:00:00Z, fractions rounded down (float seconds to the nearest), or None where the
       value is not a time.
     """
+    if type(value) is int and 0 < value < _SECONDS_BELOW:
+        return value * 1000  # the commonest form, told first
     if isinstance(value, bool):
         return None
     if isinstance(value, (int, float, Decimal)):

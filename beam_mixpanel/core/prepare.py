@@ -19,7 +19,7 @@ import msgspec
 
 from beam_mixpanel.core import insert_id as insert_ids
 from beam_mixpanel.core import limits
-from beam_mixpanel.core.chunk import EventChunk, PreparedEvent, origin_of
+from beam_mixpanel.core.chunk import EventChunk, origin_of
 from beam_mixpanel.core.dead_letter import PARSE, VALIDATE, DeadLetter
 from beam_mixpanel.core.event import TEXT_IDS, Form, normalise, to_event
 from beam_mixpanel.core.json_values import (
@@ -190,7 +190,7 @@ class EventPreparer:
             letter = _dead_letter(original, violations, insert_id)
             done.invalid.append(letter._replace(source=origin_of(source, offset)))
             return
-        done.events.append(PreparedEvent(body, None if original in (body, b"") else original, source, offset))
+        done.events.append(body, None if original in (body, b"") else original, source, offset)
         done.repaired += changes.repaired
         done.past_retention += event.properties["time"] < now_ms - self._retention_ms  # type: ignore[operator]
 

@@ -100,13 +100,13 @@ def test_other_values_are_replaced(given_id: Any) -> None:
 @pytest.mark.parametrize(
     ("event", "strategy", "expected"),
     [
-        ({"event": "Bought", "time": T}, "content", "f7e3bfdf82053b361e99d8dcce39ba22"),
+        ({"event": "Bought", "time": T}, "content", "4dd16c3929002ea1c6d76f58c3688d69"),
         (event_with(price=1.5, tags=["a", None, True], big=2**70, city="Zürich"), "content",
-         "4b9a24f6ff9c9e0f0ef7b3dd5db02a0c"),
-        (event_with(order="o-1", line=7), "columns:order,line", "0" * 32),
-        (event_with(order="o-1"), "columns:event,order", "0" * 32),
-        (event_with(**{"$insert_id": "bad id"}), "content", "0" * 32),
-        (event_with(**{"$insert_id": ["bad", {"b": 1, "a": 2}]}), "content", "0" * 32),
+         "6c9c57e984bf046ce6b249008dbf0d53"),
+        (event_with(order="o-1", line=7), "columns:order,line", "60d2805814e4f21c279a84dc5298cc31"),
+        (event_with(order="o-1"), "columns:event,order", "cefa91db453b35c8c991074482a9627f"),
+        (event_with(**{"$insert_id": "bad id"}), "content", "cb85e4de8140c499ecdd95995eca8c6a"),
+        (event_with(**{"$insert_id": ["bad", {"b": 1, "a": 2}]}), "content", "a0faa13d4840b9485f6f9aab88452154"),
     ],
 )  # fmt: skip
 def test_ids_never_change(event: Any, strategy: str, expected: str) -> None:

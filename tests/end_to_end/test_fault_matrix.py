@@ -7,10 +7,12 @@ one way. The laws that hold for every row are in `_check_laws`; what is special 
 from __future__ import annotations
 
 import json
+import random
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -27,7 +29,7 @@ EVENTS = 300
 BATCH_EVENTS = 50
 NOW_MS = int(time.time() * 1000)
 PROXY_PAGE = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
-GIVE_UP = ("--mixpanel_retry_deadline_secs=1", "--mixpanel_on_undelivered=dead_letter")
+GIVE_UP = ("--mixpanel_retry_deadline_secs=0.5", "--mixpanel_on_undelivered=dead_letter")
 
 Fault = dict[str, Any]
 
@@ -47,11 +49,13 @@ class Row:
       says: what the person at the terminal must read.
       reasons: of the dead letters; empty for not looked at.
       secs: the least and the most that it may take.
-      padding: characters that each event is longer by.
+      events: how many good ones the input has.
+      padding: bytes that each event is longer by, about.
+      letters: whether dead letters are permitted; otherwise the first fails the job.
     """
 
     name: str
-    faults: tuple[Fault, ...]
+    faults: tuple[Fault | Callable[[], Fault], ...]
     code: int = 0
     flags: tuple[str, ...] = ()
     rejected: int = 0
@@ -60,7 +64,9 @@ class Row:
     says: str = ""
     reasons: frozenset[str] = frozenset()
     secs: tuple[float, float] = (0.0, 15.0)
+    events: int = EVENTS
     padding: int = 0
+    letters: bool = False
 
 
 @dataclass
@@ -84,9 +90,9 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     It is 2 s and more, and 1 to 5 s of jitter: documented, tested with a clock that a test moves, and too long to sit
     out here for every row.
     """
-    monkeypatch.setattr(backoff, "FIRST_DELAY_SECS", 0.05)
-    monkeypatch.setattr(backoff, "MIN_JITTER_SECS", 0.05)
-    monkeypatch.setattr(backoff, "MAX_JITTER_SECS", 0.1)
+    monkeypatch.setattr(backoff, "FIRST_DELAY_SECS", 0.02)
+    monkeypatch.setattr(backoff, "MIN_JITTER_SECS", 0.02)
+    monkeypatch.setattr(backoff, "MAX_JITTER_SECS", 0.05)
 
 
 @pytest.fixture
@@ -112,12 +118,12 @@ class Bench:
     def __init__(self, folder: Path, reference: str, emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
         self.folder, self.reference, self.emulator, self.capsys = folder, reference, emulator, capsys
 
-    def run(self, row: Row, *, url: str = "", lines: dict[str, str] | None = None, letters: bool = True) -> Run:
+    def run(self, row: Row, *, url: str = "", lines: dict[str, str] | None = None) -> Run:
         """Run the pipeline while the faults of a row are set, and gather what it leaves."""
-        lines = lines or good_lines(padding=row.padding)
+        lines = lines or good_lines(row.events, padding=row.padding)
         (self.folder / "events.ndjson").write_text("".join(line + "\n" for line in lines.values()), encoding="utf-8")
         for fault in row.faults:
-            self.emulator.add_fault(**fault)
+            self.emulator.add_fault(**fault() if callable(fault) else fault)
         started = time.monotonic()
         code = files_to_mixpanel.run(
             [
@@ -126,7 +132,7 @@ class Bench:
                 f"--mixpanel_project_token={self.reference}",
                 f"--mixpanel_max_batch_events={BATCH_EVENTS}",
                 f"--summary={self.folder}/summary.json",
-                *([f"--dead_letters={self.folder}/dead"] if letters else []),
+                *([f"--dead_letters={self.folder}/dead"] if row.letters else []),
                 *row.flags,
             ]
         )
@@ -149,7 +155,7 @@ def bench(tmp_path: Path, token_reference: str, emulator: Emulator, capsys: pyte
     return Bench(tmp_path, token_reference, emulator, capsys)
 
 
-def good_lines(count: int = EVENTS, *, padding: int = 0) -> dict[str, str]:
+def good_lines(count: int, *, padding: int = 0) -> dict[str, str]:
     """Give good events by `$insert_id`, as lines whose spelling differs from what any encoder of ours would write."""
     spellings: tuple[dict[str, Any], ...] = (
         {"separators": (" , ", " : ")},
@@ -168,8 +174,8 @@ def good_lines(count: int = EVENTS, *, padding: int = 0) -> dict[str, str]:
             "nested": {"list": [1, None, True, 0.1], "empty": {}},
         }
         if padding:
-            # Digits in an order that compresses badly, so that a request takes many packets.
-            properties["padding"] = str(pow(7, padding + number, 10**padding)).zfill(padding)
+            # It compresses badly, so that a request takes many packets.
+            properties["padding"] = random.Random(number).randbytes(padding // 2).hex()
         lines[insert_id] = json.dumps({"event": "Tested", "properties": properties}, **spellings[number % 3])
     return lines
 
@@ -244,8 +250,10 @@ def _status(status: int, **options: Any) -> Fault:
     return {"kind": "status", "status": status, **options}
 
 
-def _in_two_seconds() -> str:
-    return format_datetime(datetime.now(timezone.utc) + timedelta(seconds=2), usegmt=True)
+def _unavailable_until_a_date() -> Fault:
+    """Name a date that is between 2 and 3 s away, since dates have whole seconds."""
+    date = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=3), usegmt=True)
+    return _status(503, times=1, headers={"Retry-After": date})
 
 
 def _params(*rows: Row) -> list[Any]:
@@ -267,19 +275,21 @@ def _check_outcome(run: Run, row: Row) -> None:
 
 
 REFUSED_FOR_A_WHILE = _params(
-    Row("429 burst", (_status(429, times=4),)),
+    Row("429 burst", (_status(429, times=3),)),
     Row("429 Retry-After in seconds", (_status(429, times=1, headers={"Retry-After": "2"}),), secs=(2.0, 15.0)),
-    Row("503 Retry-After in seconds", (_status(503, times=1, headers={"Retry-After": "2"}),), secs=(2.0, 15.0)),
+    Row("503 Retry-After as a date", (_unavailable_until_a_date,), secs=(2.0, 15.0)),
     Row("503 Retry-After negative", (_status(503, times=1, headers={"Retry-After": "-5"}),)),
     Row("429 Retry-After garbage", (_status(429, times=1, headers={"Retry-After": "soon, maybe"}),)),
     Row("500 plain", (_status(500, times=3),)),
     Row("502 HTML", (_status(502, times=3, body=PROXY_PAGE, content_type="text/html"),)),
     Row("503 plain", (_status(503, times=3, body="no healthy upstream"),)),
     Row("504 HTML", (_status(504, times=3, body=PROXY_PAGE, content_type="text/html"),)),
+    Row("524", (_status(524, times=2),)),
     Row("408", (_status(408, times=2),)),
     Row("reset before the body", ({"kind": "reset_before", "times": 3},)),
+    Row("reset before a large body", ({"kind": "reset_before", "times": 2},), padding=8_000),
     Row("reset in the middle", ({"kind": "reset_during", "times": 3},)),
-    Row("reset in the middle of a large body", ({"kind": "reset_during", "times": 2},), padding=4_000),
+    Row("reset in the middle of a large body", ({"kind": "reset_during", "times": 2},), padding=8_000),
     Row("close without an answer", ({"kind": "hang", "secs": 0.2, "times": 2},)),
     Row("200 HTML", ({"kind": "html_200", "times": 3},)),
     Row("200 empty", ({"kind": "empty_200", "times": 3},)),
@@ -294,7 +304,7 @@ REFUSED_FOR_A_WHILE = _params(
 @pytest.mark.parametrize("row", REFUSED_FOR_A_WHILE)
 def test_a_fault_that_ends_costs_no_event_and_makes_no_copy(bench: Bench, row: Row) -> None:
     """Every event is stored exactly once, exit code 0, though no dead letters are permitted."""
-    run = bench.run(row, letters=False)
+    run = bench.run(row)
     _check_outcome(run, row)
     _check_laws(run, row)
 
@@ -323,7 +333,7 @@ ANSWER_LOST = _params(
 @pytest.mark.parametrize("row", ANSWER_LOST)
 def test_a_lost_answer_costs_no_event(bench: Bench, row: Row) -> None:
     """Every event is stored; copies come only of requests that were stored without a good answer, and are equal."""
-    run = bench.run(row, letters=False)
+    run = bench.run(row)
     _check_outcome(run, row)
     _check_laws(run, row)
     copies = len(run.stored) - len(run.lines)
@@ -333,29 +343,52 @@ def test_a_lost_answer_costs_no_event(bench: Bench, row: Row) -> None:
 
 
 REJECTED = _params(
-    Row("400 insert_id", ({"kind": "failed_records", "count": 3, "times": 2},), code=3, rejected=6),
+    Row("400 insert_id", ({"kind": "failed_records", "count": 3, "times": 2},), code=3, letters=True, rejected=6),
     Row(
         "400 $insert_id",
         ({"kind": "failed_records", "variant": "dollar_insert_id", "count": 3, "times": 2},),
         code=3,
+        letters=True,
         rejected=6,
     ),
-    Row("400 duplicate ids", ({"kind": "failed_records", "variant": "duplicate_id", "times": 1},), code=3, rejected=2),
+    Row(
+        "400 duplicate ids",
+        ({"kind": "failed_records", "variant": "duplicate_id", "times": 1},),
+        code=3,
+        letters=True,
+        rejected=2,
+    ),
     Row(
         "400 duplicate index",
         ({"kind": "failed_records", "variant": "duplicate_index", "times": 1},),
         code=3,
+        letters=True,
         rejected=1,
     ),
     Row(
         "400 miscount",
         ({"kind": "failed_records", "variant": "miscount", "times": 1},),
         code=3,
+        letters=True,
         rejected=1,
         answer_lost=True,
     ),
-    Row("413 for a single event", ({"kind": "too_many_events", "max_events": 0},), code=3, rejected=EVENTS),
-    Row("400 strings for ever", ({"kind": "failed_records", "variant": "strings"},), code=3, rejected=EVENTS),
+    Row(
+        "413 for a single event",
+        ({"kind": "too_many_events", "max_events": 0},),
+        code=3,
+        letters=True,
+        rejected=100,
+        events=100,
+    ),
+    Row(
+        "400 strings for ever",
+        ({"kind": "failed_records", "variant": "strings"},),
+        code=3,
+        letters=True,
+        rejected=100,
+        events=100,
+    ),
 )
 
 
@@ -367,20 +400,57 @@ def test_rejected_events_and_no_others_become_dead_letters(bench: Bench, row: Ro
     _check_laws(run, row)
 
 
+def test_one_event_for_which_a_batch_is_refused_is_found(bench: Bench) -> None:
+    """Where a 400 names no record, halving finds the culprit: it alone is a dead letter."""
+    row = Row("", (), code=3, rejected=1, letters=True)
+    lines = good_lines(EVENTS)
+    culprit = "id-00000123"
+    lines[culprit] = lines[culprit].replace('"Tested"', '"$identify"')
+    run = bench.run(row, lines=lines)
+    _check_outcome(run, row)
+    _check_laws(run, row)
+    assert [letter["insert_id"] for letter in run.letters] == [culprit]
+
+
+def test_one_event_that_is_too_large_for_the_server_is_found(bench: Bench) -> None:
+    """Where the server takes less than we think, halving finds the event that is too large: it alone is a dead letter."""
+    row = Row("", (), code=3, rejected=1, reasons=frozenset({"too_large"}), letters=True)
+    lines = good_lines(EVENTS)
+    culprit = "id-00000123"
+    lines |= {culprit: good_lines(124, padding=20_000)[culprit]}
+    with Emulator(max_body_bytes=10_000, record_bodies=True) as strict:
+        run = bench.run(row, url=strict.url, lines=lines)
+        run.stored, run.requests = strict.events(), strict.requests(bodies=True)
+    _check_outcome(run, row)
+    _check_laws(run, row)
+    assert [letter["insert_id"] for letter in run.letters] == [culprit]
+
+
 UNDELIVERED = _params(
     Row(
         "429 for ever",
         (_status(429),),
         code=3,
+        letters=True,
         flags=GIVE_UP,
-        undelivered=EVENTS,
+        events=100,
+        undelivered=100,
         reasons=frozenset({"http_429"}),
     ),
-    Row("503 for ever", (_status(503),), code=3, flags=GIVE_UP, undelivered=EVENTS, reasons=frozenset({"http_503"})),
+    Row(
+        "503 for ever",
+        (_status(503),),
+        code=3,
+        letters=True,
+        flags=GIVE_UP,
+        undelivered=EVENTS,
+        reasons=frozenset({"http_503"}),
+    ),
     Row(
         "503 Retry-After absurd",
         (_status(503, times=2, headers={"Retry-After": "99999999"}),),
         code=3,
+        letters=True,
         flags=GIVE_UP,
         undelivered=2 * BATCH_EVENTS,
         reasons=frozenset({"http_503"}),
@@ -389,6 +459,7 @@ UNDELIVERED = _params(
         "reset after the commit for ever",
         ({"kind": "reset_after_commit"},),
         code=3,
+        letters=True,
         flags=GIVE_UP,
         undelivered=EVENTS,
         answer_lost=True,
@@ -407,7 +478,7 @@ def test_undelivered_events_become_dead_letters(bench: Bench, row: Row) -> None:
 
 def test_connection_refused(bench: Bench, closed_port: int) -> None:
     """Where nobody listens, every event becomes a dead letter once the deadline is over."""
-    row = Row("", (), code=3, flags=GIVE_UP, undelivered=EVENTS, reasons=frozenset({"connection_failed"}))
+    row = Row("", (), code=3, letters=True, flags=GIVE_UP, undelivered=EVENTS, reasons=frozenset({"connection_failed"}))
     run = bench.run(row, url=f"http://127.0.0.1:{closed_port}")
     _check_outcome(run, row)
     run.requests = [{"body_sha256": None, "status": None}] * run.summary["requests"]
@@ -415,9 +486,52 @@ def test_connection_refused(bench: Bench, closed_port: int) -> None:
     assert run.summary["requests"] >= EVENTS / BATCH_EVENTS
 
 
+def test_a_server_that_comes_up_late_gets_every_event(bench: Bench, closed_port: int) -> None:
+    """Connections that are refused at first cost nothing once somebody listens."""
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(bench.run, Row("", ()), url=f"http://127.0.0.1:{closed_port}")
+        time.sleep(1.5)
+        with Emulator(port=closed_port, record_bodies=True) as late:
+            run = waiting.result()
+            run.stored, run.requests = late.events(), late.requests(bodies=True)
+    assert run.summary["requests"] > len(run.requests)
+    run.summary["requests"] = len(run.requests)
+    run.summary["retries"] = 0
+    _check_outcome(run, Row("", ()))
+    _check_laws(run, Row("", ()))
+
+
+TOO_SLOW = _params(
+    Row("429 for ever", (_status(429),), code=3, flags=GIVE_UP, undelivered=EVENTS, letters=True),
+    Row(
+        "429 Retry-After beyond the deadline",
+        (_status(429, headers={"Retry-After": "5"}),),
+        code=3,
+        flags=GIVE_UP,
+        events=BATCH_EVENTS,
+        undelivered=BATCH_EVENTS,
+        letters=True,
+    ),
+)
+
+
+@pytest.mark.xfail(strict=True, reason="a batch waits its turn after a 429 without regard to its deadline")
+@pytest.mark.parametrize("row", TOO_SLOW)
+def test_rate_limited_batches_are_given_up_at_the_deadline(bench: Bench, row: Row) -> None:
+    """Where every answer is a 429, a job with a deadline of half a second ends within a few."""
+    assert bench.run(row).seconds < 4
+
+
 FAILED = _params(
-    Row("429 for ever", (_status(429),), code=1, flags=("--mixpanel_retry_deadline_secs=1",), says="http_429"),
-    Row("503 for ever", (_status(503),), code=1, flags=("--mixpanel_retry_deadline_secs=1",), says="http_503"),
+    Row("429 for ever", (_status(429),), code=1, flags=("--mixpanel_retry_deadline_secs=0.5",), says="http_429"),
+    Row(
+        "503 for ever",
+        (_status(503),),
+        code=1,
+        flags=("--mixpanel_retry_deadline_secs=0.5",),
+        says="http_503",
+        letters=True,
+    ),
 )
 
 
@@ -432,7 +546,7 @@ def test_undelivered_events_fail_the_job(bench: Bench, row: Row) -> None:
 
 
 REFUSED = _params(
-    Row("401", (_status(401),), code=1, says="service account's user name and secret"),
+    Row("401", (_status(401),), code=1, letters=True, says="service account's user name and secret"),
     Row("402", (_status(402),), code=1, says="the project's plan does not allow this import"),
     Row("403", (_status(403),), code=1, says="needs the role Owner or Admin"),
     Row("404", (_status(404),), code=1, says="check the region and --mixpanel_api_host"),
@@ -450,6 +564,7 @@ def test_a_refusal_of_all_requests_ends_the_job_at_once(bench: Bench, row: Row) 
     _check_outcome(run, row)
     assert (run.stored, run.letters) == ([], [])
     assert run.seconds < 10
+    assert "--dead_letters" not in run.printed
     assert run.summary["balanced"] is False
     assert len({request["body_sha256"] for request in run.requests}) == len(run.requests)
     assert f"answered {row.name}" in run.printed
@@ -460,7 +575,7 @@ def test_redirects_are_not_followed(bench: Bench, listener: socket.socket, statu
     """Exit code 1, with advice; nobody calls at the target, so no credential can leak there."""
     port = listener.getsockname()[1]
     fault = {"kind": "redirect", "status": status, "location": f"http://127.0.0.1:{port}/import?strict=1"}
-    run = bench.run(Row("", (fault,)))
+    run = bench.run(Row("", (fault,), letters=status == 307))
     assert run.code == 1
     assert (run.stored, run.letters) == ([], [])
     assert run.seconds < 10
