@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
@@ -15,7 +17,7 @@ import msgspec
 
 from beam_mixpanel.client.credentials import Credentials, is_mixpanel_host
 from beam_mixpanel.client.errors import CredentialsError, ImportRefusedError
-from beam_mixpanel.client.gate import Gate
+from beam_mixpanel.client.gate import Gate, TurnMissedError
 from beam_mixpanel.client.pacing import ConcurrencyLimit, RatePacer, cost_in_events
 from beam_mixpanel.client.transport import Answer, NoAnswerError, PooledTransport, Transport
 from beam_mixpanel.core.backoff import MAX_DELAY_SECS, delay_secs
@@ -38,8 +40,12 @@ DEFAULT_RETRY_DEADLINE_SECS: Final = 300.0
 MAX_SPLIT_REQUESTS: Final = 64
 """Requests that may be spent on one batch to find the events for which it is refused."""
 
+_TOO_LARGE_SHARE: Final = 0.75
+"""Of a size that was too large; above it, nothing is sent whole. A bound just below that size would let batches that
+are a little smaller each find out anew; a half would cut the halves of a batch once more than they need."""
+
 _log = logging.getLogger(__name__)
-_decode = msgspec.json.Decoder().decode
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -112,10 +118,22 @@ class _Part(NamedTuple):
     attempts: int
 
 
+class _Request(NamedTuple):
+    """What is sent, the same each time."""
+
+    events: int
+    body: bytes
+    compressed: bytes
+    cost: float
+
+
 class _Undelivered(NamedTuple):
     reason: str
     message: str
     http_status: int
+
+
+_RATE_LIMITED: Final = _Undelivered("http_429", "the server answered 429 to other batches until the deadline", 429)
 
 
 class MixpanelClient:
@@ -184,7 +202,7 @@ class MixpanelClient:
             part = parts.popleft()
             body = self._wire.encode([events[index] for index in part.indices])
             if len(body) > self._largest_body_bytes and len(part.indices) > 1:
-                parts.extendleft(reversed(_halves(part)))
+                parts.extend(_halves(part))
                 continue
             outcome, status, attempts = self._send(part, body, deadline, result)
             part = _Part(part.indices, attempts)
@@ -193,19 +211,19 @@ class MixpanelClient:
             elif isinstance(outcome, PartlyImported):
                 parts.extend(_settle_rejected(part, outcome, result))
             elif isinstance(outcome, _Undelivered):
-                _fail(part, "undelivered", outcome.reason, outcome.message, outcome.http_status, result)
+                _give_up(part, parts, outcome, result)
             elif len(part.indices) == 1 or split_requests <= 0:
                 reason = outcome.reason if len(part.indices) == 1 else f"{outcome.reason}_whole_batch"
                 _fail(part, "rejected", reason, outcome.message, status, result)
             else:
                 split_requests -= 2
                 self._learn_size(outcome, body)
-                parts.extendleft(reversed(_halves(part)))
+                parts.extend(_halves(part))
         return result
 
     def close(self) -> None:
         """Send nothing more; batches that wait raise `ClosedError`, and requests in flight end by themselves."""
-        self.gate.close()
+        self.gate.close("the client was closed before the batch was sent")
 
     @property
     def closed(self) -> bool:
@@ -215,32 +233,36 @@ class MixpanelClient:
     def _learn_size(self, outcome: Split, body: bytes) -> None:
         """Remember which size was too large, so that later batches are halved before they are sent."""
         if outcome.too_large:
-            self._largest_body_bytes = min(self._largest_body_bytes, len(body) - 1)
+            self._largest_body_bytes = min(self._largest_body_bytes, len(body) * _TOO_LARGE_SHARE)
 
     def _send(
         self, part: _Part, body: bytes, deadline: float, result: BatchResult
     ) -> tuple[Imported | PartlyImported | Split | _Undelivered, int, int]:
         """Send one body, again and again, until the answer settles it or the deadline is over."""
-        compressed = compress(body)
-        cost = cost_in_events(len(part.indices), len(body))
+        size = len(part.indices)
+        request = _Request(size, body, compress(body), cost_in_events(size, len(body)))
         attempts = part.attempts
-        waits = 0
-        while True:
+        undelivered = _RATE_LIMITED
+        for waits in itertools.count(1):
+            try:
+                outcome, status, message = self._attempt(request, attempts + 1, deadline, result)
+            except TurnMissedError:
+                break
             attempts += 1
-            result.retries += attempts > 1
-            outcome, status, message = self._attempt(part, body, compressed, cost, attempts, result)
             if isinstance(outcome, Refused):
-                self.close()
-                raise ImportRefusedError(_refusal(outcome, self._wire.url))
+                refusal = _refusal(outcome, self._wire.url)
+                self.gate.close(refusal)
+                raise ImportRefusedError(refusal)
             if not isinstance(outcome, Retry):
                 self._retrying.ended()
                 return outcome, status, attempts
             self._retrying.began(outcome.reason, message)
-            waits += 1
+            undelivered = _Undelivered(outcome.reason, message, status)
             delay = self._delay(outcome, waits)
             if self.gate.clock() + delay >= deadline:
-                return _Undelivered(outcome.reason, message, status), status, attempts
+                break
             self.gate.nap(delay)
+        return undelivered, undelivered.http_status, attempts
 
     def _delay(self, outcome: Retry, waits: int) -> float:
         """Give the time to wait before sending again; after a 429 the pacer spaces the whole process's requests."""
@@ -249,16 +271,20 @@ class MixpanelClient:
         return delay_secs(waits, retry_after_secs=outcome.retry_after_secs, uniform=self._uniform)
 
     def _attempt(
-        self, part: _Part, body: bytes, compressed: bytes, cost: float, attempt: int, result: BatchResult
+        self, request: _Request, attempt: int, deadline: float, result: BatchResult
     ) -> tuple[Outcome, int, str]:
         """Send once; learn from the answer.
 
         Returns:
           What it means, its status (0 for none), and words for people.
+
+        Raises:
+          TurnMissedError: it was not sent, since the server accepts nothing until the deadline.
         """
-        size = len(part.indices)
+        size, body, compressed, cost = request
         headers = self._wire.headers()
-        with self.gate.passing(cost) as sent_at:
+        with self.gate.passing(cost, deadline) as sent_at:
+            result.retries += attempt > 1
             try:
                 answer = self._transport(self._wire.url, headers, compressed)
             except NoAnswerError as error:
@@ -318,6 +344,16 @@ def _settle_rejected(part: _Part, outcome: PartlyImported, result: BatchResult) 
 
 def _fail(part: _Part, fate: str, reason: str, message: str, status: int, result: BatchResult) -> None:
     result.failures += [Failure(index, fate, reason, "", message, status, part.attempts) for index in part.indices]
+
+
+def _give_up(part: _Part, parts: deque[_Part], outcome: _Undelivered, result: BatchResult) -> None:
+    """Book a part as undelivered; where nothing answers, all that are left too: each would take one more time-out."""
+    lost = [part]
+    if not outcome.http_status:
+        lost += parts
+        parts.clear()
+    for each in lost:
+        _fail(each, "undelivered", outcome.reason, outcome.message, outcome.http_status, result)
 
 
 def _halves(part: _Part) -> list[_Part]:

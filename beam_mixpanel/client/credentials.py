@@ -13,7 +13,7 @@ import base64
 import os
 import re
 from typing import Final, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from beam_mixpanel.client.errors import CredentialsError
 
@@ -24,6 +24,7 @@ REGION_HOSTS: Final = {
 }
 """https://docs.mixpanel.com/reference/overview"""
 
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _GCP_SECRET: Final = re.compile(r"projects/[^/]+/secrets/[^/]+/versions/[^/]+")
 _LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _MASKED: Final = "***"
@@ -48,7 +49,9 @@ class SecretReference:
                 "and pass env:MIXPANEL_SECRET"
             )
         if scheme == "gcp-secret" and not _GCP_SECRET.fullmatch(name):
-            raise ValueError(f"expected gcp-secret:projects/P/secrets/S/versions/V, got {text!r}")
+            raise ValueError("what follows gcp-secret: must have the form projects/P/secrets/S/versions/V")
+        if scheme == "env" and not _VARIABLE.fullmatch(name):
+            raise ValueError("what follows env: must be the name of a variable, not its value: env:NAME, without a $")
         self.text = text
         self._scheme = scheme
         self._name = name
@@ -81,19 +84,30 @@ class SecretReference:
 
     def _from_file(self) -> str:
         try:
-            with open(self._name, encoding="utf-8") as file:
+            with open(self._name, encoding="utf-8-sig") as file:
                 return file.read().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise CredentialsError(f"cannot read the secret from {self._name}: {reason}") from None
+        except OSError as error:
+            reason = error.strerror
+        except UnicodeDecodeError:
+            reason = "it is not UTF-8 text"
+        # Raised out here, it does not keep the decoder's error, which holds the file's content.
+        raise CredentialsError(f"cannot read the secret from {self._name}: {reason}")
 
     def _from_gcp(self) -> str:
         try:
+            from google.api_core.exceptions import GoogleAPIError
+            from google.auth.exceptions import GoogleAuthError
             from google.cloud import secretmanager
         except ImportError:
             raise CredentialsError(f"{self.text} needs Google's client: pip install 'beam-mixpanel[gcp]'") from None
-        answer = secretmanager.SecretManagerServiceClient().access_secret_version(name=self._name)
-        return str(answer.payload.data.decode().strip())
+        try:
+            answer = secretmanager.SecretManagerServiceClient().access_secret_version(name=self._name)
+        except (GoogleAPIError, GoogleAuthError) as error:
+            raise CredentialsError(
+                f"cannot read {self.text} ({type(error).__name__}): check that this version exists, and that the "
+                "worker's account has the role Secret Manager Secret Accessor"
+            ) from error
+        return str(answer.payload.data.decode(errors="replace").strip())
 
 
 class Credentials(Protocol):
@@ -137,10 +151,15 @@ class ServiceAccount:
         `from_reference`.
       project_id: the number of the project to import into.
 
+    Raises:
+      ValueError: the user name or the secret is empty, or the project id is no number.
+
     Source: https://docs.mixpanel.com/reference/service-accounts
     """
 
     def __init__(self, username: str, secret: str, *, project_id: str | int) -> None:
+        if not username or not secret:
+            raise ValueError("the service account's user name or secret is empty")
         self._hold(_HeldSecret(f"{username}:{secret}", None), project_id)
 
     @classmethod
@@ -155,12 +174,13 @@ class ServiceAccount:
         return account
 
     def _hold(self, secret: _HeldSecret, project_id: str | int) -> None:
-        if not str(project_id).strip().isdecimal():
+        number = str(project_id).strip()
+        if not (number.isascii() and number.isdecimal()):
             raise ValueError(
                 f"project_id must be the project's number, got {project_id!r}; see Project Settings in Mixpanel"
             )
         self._secret = secret
-        self.project_id = str(project_id).strip()
+        self.project_id = number
 
     def __repr__(self) -> str:
         """Show the reference, never the secret."""
@@ -199,10 +219,15 @@ class ProjectToken:
     Args:
       token: as Project Settings shows it. Prefer `from_reference`.
 
+    Raises:
+      ValueError: the token is empty.
+
     Source: https://docs.mixpanel.com/reference/project-token
     """
 
     def __init__(self, token: str) -> None:
+        if not token:
+            raise ValueError("the project token is empty")
         self._secret = _HeldSecret(token, None)
 
     @classmethod
@@ -257,17 +282,27 @@ def resolve_host(region: str = "us", api_host: str | None = None) -> str:
         if region not in REGION_HOSTS:
             raise ValueError(f"unknown region {region!r}; use one of {', '.join(REGION_HOSTS)}")
         return REGION_HOSTS[region]
-    parts = urlsplit(api_host)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"API host {api_host!r} is no URL; use https://HOST")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("the API host must hold neither credentials nor a query")
+    if any(sign in api_host for sign in "@?#"):
+        raise ValueError("the API host must hold neither credentials nor a query; use https://HOST")
+    parts = _split(api_host)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"API host {api_host!r} is no URL; use https://HOST or https://HOST:PORT")
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK_HOSTS:
         raise ValueError(
             f"http:// would send credentials to {parts.hostname} in the clear; use https:// "
             "(http:// is for localhost only)"
         )
     return api_host.rstrip("/")
+
+
+def _split(url: str) -> SplitResult | None:
+    """Take a URL apart; None where its host or port has no valid form."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts
 
 
 def is_mixpanel_host(host: str) -> bool:

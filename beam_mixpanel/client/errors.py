@@ -15,5 +15,9 @@ class UndeliveredError(MixpanelError):
     """Mixpanel did not confirm a batch within the retry deadline."""
 
 
+class ClosedError(MixpanelError):
+    """The client was closed while a batch waited to be sent; says why."""
+
+
 class CredentialsError(MixpanelError):
     """A reference to credentials cannot be resolved, or what it names has the wrong form."""

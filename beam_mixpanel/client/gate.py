@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
 
+from beam_mixpanel.client.errors import ClosedError
 from beam_mixpanel.client.pacing import ConcurrencyLimit, RatePacer
 
 _MAX_NAP_SECS = 0.5
 """Waiting is done in naps, so that a change of the limits, or the end, is noticed."""
 
 
-class ClosedError(Exception):
-    """The gate was closed while a request waited before it."""
+class TurnMissedError(Exception):
+    """The server accepts nothing, and the deadline of a request that waits for its turn is over."""
 
 
 class Gate:
@@ -42,21 +44,27 @@ class Gate:
         self._line = threading.Lock()
         self._state = threading.Condition()
         self.closed = False
+        self._why_closed = ""
         self.in_flight = 0
         self._throttled_secs = 0.0
 
     @contextlib.contextmanager
-    def passing(self, cost: float) -> Iterator[float]:
+    def passing(self, cost: float, deadline: float = math.inf) -> Iterator[float]:
         """Wait for a turn, then count as in flight until the block ends.
+
+        Args:
+          cost: of the request, in events.
+          deadline: when to stop waiting while the server answers 429; a line that moves is waited for.
 
         Yields:
           When the request was let through.
 
         Raises:
           ClosedError: the gate was closed.
+          TurnMissedError: the server accepts nothing until the deadline.
         """
         with self._line:
-            self._wait_for_turn()
+            self._wait_for_turn(deadline)
             with self._state:
                 sent_at = self.clock()
                 self.pacer.sent(cost, sent_at)
@@ -77,7 +85,7 @@ class Gate:
         until = self.clock() + secs
         while (left := until - self.clock()) > 0:
             if self.closed:
-                raise ClosedError
+                raise ClosedError(self._why_closed)
             self._sleep(min(left, _MAX_NAP_SECS))
 
     def learn(self, tell: Callable[[RatePacer, ConcurrencyLimit, float], None]) -> None:
@@ -93,22 +101,26 @@ class Gate:
             self._throttled_secs -= whole
             return whole
 
-    def close(self) -> None:
-        """Let nothing more through; what is in flight ends by itself."""
+    def close(self, why: str) -> None:
+        """Let nothing more through, and say why to those who wait; what is in flight ends by itself."""
         with self._state:
+            self._why_closed = self._why_closed or why
             self.closed = True
             self._state.notify_all()
 
-    def _wait_for_turn(self) -> None:
+    def _wait_for_turn(self, deadline: float) -> None:
         while True:
             with self._state:
                 self._state.wait_for(self._has_room)
                 if self.closed:
-                    raise ClosedError
+                    raise ClosedError(self._why_closed)
                 now = self.clock()
                 wait = self.pacer.wait_secs(now)
+                refused = self.pacer.refused_lately
             if wait <= 0:
                 return
+            if refused and now + wait > deadline:
+                raise TurnMissedError
             self._sleep(min(wait, _MAX_NAP_SECS))
             with self._state:
                 if self.pacer.limited:

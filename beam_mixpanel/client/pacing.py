@@ -127,6 +127,11 @@ class RatePacer:
         """Whether the rate is bounded by the server or the ceiling, rather than still finding its way up."""
         return self._cuts > 0 or self._rate >= self._ceiling
 
+    @property
+    def refused_lately(self) -> bool:
+        """Whether nothing was accepted since the last 429."""
+        return self._refusals > 0
+
     def wait_secs(self, now: float) -> float:
         """Give how long the next request must wait; it may be asked again at any time."""
         return max(self._next_free - now, self._not_before - now, 0.0)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple, Protocol
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -60,7 +61,7 @@ class PooledTransport:
     """Keeps connections open between requests, one a thread; verifies TLS; follows no redirects.
 
     Proxies and an own CA bundle come from the environment (`HTTPS_PROXY`, `REQUESTS_CA_BUNDLE`), as with any program
-    that uses requests.
+    that uses requests. What goes to this machine by `http://` goes there directly.
 
     Args:
       total_timeout_secs: upper bound on a whole call, from connecting to the last byte of the answer, however slowly
@@ -81,7 +82,9 @@ class PooledTransport:
             try:
                 return self._post(url, headers, body)
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-                raise _no_answer(error, overran=call.overran) from None
+                failure = _no_answer(error, overran=call.overran)
+        # Raised out here, it does not keep the library's error, which holds the request's headers.
+        raise failure
 
     def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         with self._session(url).post(
@@ -99,14 +102,31 @@ class PooledTransport:
     def _session(self, url: str) -> requests.Session:
         session: requests.Session | None = getattr(self._of_thread, "session", None)
         if session is None:
-            session = self._of_thread.session = requests.Session()
+            session = self._of_thread.session = _Session()
             # Read once, as requests would; it would do so for each request, which costs a millisecond.
             session.trust_env = False
-            session.proxies = requests.utils.get_environ_proxies(url)
-            session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+            session.proxies = _proxies(url)
+            session.verify = _ca_bundle()
             session.mount("http://", _WatchedAdapter())
             session.mount("https://", _WatchedAdapter())
         return session
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Find none: requests would read the redirect's body and prepare to follow it even if told not to."""
+
+
+def _proxies(url: str) -> dict[str, str]:
+    """Read the environment's proxies; none for `http://`, which is for this machine and must not leave it."""
+    return requests.utils.get_environ_proxies(url) if urlsplit(url).scheme == "https" else {}
+
+
+def _ca_bundle() -> str | bool:
+    path = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    if path and not os.path.exists(path):
+        raise MixpanelError(f"REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names {path}, which does not exist; correct it")
+    return path or True
 
 
 def _read_whole(raw: Any) -> bytes:
@@ -126,10 +146,10 @@ def _no_answer(error: Exception, *, overran: bool) -> NoAnswerError:
         return NoAnswerError("timeout", "no whole answer in time")
     if isinstance(error, requests.exceptions.SSLError):
         return NoAnswerError("tls_failed", "the server's certificate could not be verified, or TLS failed")
+    if isinstance(error, (requests.exceptions.ProxyError, requests.exceptions.InvalidProxyURL)):
+        return NoAnswerError("connection_failed", "cannot connect through the proxy")
     if "NewConnectionError" in repr(error) or "NameResolutionError" in repr(error):
         return NoAnswerError("connection_failed", "cannot connect to the server")
-    if isinstance(error, requests.exceptions.ProxyError):
-        return NoAnswerError("connection_failed", "cannot connect through the proxy")
     return NoAnswerError("connection_lost", "the connection was lost before the answer was whole")
 
 
@@ -156,9 +176,11 @@ class _Call:
     def cut(self) -> None:
         self.overran = True
         sock = getattr(self.connection, "sock", None)
+        sock = getattr(sock, "socket", sock)  # TLS within TLS: behind an https:// proxy
         if sock is not None:
             with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+                # Not `SSLSocket.shutdown`: it takes TLS off first, while the call's own thread may be writing.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 class _Watchdog:
@@ -187,9 +209,8 @@ class _Watchdog:
 
     def cut_all(self) -> None:
         with self._lock:
-            calls = list(self._calls)
-        for call in calls:
-            call.cut()
+            for call in self._calls:
+                call.cut()
 
     def runs_on(self, connection: Any) -> None:
         call = getattr(self.of_thread, "call", None)
@@ -199,10 +220,12 @@ class _Watchdog:
     def _run(self) -> None:
         while True:
             time.sleep(_WATCH_EVERY_SECS)
+            now = time.monotonic()
+            # Under the lock, so that no call ends meanwhile and leaves its connection to the next.
             with self._lock:
-                late = [call for call in self._calls if call.ends_at < time.monotonic()]
-            for call in late:
-                call.cut()
+                for call in self._calls:
+                    if call.ends_at < now:
+                        call.cut()
 
 
 _WATCHDOG: Final = _Watchdog()
@@ -220,6 +243,10 @@ class _WatchedHTTPConnection(HTTPConnection):
 
 
 class _WatchedHTTPSConnection(HTTPSConnection):
+    def connect(self) -> None:
+        _WATCHDOG.runs_on(self)
+        super().connect()
+
     def request(self, *args: Any, **kwargs: Any) -> None:
         _WATCHDOG.runs_on(self)
         super().request(*args, **kwargs)

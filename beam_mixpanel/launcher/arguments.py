@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.runners.runner import create_runner
 
 from beam_mixpanel.client.credentials import Credentials, ProjectToken, SecretReference, ServiceAccount
 from beam_mixpanel.client.errors import CredentialsError
@@ -151,42 +152,56 @@ def parse(program: str, description: str, argv: Sequence[str] | None) -> Setting
 
 
 def _parse_options(arguments: list[str]) -> PipelineOptions:
-    _check_names(arguments)
-    if not any(argument.startswith("--runner") for argument in arguments):
+    if not any(argument.partition("=")[0] == "--runner" for argument in arguments):
         arguments = [*arguments, f"--runner={DEFAULT_RUNNER}"]
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
+            chosen, unknown = _all_options().parse_known_args(arguments)
             options = PipelineOptions(arguments)
             for group in (FileOptions, JobOptions, MixpanelOptions):
                 options.view_as(group)
     except SystemExit:
         raise UsageError(complaint.getvalue().strip().rpartition("error: ")[2]) from None
+    _check_runner(chosen.runner)
+    _check_unknown(unknown, takes_others=chosen.runner not in LOCAL_RUNNERS)
     return options
 
 
-def _check_names(arguments: list[str]) -> None:
-    """Refuse options that nobody knows, rather than drop them; other runners bring options of their own."""
-    runner = next((a.partition("=")[2] for a in arguments if a.startswith("--runner=")), DEFAULT_RUNNER)
-    known = _known_options()
-    for argument in arguments:
-        name = argument.partition("=")[0]
-        if not name.startswith("--") or name in known or name == "--":
-            continue
-        near = difflib.get_close_matches(name, known, 1)
-        if runner in LOCAL_RUNNERS or name.startswith("--mixpanel"):
-            raise UsageError(f"unknown option {name}{f'; did you mean {near[0]}?' if near else ''}")
-
-
-def _known_options() -> list[str]:
-    parser = argparse.ArgumentParser(add_help=False, conflict_handler="resolve")
+def _all_options() -> argparse.ArgumentParser:
+    """Make a parser of every option that Beam and we know."""
+    parser = argparse.ArgumentParser(add_help=False, conflict_handler="resolve", allow_abbrev=False)
     pending = list(PipelineOptions.__subclasses__())
     while pending:
         group = pending.pop()
         pending += group.__subclasses__()
         if "_add_argparse_args" in vars(group):
             group._add_argparse_args(parser)
-    return [name for action in parser._actions for name in action.option_strings]
+    return parser
+
+
+def _check_runner(name: str) -> None:
+    try:
+        create_runner(name)
+    except (ValueError, ImportError, AttributeError):
+        raise UsageError(f"unknown runner {name}; use one of {', '.join(StandardOptions.KNOWN_RUNNER_NAMES)}") from None
+
+
+def _check_unknown(unknown: list[str], *, takes_others: bool) -> None:
+    """Refuse what nobody knows, rather than drop it as Beam does; remote runners bring options of their own."""
+    before = ""
+    for argument in unknown:
+        name = argument.partition("=")[0]
+        if not name.startswith("-"):
+            if not (takes_others and before.startswith("--") and "=" not in before):
+                raise UsageError(
+                    f"{argument!r} belongs to no option; if it comes from a pattern, quote the pattern "
+                    "(--input 'events/*.ndjson') or give --input several times"
+                )
+        elif not takes_others or name.startswith("--mixpanel"):
+            near = difflib.get_close_matches(f"--{name.lstrip('-')}", _all_options()._option_string_actions, 1)
+            raise UsageError(f"unknown option {name}{f'; did you mean {near[0]}?' if near else ''}")
+        before = argument
 
 
 def _check_inputs(patterns: list[str] | None) -> list[str]:
@@ -207,15 +222,24 @@ def _check_inputs(patterns: list[str] | None) -> list[str]:
 
 def _check_outputs(settings: Settings) -> None:
     for option, path in (("--summary", settings.summary), ("--dead_letters", settings.dead_letters)):
-        folder = os.path.dirname(path) if path and "://" not in path else ""
-        if folder and not os.path.isdir(folder):
-            raise UsageError(f"the folder of {option}, {folder}, does not exist; create it first")
-        if path and "://" not in path and not os.access(folder or ".", os.W_OK):
-            raise UsageError(f"the folder of {option}, {folder or '.'}, cannot be written to")
+        if path and "://" not in path:
+            _check_writable(option, path)
     if settings.allowed_dead_letters != AllowedDeadLetters(0, 0.0) and not (
         settings.dead_letters or settings.validate_only
     ):
         raise UsageError("--allow_dead_letters needs --dead_letters PREFIX, where they are kept")
+
+
+def _check_writable(option: str, path: str) -> None:
+    folder = os.path.dirname(path) or "."
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot create the folder of {option}, {folder}: {error.strerror}") from None
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"the folder of {option}, {folder}, cannot be written to")
+    if os.path.isdir(path):
+        raise UsageError(f"{option} {path} is a folder; add a name, such as {os.path.join(path, option[2:])}")
 
 
 def _check_destination(settings: Settings, options: MixpanelOptions) -> None:

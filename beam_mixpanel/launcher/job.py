@@ -89,7 +89,10 @@ def _run(build: Callable[[beam.Pipeline, Settings], None], settings: Settings, c
     )
     summary.print_to(console)
     if settings.summary:
-        summary.write(settings.summary)
+        try:
+            summary.write(settings.summary)
+        except OSError as error:
+            failure = failure or f"cannot write --summary {settings.summary}: {error.strerror}"
     return _verdict(summary, settings, failure, console)
 
 

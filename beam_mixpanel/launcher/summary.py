@@ -30,8 +30,8 @@ class Summary:
         self.seconds = seconds
         self.validate_only = validate_only
         self.books = Books.from_counts(counts)
-        self.valid = self.books.read - self.books.dead_letters - self.books.filtered if validate_only else 0
-        self.balanced = complete and (validate_only or self.books.balanced)
+        self.valid = counts.get("prepared", 0) if validate_only else 0
+        self.balanced = complete and self.books._replace(read=self.books.read - self.valid).balanced
         self.reasons = {
             name.removeprefix(REASON_PREFIX): count
             for name, count in sorted(counts.items(), key=lambda item: -item[1])
@@ -58,7 +58,11 @@ class Summary:
         }
 
     def write(self, path: str) -> None:
-        """Write the JSON to a file."""
+        """Write the JSON to a file.
+
+        Raises:
+          OSError: it cannot be written.
+        """
         with open(path, "w", encoding="utf-8") as file:
             json.dump(self.as_json(), file, indent=2)
             file.write("\n")

@@ -107,6 +107,7 @@ class _PrepareEventsFn(beam.DoFn):
         done = self._prepare(element, int(self._clock() * 1000))
         ledger = self._ledger
         ledger.count("read", done.read)
+        ledger.count("prepared", len(done.events))
         ledger.count("repaired_insert_ids", done.repaired)
         ledger.count("past_retention", done.past_retention)
         for letter in done.invalid:

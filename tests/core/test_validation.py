@@ -248,7 +248,9 @@ def near_limit_values(draw: st.DrawFn, depth: int = 0) -> Any:
     return filler if kind == "list" else {f"k{index}": item for index, item in enumerate(filler)}
 
 
-@given(st.dictionaries(st.text(max_size=3), near_limit_values(), max_size=3), NEAR_LIMIT, st.sampled_from([0, 1, 255, 256]))
+@given(
+    st.dictionaries(st.text(max_size=3), near_limit_values(), max_size=3), NEAR_LIMIT, st.sampled_from([0, 1, 255, 256])
+)
 def test_the_types_say_what_the_rules_say(values: dict[str, Any], fillers: int, name_chars: int) -> None:
     """The decoder that checks while it parses accepts exactly what `check_event` finds nothing wrong with."""
     properties = values | {f"filler{index}": index for index in range(fillers)}

@@ -46,6 +46,7 @@ class Row:
       rejected: how many events Mixpanel refuses.
       undelivered: how many events are given up; None for some but not all.
       answer_lost: events may have been stored although no answer says so, so copies may be stored again.
+      unseen: requests may end before the server sees them.
       says: what the person at the terminal must read.
       reasons: of the dead letters; empty for not looked at.
       secs: the least and the most that it may take.
@@ -61,6 +62,7 @@ class Row:
     rejected: int = 0
     undelivered: int | None = 0
     answer_lost: bool = False
+    unseen: bool = False
     says: str = ""
     reasons: frozenset[str] = frozenset()
     secs: tuple[float, float] = (0.0, 15.0)
@@ -218,9 +220,10 @@ def _check_books(run: Run, row: Row, stored: dict[str, Any], dead: dict[str, Any
     assert summary["invalid"] == summary["filtered"] == 0
     assert sum(summary["reasons"].values()) == len(dead)
     assert len(stored) >= summary["imported"] if row.answer_lost else len(stored) == summary["imported"]
-    assert summary["requests"] == len(run.requests)
+    unseen = summary["requests"] - len(run.requests)
+    assert unseen >= 0 if row.unseen else unseen == 0
     if all(request["body_sha256"] for request in run.requests):
-        assert summary["retries"] == _repeated_requests(run.requests)
+        assert summary["retries"] == _repeated_requests(run.requests) + unseen
 
 
 def _repeated_requests(requests: list[dict[str, Any]]) -> int:
@@ -280,12 +283,16 @@ REFUSED_FOR_A_WHILE = _params(
     Row("503 Retry-After as a date", (_unavailable_until_a_date,), secs=(2.0, 15.0)),
     Row("503 Retry-After negative", (_status(503, times=1, headers={"Retry-After": "-5"}),)),
     Row("429 Retry-After garbage", (_status(429, times=1, headers={"Retry-After": "soon, maybe"}),)),
-    Row("500 plain", (_status(500, times=3),)),
-    Row("502 HTML", (_status(502, times=3, body=PROXY_PAGE, content_type="text/html"),)),
-    Row("503 plain", (_status(503, times=3, body="no healthy upstream"),)),
-    Row("504 HTML", (_status(504, times=3, body=PROXY_PAGE, content_type="text/html"),)),
-    Row("524", (_status(524, times=2),)),
-    Row("408", (_status(408, times=2),)),
+    Row(
+        "500 502 503 504",
+        (
+            _status(500, times=1),
+            _status(502, times=1, body=PROXY_PAGE, content_type="text/html"),
+            _status(503, times=1, body="no healthy upstream"),
+            _status(504, times=1, body=PROXY_PAGE, content_type="text/html"),
+        ),
+    ),
+    Row("408 524", (_status(408, times=1), _status(524, times=1))),
     Row("reset before the body", ({"kind": "reset_before", "times": 3},)),
     Row("reset before a large body", ({"kind": "reset_before", "times": 2},), padding=8_000),
     Row("reset in the middle", ({"kind": "reset_during", "times": 3},)),
@@ -294,7 +301,7 @@ REFUSED_FOR_A_WHILE = _params(
     Row("200 HTML", ({"kind": "html_200", "times": 3},)),
     Row("200 empty", ({"kind": "empty_200", "times": 3},)),
     Row("drip", ({"kind": "drip", "interval_secs": 0.01, "times": 2},)),
-    Row("close_keepalive", ({"kind": "close_keepalive"},)),
+    Row("close_keepalive", ({"kind": "close_keepalive"},), unseen=True),
     Row("413 above 20 events", ({"kind": "too_many_events", "max_events": 20},)),
     Row("400 strings", ({"kind": "failed_records", "variant": "strings", "times": 2},)),
     Row("400 no list", ({"kind": "failed_records", "variant": "none", "times": 2},)),
@@ -413,7 +420,7 @@ def test_one_event_for_which_a_batch_is_refused_is_found(bench: Bench) -> None:
 
 
 def test_one_event_that_is_too_large_for_the_server_is_found(bench: Bench) -> None:
-    """Where the server takes less than we think, halving finds the event that is too large: it alone is a dead letter."""
+    """Where the server takes less than it should, halving finds the event at fault: it alone is a dead letter."""
     row = Row("", (), code=3, rejected=1, reasons=frozenset({"too_large"}), letters=True)
     lines = good_lines(EVENTS)
     culprit = "id-00000123"
@@ -488,29 +495,25 @@ def test_connection_refused(bench: Bench, closed_port: int) -> None:
 
 def test_a_server_that_comes_up_late_gets_every_event(bench: Bench, closed_port: int) -> None:
     """Connections that are refused at first cost nothing once somebody listens."""
+    row = Row("", (), unseen=True)
     with ThreadPoolExecutor(1) as thread:
-        waiting = thread.submit(bench.run, Row("", ()), url=f"http://127.0.0.1:{closed_port}")
+        waiting = thread.submit(bench.run, row, url=f"http://127.0.0.1:{closed_port}")
         time.sleep(1.5)
         with Emulator(port=closed_port, record_bodies=True) as late:
             run = waiting.result()
             run.stored, run.requests = late.events(), late.requests(bodies=True)
     assert run.summary["requests"] > len(run.requests)
-    run.summary["requests"] = len(run.requests)
-    run.summary["retries"] = 0
-    _check_outcome(run, Row("", ()))
-    _check_laws(run, Row("", ()))
+    _check_outcome(run, row)
+    _check_laws(run, row)
 
 
 TOO_SLOW = _params(
-    Row("429 for ever", (_status(429),), code=3, flags=GIVE_UP, undelivered=EVENTS, letters=True),
+    Row("429 for ever", (_status(429),), flags=GIVE_UP, events=200, letters=True),
     Row(
         "429 Retry-After beyond the deadline",
-        (_status(429, headers={"Retry-After": "5"}),),
-        code=3,
-        flags=GIVE_UP,
+        (_status(429, headers={"Retry-After": "4"}),),
+        flags=("--mixpanel_retry_deadline_secs=0.5",),
         events=BATCH_EVENTS,
-        undelivered=BATCH_EVENTS,
-        letters=True,
     ),
 )
 
@@ -518,8 +521,8 @@ TOO_SLOW = _params(
 @pytest.mark.xfail(strict=True, reason="a batch waits its turn after a 429 without regard to its deadline")
 @pytest.mark.parametrize("row", TOO_SLOW)
 def test_rate_limited_batches_are_given_up_at_the_deadline(bench: Bench, row: Row) -> None:
-    """Where every answer is a 429, a job with a deadline of half a second ends within a few."""
-    assert bench.run(row).seconds < 4
+    """Where every answer is a 429, a job with a deadline of half a second ends within three."""
+    assert bench.run(row).seconds < 3
 
 
 FAILED = _params(
@@ -570,7 +573,7 @@ def test_a_refusal_of_all_requests_ends_the_job_at_once(bench: Bench, row: Row) 
     assert f"answered {row.name}" in run.printed
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("status", [302, 307, 308])
 def test_redirects_are_not_followed(bench: Bench, listener: socket.socket, status: int) -> None:
     """Exit code 1, with advice; nobody calls at the target, so no credential can leak there."""
     port = listener.getsockname()[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,13 @@ SECRET = "hunter2-do-not-print"
         (("--mixpanel_emulator", "--dead_leters=x"), "--dead_letters"),
         (("--mixpanel_emulator", "--allow_dead_letters=some", "--dead_letters=x"), "0.5%"),
         (("--mixpanel_emulator", "--allow_dead_letters=5"), "--dead_letters PREFIX"),
-        (("--mixpanel_emulator", "--dead_letters=/no/such/folder/dead"), "create it"),
-        (("--mixpanel_emulator", "--summary=/no/such/folder/summary.json"), "create it"),
+        (("--mixpanel_emulator", "--dead_letters={file}/dead"), "cannot create"),
+        (("--mixpanel_emulator", "--summary={folder}"), "is a folder"),
+        (("--mixpanel_emulator", "another.ndjson"), "quote the pattern"),
+        (("--mixpanel_emulator", "-mixpanel_region", "eu"), "--mixpanel_region"),
+        (("--mixpanel_emulator", "--runner=Fast"), "FnApiRunner"),
+        (("--mixpanel_emulator", "--runner", "FastRunner"), "FnApiRunner"),
+        (("--mixpanel_project_token={ref}", "--mixpanel_api_host=http://[::1"), "https://HOST"),
         (
             (
                 "--mixpanel_project_token={ref}",
@@ -62,7 +68,8 @@ def test_wrong_arguments_are_exit_2_with_the_cure(
     """Each error names its cure, never a secret, and nothing is sent."""
     file = tmp_path / "events.ndjson"
     file.write_text("{}\n")
-    arguments = [flag.replace("{ref}", token_reference) for flag in flags]
+    places = {"{ref}": token_reference, "{file}": str(file), "{folder}": str(tmp_path)}
+    arguments = [functools.reduce(lambda text, place: text.replace(*place), places.items(), flag) for flag in flags]
     assert files_to_mixpanel.run([f"--input={file}", *arguments]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")

@@ -89,7 +89,7 @@ def test_event_in_form_is_passed_on_byte_for_byte(element: Any) -> None:
     """An event that needs no change leaves as the bytes it came as."""
     bodies, letters, counters = _prepare([element])
     assert (bodies, letters) == ([GOOD], [])
-    assert counters == {"read": 1}
+    assert counters == {"read": 1, "prepared": 1}
 
 
 @pytest.mark.parametrize(
@@ -132,6 +132,7 @@ def test_invalid_events_become_dead_letters_with_the_original() -> None:
     ]
     assert counters == {
         "read": 3,
+        "prepared": 1,
         "invalid": 2,
         "reason/time_missing": 1,
         "reason/invalid_json": 1,
@@ -143,7 +144,7 @@ def test_repaired_ids_and_old_events_are_counted() -> None:
     repaired = GOOD.replace(b"i-1", b"not accepted!")
     _, letters, counters = _prepare([GOOD, repaired], retention_days=1)
     assert letters == []
-    assert counters == {"read": 2, "repaired_insert_ids": 1, "past_retention": 2}
+    assert counters == {"read": 2, "prepared": 2, "repaired_insert_ids": 1, "past_retention": 2}
 
 
 @pytest.mark.parametrize(
