@@ -256,7 +256,8 @@ class MixpanelClient:
             if not isinstance(outcome, Retry):
                 self._retrying.ended()
                 return outcome, status, attempts
-            self._retrying.began(outcome.reason, message)
+            if not self.closed:
+                self._retrying.began(outcome.reason, message)
             undelivered = _Undelivered(outcome.reason, message, status)
             delay = self._delay(outcome, waits)
             if self.gate.clock() + delay >= deadline:

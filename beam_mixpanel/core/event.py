@@ -143,6 +143,8 @@ def _normalise_id(properties: dict[str, Any], key: str, violations: list[Violati
         del properties[key]
     elif isinstance(value, (dict, list)):
         violations.append(Violation("id_not_text", f"properties.{key}"))
+    elif isinstance(value, float) and abs(value) >= _EXACT_IN_DOUBLE:
+        violations.append(Violation("id_inexact", f"properties.{key}"))
     else:
         properties[key] = id_text(value)
 

@@ -3,7 +3,7 @@
 | value | JSON |
 |---|---|
 | None, bool, int (any size), str, finite float | itself, digits exact |
-| `Decimal` | number with its exact digits; text where no double could hold its size |
+| `Decimal` | number with its exact digits |
 | NaN, `NaT`, `NA` | null |
 | infinities | the text `Infinity` or `-Infinity` |
 | `datetime`, Beam `Timestamp` | text `YYYY-MM-DDTHH:MM:SS[.ffffff]` in UTC; without zone as it stands |
@@ -32,9 +32,6 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-
-_LARGEST_EXPONENT: Final = 308
-"""A double holds numbers below 1.8e308; JSON readers refuse or lose larger ones."""
 
 _MISSING: Final = ("NaTType", "NAType")
 """The types of the missing values of pandas."""
@@ -122,7 +119,7 @@ def _float(value: float) -> Any:
 def _decimal(value: Decimal) -> Any:
     if not value.is_finite():
         return None if value.is_nan() else ("Infinity" if value > 0 else "-Infinity")
-    return value if value.adjusted() <= _LARGEST_EXPONENT else str(value)
+    return value
 
 
 def _datetime(value: datetime) -> str:

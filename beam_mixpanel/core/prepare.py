@@ -7,7 +7,8 @@ property test holds the two ways together.
 
 from __future__ import annotations
 
-import math
+import json
+import re
 from codecs import BOM_UTF8
 from collections.abc import Mapping
 from datetime import datetime
@@ -32,6 +33,10 @@ from beam_mixpanel.core.json_values import (
 from beam_mixpanel.core.skim import skim
 from beam_mixpanel.core.validation import Event, Violation, check_event
 
+_LONE_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_IDS: Final = (*TEXT_IDS, "$insert_id")
+_EXACT_DIGITS: Final = 15
+"""A double holds so many decimal digits."""
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _decode_event = msgspec.json.Decoder(Event).decode
@@ -157,9 +162,11 @@ class EventPreparer:
         return sum([time < oldest for time in times]) if min(times) < oldest else 0
 
     def _prepare_line(self, line: bytes, source: str, offset: int, now_ms: int, done: Preparation) -> None:
+        parsed: _Parsed | DeadLetter
         try:
-            one_line = b"\n" not in line
-            parsed: _Parsed | DeadLetter = _Parsed(_decode_event(line), in_shape=one_line, in_limits=True)
+            event = _decode_event(line)
+            exact = not _has_float_id(event.properties)
+            parsed = _Parsed(event, in_shape=b"\n" not in line, in_limits=True) if exact else _parse(line)
         except _UNREADABLE:
             parsed = _parse(line)
         if isinstance(parsed, DeadLetter):
@@ -209,6 +216,8 @@ def _parse(line: bytes) -> _Parsed | DeadLetter:
     except UnicodeDecodeError:
         return _dead_letter(line, [Violation("not_utf8", "")], stage=PARSE)
     except (msgspec.DecodeError, ValueError) as error:
+        if _LONE_SURROGATE.search(line) and "surrogate" in f"{error} {_stdlib_verdict(line)}":
+            return _dead_letter(line, [Violation("lone_surrogate", "")], stage=PARSE)
         letter = _dead_letter(line, [Violation("invalid_json", "")], stage=PARSE)
         return letter._replace(message=f"{letter.message}: {error}")
     if not isinstance(fields, dict):
@@ -231,15 +240,28 @@ def _in_shape(line: bytes, fields: dict[str, Any]) -> bool:
     )
 
 
+def _has_float_id(properties: dict[str, Any]) -> bool:
+    """Tell whether an id is a number with a fraction or exponent, whose digits a double may have lost."""
+    return float in map(type, map(properties.get, _IDS))
+
+
 def _number(text: str) -> float | Decimal | str:
-    """Read a number that is no integer; one beyond what a double holds stays as it is, for Mixpanel to judge."""
-    number = float(text)
-    if math.isfinite(number):
-        return number
+    """Read a number that is no integer; one that a double may not hold exactly keeps its digits."""
+    if len(text) <= _EXACT_DIGITS and "e" not in text and "E" not in text:
+        return float(text)
     try:
         return Decimal(text)
     except InvalidOperation:
         return text
+
+
+def _stdlib_verdict(line: bytes) -> str:
+    """Ask a parser that takes lone surrogates whether nothing else is wrong."""
+    try:
+        json.loads(line.removeprefix(BOM_UTF8))
+    except (ValueError, RecursionError):
+        return ""
+    return "surrogate"
 
 
 _decode_exact = msgspec.json.Decoder(float_hook=_number).decode

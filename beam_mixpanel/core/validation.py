@@ -57,6 +57,7 @@ class Rule(NamedTuple):
 RULES: Final[dict[str, Rule]] = {
     "invalid_json": Rule("is not one JSON value", IMPORT_DOCS),
     "not_utf8": Rule("is not valid UTF-8", IMPORT_DOCS),
+    "lone_surrogate": Rule("holds half of a surrogate pair, which is no Unicode text", IMPORT_DOCS),
     "not_an_object": Rule("is not a JSON object", IMPORT_DOCS),
     "unsupported_value": Rule("holds a value that has no JSON form", IMPORT_DOCS),
     "event_missing": Rule("must be a text that is not blank", IMPORT_DOCS),
@@ -70,9 +71,12 @@ RULES: Final[dict[str, Rule]] = {
     "time_too_old_for_track": Rule("is older than 5 days, which /track drops silently; use /import", TRACK_DOCS),
     "distinct_id_placeholder": Rule("is a placeholder that Mixpanel refuses", IMPORT_DOCS),
     "distinct_id_too_long": Rule(f"must have at most {limits.MAX_DISTINCT_ID_CHARS} characters", EVENT_DOCS),
+    "id_inexact": Rule("is a float too large to be exact; give an integer or text", IMPORT_DOCS),
     "id_not_text": Rule("must be text or a number", IMPORT_DOCS),
     "insert_id_column_missing": Rule("is needed for the insert id but absent or null", IMPORT_DOCS),
-    "too_many_properties": Rule(f"must be at most {limits.MAX_PROPERTIES} properties", IMPORT_DOCS),
+    "too_many_properties": Rule(
+        f"must be at most {limits.MAX_PROPERTIES} properties, an added $insert_id counted", IMPORT_DOCS
+    ),
     "too_many_keys": Rule(f"must have at most {limits.MAX_NESTED_KEYS} keys", IMPORT_DOCS),
     "too_many_elements": Rule(f"must have at most {limits.MAX_LIST_ELEMENTS} elements", IMPORT_DOCS),
     "nested_too_deep": Rule(f"nests deeper than {limits.MAX_NESTING} levels", IMPORT_DOCS),

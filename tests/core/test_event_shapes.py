@@ -189,3 +189,12 @@ def test_an_object_needs_no_other_text_than_its_body() -> None:
     first = prepared(event)
     assert first.original is None
     assert prepared(first.body) == first
+
+
+@pytest.mark.parametrize("inexact", [2.0**53, -1.2345e19, 1e300])
+def test_a_python_float_too_large_to_be_exact_is_no_id(inexact: float) -> None:
+    """Such a float may have lost digits already, and would merge users: it is invalid, by name."""
+    (letter,) = (
+        EventPreparer().prepare_object({"event": "e", "time": 1686668880, "distinct_id": inexact}, 10**13).invalid
+    )
+    assert (letter.reason, letter.field) == ("id_inexact", "properties.distinct_id")

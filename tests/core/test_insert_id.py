@@ -16,7 +16,7 @@ from beam_mixpanel.core import insert_id as insert_ids
 from beam_mixpanel.core.event import Form
 from beam_mixpanel.core.insert_id import InsertIdStrategy, is_acceptable
 from beam_mixpanel.core.limits import PLACEHOLDER_IDS
-from beam_mixpanel.core.prepare import EventPreparer, insert_id_of
+from beam_mixpanel.core.prepare import EventBlock, EventPreparer, insert_id_of
 
 T = 1_686_668_880_123
 NOW = 1_700_000_000_000
@@ -70,6 +70,8 @@ def test_a_refused_id_is_replaced_and_counted(given_id: str) -> None:
     done = EventPreparer().prepare_object(event, NOW)
     made = insert_id_of(done.events[0].body)
     assert done.repaired == 1
+    from_file = EventPreparer().prepare_block(EventBlock(msgspec.json.encode(event), "f", 0), NOW)
+    assert (from_file.events.bodies, from_file.repaired) == (done.events.bodies, 1)
     assert is_acceptable(made)
     assert len(made) == 32
     assert made == prepared_id(event_with(**{"$insert_id": given_id}, other="property"))
@@ -141,7 +143,7 @@ def test_ids_of_mixpanel_import_take_the_time_as_the_source_has_it() -> None:
 def test_another_process_makes_the_same_ids() -> None:
     """Neither the seed of Python's hashes nor the process has a part in an id."""
     script = (
-        "from beam_mixpanel.core.prepare import EventPreparer, insert_id_of as read\n"
+        "from beam_mixpanel.core.prepare import EventBlock, EventPreparer, insert_id_of as read\n"
         "from beam_mixpanel.core.insert_id import from_mixpanel_import as murmur\n"
         f"event = {{'event': 'Bought', 'time': {T}, 'tags': {{'c', 'a', 'b'}}}}\n"
         f"print(read(EventPreparer().prepare_object(event, {NOW}).events[0].body), murmur('e', 'u', 1))"

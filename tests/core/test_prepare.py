@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -57,9 +58,9 @@ def test_what_is_in_form_passes_byte_for_byte(line: bytes) -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (with_value(b'"\\ud800"'), "invalid_json"),
-        (with_value(b'"\\udc00 \\ud800"'), "invalid_json"),
-        (with_value(b'{"\\ud800":1}'), "invalid_json"),
+        (with_value(b'"\\ud800"'), "lone_surrogate"),
+        (with_value(b'"\\udc00 \\ud800"'), "lone_surrogate"),
+        (with_value(b'{"\\ud800":1}'), "lone_surrogate"),
         (with_value(b'"\xff"'), "not_utf8"),
         (with_value(b'"\xed\xa0\x80"'), "not_utf8"),
         (with_value(b'"\xc0\xaf"'), "not_utf8"),
@@ -191,15 +192,31 @@ def test_lone_surrogates_in_a_python_line_are_refused_by_name() -> None:
 
 
 @pytest.mark.parametrize("huge", [b"1e999", b"-1.5E+400", b"1" + b"0" * 400 + b".5"])
-def test_a_number_past_all_doubles_stays_as_it_is_or_becomes_text(huge: bytes) -> None:
-    """Such a number is passed on in an event in form; elsewhere its digits become text, never infinity or null."""
+def test_a_number_past_all_doubles_keeps_its_digits(huge: bytes) -> None:
+    """Such a number is passed on as a number, never as infinity, null or text, for Mixpanel to judge."""
     assert block(with_value(huge) + b"\n").events[0].body == with_value(huge)
     flat = b'{"event":"e","time":1686668880123,"n":%s}' % huge
     (event,) = EventPreparer().prepare_text(flat, NOW).events
-    assert float(json.loads(event.body)["properties"]["n"]) == float(huge)
-    numeric_id = GOOD.replace(b'"ann"', b"1e999")
-    (event,) = EventPreparer().prepare_text(numeric_id, NOW).events
-    assert isinstance(json.loads(event.body)["properties"]["distinct_id"], str)
+    assert json.loads(event.body, parse_float=Decimal)["properties"]["n"] == Decimal(huge.decode())
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        (b"7.0", "7"),
+        (b"9007199254740993.0", "9007199254740993"),
+        (b"1234567890123456789.0", "1234567890123456789"),
+        (b"12345678901234567890.0", "12345678901234567890"),
+        (b"1E19", "10000000000000000000"),
+        (b"123456789.123456789012", "123456789.123456789012"),
+    ],
+)
+def test_ids_written_as_floats_lose_no_digit(given: bytes, sent: str) -> None:
+    """An id that is a JSON number with a fraction or exponent becomes its exact digits, in either shape."""
+    flat = b'{"event":"e","time":1686668880123,"distinct_id":%s}' % given
+    for line in (GOOD.replace(b'"ann"', given), flat):
+        (event,) = EventPreparer().prepare_text(line, NOW).events
+        assert json.loads(event.body)["properties"]["distinct_id"] == sent
 
 
 @pytest.mark.parametrize("time", [b"1e400", b"1e9999999", b"1e99999999999999999999", b"-1e999", b"1" * 5000])

@@ -126,7 +126,12 @@ def one_by_one(
     return prepared, letters, repaired, past_retention
 
 
-@given(st.lists(LINES, max_size=6), st.integers(0, 10**12), st.booleans(), st.sampled_from([PREPARER, TRACK]))
+@given(
+    st.lists(LINES, max_size=6) | st.lists(IN_FORM, max_size=6),
+    st.integers(0, 10**12),
+    st.booleans(),
+    st.sampled_from([PREPARER, TRACK]),
+)
 def test_a_block_is_its_lines(lines: list[bytes], offset: int, ended: bool, preparer: EventPreparer) -> None:
     """Preparing many lines together gives what preparing each alone gives: bodies, originals, letters, offsets."""
     data = b"\n".join(lines) + b"\n" * (ended and bool(lines))

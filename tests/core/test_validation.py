@@ -101,6 +101,7 @@ REFUSED: list[tuple[str, Any, Form]] = [
     ("time_too_old_for_track", event_with(time=NOW - limits.TRACK_MAX_AGE_MS - 1), TRACK),
     ("distinct_id_too_long", event_with(distinct_id=LONG), Form()),
     ("distinct_id_too_long", event_with(distinct_id=10**255), Form()),
+    ("lone_surrogate", b'{"event":"\\ud800"}', Form()),
     ("id_not_text", event_with(distinct_id=["ann"]), Form()),
     ("id_not_text", event_with(**{"$user_id": {"a": 1}}), Form()),
     ("id_not_text", event_with(**{"$device_id": []}), Form()),
@@ -178,7 +179,7 @@ def test_a_value_without_json_form_is_refused() -> None:
 
 def test_each_rule_has_a_test_and_a_source() -> None:
     """No rule is without a case above, and each names the page that states it."""
-    tested = {case[0] for case in REFUSED} | {"distinct_id_placeholder", "unsupported_value"}
+    tested = {case[0] for case in REFUSED} | {"distinct_id_placeholder", "unsupported_value", "id_inexact"}
     assert tested == RULES.keys()
     assert all(rule.source.startswith("https://docs.mixpanel.com/") for rule in RULES.values())
 
