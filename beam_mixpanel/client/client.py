@@ -233,6 +233,8 @@ class MixpanelClient:
     def _learn_size(self, outcome: Split, body: bytes) -> None:
         """Remember which size was too large, so that later batches are halved before they are sent."""
         if outcome.too_large:
+            if self._largest_body_bytes == float("inf"):
+                _log.warning("Mixpanel refuses a request of %d bytes as too large; sending smaller ones", len(body))
             self._largest_body_bytes = min(self._largest_body_bytes, len(body) * _TOO_LARGE_SHARE)
 
     def _send(

@@ -80,9 +80,13 @@ class PooledTransport:
         """
         with _WATCHDOG.watch(self._total_timeout_secs) as call:
             try:
-                return self._post(url, headers, body)
+                answer = self._post(url, headers, body)
+                # What was cut within its headers, or has no stated length, looks whole.
+                if not call.overran:
+                    return answer
+                failure = _timeout()
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-                failure = _no_answer(error, overran=call.overran)
+                failure = _timeout() if call.overran else _no_answer(error)
         # Raised out here, it does not keep the library's error, which holds the request's headers.
         raise failure
 
@@ -140,16 +144,22 @@ def _read_whole(raw: Any) -> bytes:
     return b"".join(parts)
 
 
-def _no_answer(error: Exception, *, overran: bool) -> NoAnswerError:
+def _timeout() -> NoAnswerError:
+    return NoAnswerError("timeout", "no whole answer in time")
+
+
+def _no_answer(error: Exception) -> NoAnswerError:
     """Sort what went wrong; the words are ours, since a library's could hold the URL of a proxy with its password."""
-    if overran or isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)):
-        return NoAnswerError("timeout", "no whole answer in time")
+    if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)):
+        return _timeout()
     if isinstance(error, requests.exceptions.SSLError):
         return NoAnswerError("tls_failed", "the server's certificate could not be verified, or TLS failed")
     if isinstance(error, (requests.exceptions.ProxyError, requests.exceptions.InvalidProxyURL)):
         return NoAnswerError("connection_failed", "cannot connect through the proxy")
     if "NewConnectionError" in repr(error) or "NameResolutionError" in repr(error):
         return NoAnswerError("connection_failed", "cannot connect to the server")
+    if "TimeoutError" in repr(error):  # while sending the body
+        return _timeout()
     return NoAnswerError("connection_lost", "the connection was lost before the answer was whole")
 
 

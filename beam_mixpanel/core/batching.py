@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 
 from beam_mixpanel.core.chunk import EventChunk, PreparedEvent
 
@@ -59,18 +61,14 @@ class BatchPacker:
 
     def _fitting(self, bodies: list[bytes]) -> tuple[int, int]:
         """Give how many events still fit, and the bytes they take."""
-        size = 0
-        for count, body in enumerate(bodies):
-            more = len(body) + 1
-            if self._pending_bytes + size + more > self._max_bytes:
-                if not self._pending and not count:
-                    raise ValueError(
-                        f"an event of {len(body)} bytes does not fit into a batch of {self._max_bytes} bytes; "
-                        "raise the limit on batch bytes"
-                    )
-                return count, size
-            size += more
-        return len(bodies), size
+        sizes = list(accumulate(len(body) + 1 for body in bodies))
+        count = bisect_right(sizes, self._max_bytes - self._pending_bytes)
+        if not count and not self._pending:
+            raise ValueError(
+                f"an event of {len(bodies[0])} bytes does not fit into a batch of {self._max_bytes} bytes; "
+                "raise the limit on batch bytes"
+            )
+        return count, sizes[count - 1] if count else 0
 
 
 def pack_batches(events: Iterable[PreparedEvent], *, max_events: int, max_bytes: int) -> Iterator[EventChunk]:

@@ -69,8 +69,7 @@ def read_blocks(
         if end is None:
             data, rest = _cut_at_last_line(data)
             end = len(data)
-        if end:
-            yield offset, data[:end]
+        yield offset, data[:end]
         if end < len(data):
             return
         offset += len(data)

@@ -110,15 +110,12 @@ def _zone(offset: str | None) -> tzinfo | None:
     return timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes))
 
 
-def _from_date(value: date, zone: tzinfo) -> int | None:
+def _from_date(value: date, zone: tzinfo) -> int:
     if not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day, tzinfo=zone)
     elif value.utcoffset() is None:
         value = value.replace(tzinfo=zone)
-    try:
-        return _ms_since_epoch(value)
-    except OverflowError:
-        return None
+    return _ms_since_epoch(value)
 
 
 def _ms_since_epoch(moment: datetime) -> int:

@@ -21,7 +21,7 @@ import msgspec
 from beam_mixpanel.core import insert_id as insert_ids
 from beam_mixpanel.core import limits
 from beam_mixpanel.core.chunk import EventChunk, origin_of
-from beam_mixpanel.core.dead_letter import PARSE, VALIDATE, DeadLetter
+from beam_mixpanel.core.dead_letter import IMPORT, PARSE, VALIDATE, DeadLetter
 from beam_mixpanel.core.event import TEXT_IDS, Form, normalise, to_event
 from beam_mixpanel.core.json_values import (
     UnsupportedValueError,
@@ -135,6 +135,19 @@ class EventPreparer:
         self._prepare_line(line, source, -1, now_ms, done)
         return done
 
+    def prepare_dead_letter(self, letter: DeadLetter, now_ms: int) -> Preparation:
+        """Prepare an event that was not imported; one that was sent keeps the identity under which it was."""
+        done = self.prepare_text(letter.event, now_ms, source=letter.source)
+        if letter.stage != IMPORT or not letter.time_ms or _identity(done) == (letter.insert_id, letter.time_ms):
+            return done
+        parsed = _parse(letter.event)
+        if isinstance(parsed, DeadLetter):
+            return done
+        parsed.event.properties |= {"$insert_id": letter.insert_id, "time": letter.time_ms}
+        done = Preparation()
+        self._finish(parsed._replace(in_shape=False), letter.event, letter.source, -1, now_ms, done)
+        return done
+
     def prepare_object(self, event: Any, now_ms: int, *, source: str = "") -> Preparation:
         """Prepare one event given as a dict, Beam Row, NamedTuple or dataclass.
 
@@ -202,9 +215,14 @@ class EventPreparer:
         done.past_retention += event.properties["time"] < now_ms - self._retention_ms  # type: ignore[operator]
 
 
-def insert_id_of(body: bytes) -> str:
-    """Read the `$insert_id` of a prepared event."""
-    return _text_or_empty(_decode_any(body)["properties"].get("$insert_id"))
+def identity_of(body: bytes) -> tuple[str, int]:
+    """Read the `$insert_id` and the `time` of a prepared event."""
+    properties = _decode_any(body)["properties"]
+    return properties["$insert_id"], properties["time"]
+
+
+def _identity(done: Preparation) -> tuple[str, int] | None:
+    return identity_of(done.events.bodies[0]) if done.events else None
 
 
 def _parse(line: bytes) -> _Parsed | DeadLetter:

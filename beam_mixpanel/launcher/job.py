@@ -62,6 +62,9 @@ def run_job(
     except UsageError as error:
         console.print(f"[bold red]error:[/] {_plain(error)}", highlight=False, soft_wrap=True)
         return EXIT_USAGE
+    except KeyboardInterrupt as error:
+        console.print(f"[bold red]failed:[/] {explain(error)}", highlight=False, soft_wrap=True)
+        return EXIT_FAILED
 
 
 def _run(build: Callable[[beam.Pipeline, Settings], None], settings: Settings, console: Console) -> int:
@@ -128,7 +131,7 @@ def _say_what_next(summary: Summary, settings: Settings, console: Console) -> No
     dead = summary.books.dead_letters
     where = (
         f"they are in {settings.dead_letters}-*.jsonl; after the cause is gone: "
-        f"python -m pipelines.replay_dead_letters --input '{settings.dead_letters}-*'"
+        f"python -m pipelines.replay_dead_letters --input '{settings.dead_letters}-*' and the options of this run"
         if settings.dead_letters
         else "add --dead_letters PREFIX to keep them"
     )

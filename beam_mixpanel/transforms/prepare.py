@@ -123,5 +123,5 @@ class _PrepareEventsFn(beam.DoFn):
         if isinstance(element, (bytes, str)):
             return self._preparer.prepare_text(element, now_ms)
         if isinstance(element, DeadLetter):
-            return self._preparer.prepare_text(element.event, now_ms, source=element.source)
+            return self._preparer.prepare_dead_letter(element, now_ms)
         return self._preparer.prepare_object(element, now_ms)

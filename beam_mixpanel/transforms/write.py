@@ -27,7 +27,7 @@ from beam_mixpanel.client.transport import abandon_requests
 from beam_mixpanel.core import limits
 from beam_mixpanel.core.chunk import EventChunk, PreparedEvent
 from beam_mixpanel.core.dead_letter import IMPORT, DeadLetter
-from beam_mixpanel.core.prepare import insert_id_of
+from beam_mixpanel.core.prepare import identity_of
 from beam_mixpanel.transforms.batches import BatchLimits, PackByShard, PackInBundles
 from beam_mixpanel.transforms.coding import register_coders
 from beam_mixpanel.transforms.metrics import LIVE, THROTTLED, Ledger
@@ -388,6 +388,7 @@ def _fail_if_undelivered(result: BatchResult, deadline_secs: float) -> None:
 
 
 def _dead_letter(event: PreparedEvent, failure: Failure) -> DeadLetter:
+    insert_id, time_ms = identity_of(event.body)
     return DeadLetter(
         event.original or event.body,
         IMPORT,
@@ -396,7 +397,8 @@ def _dead_letter(event: PreparedEvent, failure: Failure) -> DeadLetter:
         failure.message,
         failure.http_status,
         failure.attempts,
-        insert_id_of(event.body),
+        insert_id,
+        time_ms,
         event.origin,
         failure.fate,
     )

@@ -16,7 +16,7 @@ from beam_mixpanel.core import insert_id as insert_ids
 from beam_mixpanel.core.event import Form
 from beam_mixpanel.core.insert_id import InsertIdStrategy, is_acceptable
 from beam_mixpanel.core.limits import PLACEHOLDER_IDS
-from beam_mixpanel.core.prepare import EventBlock, EventPreparer, insert_id_of
+from beam_mixpanel.core.prepare import EventBlock, EventPreparer, identity_of
 
 T = 1_686_668_880_123
 NOW = 1_700_000_000_000
@@ -31,7 +31,7 @@ def prepared_id(event: Any, strategy: str = "content") -> str:
     """Give the id that an event is sent with."""
     done = EventPreparer(Form(InsertIdStrategy.parse(strategy))).prepare_object(event, NOW)
     assert [letter.message for letter in done.invalid] == []
-    return insert_id_of(done.events[0].body)
+    return identity_of(done.events[0].body)[0]
 
 
 def event_with(**properties: Any) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def test_a_refused_id_is_replaced_and_counted(given_id: str) -> None:
     assert not is_acceptable(given_id)
     event = event_with(**{"$insert_id": given_id})
     done = EventPreparer().prepare_object(event, NOW)
-    made = insert_id_of(done.events[0].body)
+    made = identity_of(done.events[0].body)[0]
     assert done.repaired == 1
     from_file = EventPreparer().prepare_block(EventBlock(msgspec.json.encode(event), "f", 0), NOW)
     assert (from_file.events.bodies, from_file.repaired) == (done.events.bodies, 1)
@@ -84,7 +84,7 @@ def test_an_absent_id_is_made_and_not_counted_as_repaired(absent: dict[str, Any]
     """Null and empty count as absent: the id comes from the content."""
     done = EventPreparer().prepare_object(event_with(**absent), NOW)
     assert done.repaired == 0
-    assert insert_id_of(done.events[0].body) == prepared_id(event_with())
+    assert identity_of(done.events[0].body)[0] == prepared_id(event_with())
 
 
 @pytest.mark.parametrize(("given_id", "sent"), [(12, "12"), (12.0, "12"), (2**70, str(2**70))])
@@ -143,10 +143,10 @@ def test_ids_of_mixpanel_import_take_the_time_as_the_source_has_it() -> None:
 def test_another_process_makes_the_same_ids() -> None:
     """Neither the seed of Python's hashes nor the process has a part in an id."""
     script = (
-        "from beam_mixpanel.core.prepare import EventBlock, EventPreparer, insert_id_of as read\n"
+        "from beam_mixpanel.core.prepare import EventBlock, EventPreparer, identity_of as read\n"
         "from beam_mixpanel.core.insert_id import from_mixpanel_import as murmur\n"
         f"event = {{'event': 'Bought', 'time': {T}, 'tags': {{'c', 'a', 'b'}}}}\n"
-        f"print(read(EventPreparer().prepare_object(event, {NOW}).events[0].body), murmur('e', 'u', 1))"
+        f"print(read(EventPreparer().prepare_object(event, {NOW}).events[0].body)[0], murmur('e', 'u', 1))"
     )
     said = {
         subprocess.run(
@@ -209,7 +209,7 @@ def test_the_order_of_keys_has_no_part_in_an_id(properties: Any, random: Any, st
     preparer = EventPreparer(Form(InsertIdStrategy.parse(strategy)))
     text = msgspec.json.encode(shuffled(event))
     made = {prepared_id(event, strategy), prepared_id(shuffled(event), strategy)}
-    made.add(insert_id_of(preparer.prepare_text(text, NOW).events[0].body))
+    made.add(identity_of(preparer.prepare_text(text, NOW).events[0].body)[0])
     assert len(made) == 1
     assert is_acceptable(made.pop())
 

@@ -166,6 +166,7 @@ class Unprintable:
         (np.array([1.5], dtype=np.longdouble), "[1.5]"),
         (np.array(["2020-01-01", "NaT"], dtype="datetime64[ns]"), '["2020-01-01T00:00:00",null]'),
         (np.array([[5_000_000_000]], dtype="timedelta64[ns]"), "[[5.0]]"),
+        (np.array(["20000-01-01"], dtype="datetime64[s]"), '["20000-01-01T00:00:00.000000"]'),
         (np.array([{"a": {1}}], dtype=object), '[{"a":[1]}]'),
         (pa.scalar(None, pa.int64()), "null"),
         (pa.scalar(2**63 - 1), "9223372036854775807"),

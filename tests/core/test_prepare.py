@@ -12,7 +12,7 @@ from beam_mixpanel.core.chunk import PreparedEvent
 from beam_mixpanel.core.dead_letter import from_json_line, to_json_line
 from beam_mixpanel.core.event import Form
 from beam_mixpanel.core.insert_id import InsertIdStrategy
-from beam_mixpanel.core.prepare import EventBlock, EventPreparer, Preparation, insert_id_of
+from beam_mixpanel.core.prepare import EventBlock, EventPreparer, Preparation, identity_of
 
 NOW = 1_700_000_000_000
 GOOD = b'{"event":"e","properties":{"time":1686668880123,"$insert_id":"id-1","distinct_id":"ann"}}'
@@ -235,10 +235,14 @@ def test_what_is_no_row_is_invalid(value: Any) -> None:
 
 
 def test_nesting_without_end_is_invalid() -> None:
-    """Objects that contain themselves, wherever they stand, are dead letters."""
+    """Objects that are very deep or contain themselves, wherever they stand, are dead letters."""
     endless: dict[str, Any] = {}
     endless["a"] = endless
+    deep: dict[str, Any] = {}
+    for _ in range(3000):
+        deep = {"a": deep}
     for event in (
+        {"event": "e", "time": NOW, "a": deep},
         {"event": "e", "time": NOW, "a": endless},
         {"event": "e", "time": endless},
         {"event": endless, "time": NOW, "$insert_id": "bad id"},
@@ -249,7 +253,6 @@ def test_nesting_without_end_is_invalid() -> None:
         assert len(EventPreparer().prepare_object(event, NOW).invalid) == 1
 
 
-def test_the_id_of_a_body_can_be_read() -> None:
-    """A prepared body tells its `$insert_id`."""
-    assert insert_id_of(GOOD) == "id-1"
-    assert insert_id_of(b'{"properties":{}}') == ""
+def test_the_identity_of_a_body_can_be_read() -> None:
+    """A prepared body tells its `$insert_id` and its time."""
+    assert identity_of(GOOD) == ("id-1", 1686668880123)

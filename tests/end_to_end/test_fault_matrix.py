@@ -401,7 +401,7 @@ REJECTED = _params(
 
 @pytest.mark.parametrize("row", REJECTED)
 def test_rejected_events_and_no_others_become_dead_letters(bench: Bench, row: Row) -> None:
-    """Exit code 3, and each event is either stored or a dead letter with its original text; a wrong count confirms none."""
+    """Exit code 3; each event is stored or a dead letter with its original text. A wrong count confirms nothing."""
     run = bench.run(row)
     _check_outcome(run, row)
     _check_laws(run, row)

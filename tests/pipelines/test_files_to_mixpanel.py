@@ -253,3 +253,19 @@ def test_an_interrupted_job_ends_within_seconds_and_says_so(job: Job, emulator: 
     assert "interrupted; run the job again" in error
     assert "balanced" in error
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("flags", [("--mixpanel_insert_id=columns:number",), ("--mixpanel_time_zone=Asia/Tokyo",)])
+def test_a_replay_sends_the_same_events_whatever_its_options(
+    job: Job, emulator: Emulator, flags: tuple[str, ...]
+) -> None:
+    """An event whose answer was lost is replayed under the id and the time it was sent with: nothing doubles."""
+    lines = [b'{"event":"A","time":"2026-01-02 03:04:05","distinct_id":"u","number":%d}' % n for n in range(9)]
+    emulator.add_fault(kind="status", status=503, commit=True)
+    settings = (f"--dead_letters={job.folder}/dead", "--mixpanel_retry_deadline_secs=0")
+    undelivered = "--mixpanel_on_undelivered=dead_letter"
+    assert job.run(emulator, f"--input={job.input(*lines)}", *settings, undelivered, *flags)[0] == 3
+    emulator.clear_faults()
+    assert job.run(emulator, f"--input={job.folder}/dead-*", pipeline=replay_dead_letters)[0] == 0
+    assert len(emulator.events()) == 18
+    assert len(emulator.events(deduplicated=True)) == 9
