@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import random
 import threading
@@ -245,7 +244,8 @@ class MixpanelClient:
         request = _Request(size, body, compress(body), cost_in_events(size, len(body)))
         attempts = part.attempts
         undelivered = _RATE_LIMITED
-        for waits in itertools.count(1):
+        waits = 0
+        while True:
             try:
                 outcome, status, message = self._attempt(request, attempts + 1, deadline, result)
             except TurnMissedError:
@@ -261,6 +261,7 @@ class MixpanelClient:
             if not self.closed:
                 self._retrying.began(outcome.reason, message)
             undelivered = _Undelivered(outcome.reason, message, status)
+            waits += 1
             delay = self._delay(outcome, waits)
             if self.gate.clock() + delay >= deadline:
                 break

@@ -176,16 +176,17 @@ class _Authorization(AuthBase):
 
 
 class _Call:
-    """A call under way: when it must have ended, and the connection it runs on."""
+    """A call under way: when it must have ended, the connection it runs on, and that connection's socket."""
 
     def __init__(self, ends_at: float) -> None:
         self.ends_at = ends_at
         self.connection: Any = None
+        self.sock: Any = None
         self.overran = False
 
     def cut(self) -> None:
         self.overran = True
-        sock = getattr(self.connection, "sock", None)
+        sock = getattr(self.connection, "sock", None) or self.sock
         sock = getattr(sock, "socket", sock)  # TLS within TLS: behind an https:// proxy
         if sock is not None:
             with contextlib.suppress(OSError):
@@ -223,9 +224,10 @@ class _Watchdog:
                 call.cut()
 
     def runs_on(self, connection: Any) -> None:
-        call = getattr(self.of_thread, "call", None)
-        if call is not None:
-            call.connection = connection
+        """Note what the present thread's call uses; the socket too, which an answer without length takes away."""
+        call: _Call = self.of_thread.call
+        call.connection = connection
+        call.sock = connection.sock
 
     def _run(self) -> None:
         while True:
@@ -251,6 +253,10 @@ class _WatchedHTTPConnection(HTTPConnection):
         _WATCHDOG.runs_on(self)
         super().request(*args, **kwargs)
 
+    def getresponse(self) -> Any:
+        _WATCHDOG.runs_on(self)
+        return super().getresponse()
+
 
 class _WatchedHTTPSConnection(HTTPSConnection):
     def connect(self) -> None:
@@ -260,6 +266,10 @@ class _WatchedHTTPSConnection(HTTPSConnection):
     def request(self, *args: Any, **kwargs: Any) -> None:
         _WATCHDOG.runs_on(self)
         super().request(*args, **kwargs)
+
+    def getresponse(self) -> Any:
+        _WATCHDOG.runs_on(self)
+        return super().getresponse()
 
 
 class _WatchedHTTPPool(urllib3.HTTPConnectionPool):

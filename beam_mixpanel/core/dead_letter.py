@@ -29,10 +29,10 @@ class DeadLetter(NamedTuple):
       http_status: the last answer's status; 0 where there was none.
       attempts: requests that carried the event; 0 before the first.
       insert_id: the event's `$insert_id` as it was or would have been sent; empty where it has none.
-      time_ms: the event's `time` as it was sent, in ms since 1970; 0 where it was not sent. With the `insert_id` it
-        lets a replay send the same event, whatever the options of the replay are.
       source: the file and byte offset (`FILE@OFFSET`) where known.
       fate: `invalid` (we refused it), `rejected` (Mixpanel refused it) or `undelivered` (Mixpanel never confirmed).
+      time_ms: the event's `time` as it was sent, in ms since 1970; 0 where it was not sent. With the `insert_id` it
+        lets a replay send the same event, whatever the options of the replay are.
     """
 
     event: bytes
@@ -43,9 +43,9 @@ class DeadLetter(NamedTuple):
     http_status: int = 0
     attempts: int = 0
     insert_id: str = ""
-    time_ms: int = 0
     source: str = ""
     fate: str = "invalid"
+    time_ms: int = 0
 
 
 _TYPES: Final = {"stage": str, "reason": str} | {

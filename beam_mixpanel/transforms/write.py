@@ -398,7 +398,7 @@ def _dead_letter(event: PreparedEvent, failure: Failure) -> DeadLetter:
         failure.http_status,
         failure.attempts,
         insert_id,
-        time_ms,
         event.origin,
         failure.fate,
+        time_ms,
     )

@@ -501,6 +501,19 @@ class TestRefused:
             client.import_batch(make_events(1))
         assert client.closed
 
+    def test_a_request_cut_off_by_close_is_no_news(self, clock, caplog):
+        """What fails because the client was closed is neither logged as a failure of Mixpanel nor sent again."""
+
+        def reply(events: Events) -> Answer:
+            client.close()
+            raise NoAnswerError("timeout", "cut off")
+
+        server = Server(clock, reply)
+        client = server.client()
+        with pytest.raises(ClosedError):
+            client.import_batch(make_events(1))
+        assert (len(server.requests), caplog.records) == (1, [])
+
 
 RETRIED = [
     *((answering(status), f"http_{status}", status) for status in (408, 500, 502, 503, 504, 524, 599)),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import pickle
+import sys
 from collections.abc import Callable
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -21,6 +24,45 @@ from beam_mixpanel.client.errors import CredentialsError, MixpanelError
 
 SECRET = "pl4in-s3cret"
 VARIABLE = "TEST_MIXPANEL_SECRET"
+
+
+class _GoogleAPIError(Exception):
+    pass
+
+
+class _GoogleAuthError(Exception):
+    pass
+
+
+class _SecretManager:
+    """Stands in for Google's library, which is an extra."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.payload: Any = None
+        self.error: type[Exception] | None = None
+
+    def access_secret_version(self, *, name: str) -> Any:
+        self.asked.append(name)
+        if self.error:
+            raise self.error
+        return self
+
+
+@pytest.fixture
+def google(monkeypatch: pytest.MonkeyPatch) -> _SecretManager:
+    """Google's library as installed, with a client that a test directs."""
+    manager = _SecretManager()
+    library = {
+        "google.cloud": {"secretmanager": SimpleNamespace(SecretManagerServiceClient=lambda: manager)},
+        "google.api_core.exceptions": {"GoogleAPIError": _GoogleAPIError},
+        "google.auth.exceptions": {"GoogleAuthError": _GoogleAuthError},
+    }
+    for name, content in library.items():
+        module = ModuleType(name)
+        vars(module).update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    return manager
 
 
 def _decode(header: str) -> str:
@@ -128,6 +170,19 @@ class TestSecretReference:
                 SecretReference("gcp-secret:projects/p/secrets/s/versions/1").resolve()
         else:
             pytest.skip("Google's client is installed")
+
+    def test_a_cloud_secret_is_read(self, google):
+        """With Google's client, the named version is read, without white space around it."""
+        google.payload = SimpleNamespace(data=f"{SECRET}\n".encode())
+        assert SecretReference("gcp-secret:projects/p/secrets/s/versions/1").resolve() == SECRET
+        assert google.asked == ["projects/p/secrets/s/versions/1"]
+
+    @pytest.mark.parametrize("error", [_GoogleAPIError, _GoogleAuthError])
+    def test_a_cloud_secret_that_cannot_be_read_names_the_cure(self, google, error):
+        """What Google refuses is an error of ours, with the role that the worker needs."""
+        google.error = error
+        with pytest.raises(CredentialsError, match=rf"versions/1 \({error.__name__}\).*Secret Manager Secret Accessor"):
+            SecretReference("gcp-secret:projects/p/secrets/s/versions/1").resolve()
 
     def test_errors_belong_to_the_family(self):
         """Whoever catches the package's errors catches these."""

@@ -31,8 +31,8 @@ BASIC = base64.b64encode(f"a-user:{SECRET}".encode()).decode()
 PROXY_PASSWORD = "pr0xy-passw0rd"
 HEADERS = {"Authorization": f"Basic {BASIC}", "Content-Encoding": "gzip", "User-Agent": "a-test"}
 TIMEOUT_SECS = 0.3
-MOST_SECS = TIMEOUT_SECS + 0.5
-"""The watch looks four times a second."""
+MOST_SECS = TIMEOUT_SECS + 1.2
+"""The watch looks four times a second; the rest is for machines that are busy. The servers below take longer."""
 DRIP_SECS = 0.05
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -289,6 +289,12 @@ class TestAnswers:
         server = new_server(once(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nwords"))
         assert post(server.url).body == b"words"
 
+    def test_without_credentials_no_header_is_made_up(self, new_server):
+        """A request without `Authorization` goes out without one."""
+        server = new_server(answering(OK))
+        PooledTransport()(server.url, {}, b"a body")
+        assert "authorization" not in server.received[0].headers
+
     def test_an_early_answer_to_a_large_body_is_read(self, new_server):
         """A server that answers before it has read everything is heard."""
 
@@ -360,35 +366,29 @@ class TestConnections:
         assert server.connections == 2
 
 
-class TestTimeouts:
-    @pytest.mark.parametrize(
-        "handler",
-        [
-            pytest.param(hanging, id="never answers"),
-            pytest.param(dripping(b"", OK * 10), id="drips the status"),
-            pytest.param(dripping(b"HTTP/1.1 200 OK\r\n", b"X-Header: 1\r\n" * 10), id="drips headers"),
-            pytest.param(dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", b"x" * 99), id="drips the body"),
-            pytest.param(dripping(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 99), id="drips a body without length"),
-            pytest.param(
-                dripping(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 20),
-                id="drips chunks",
-            ),
-        ],
-    )
-    def test_the_whole_call_ends_in_time(self, new_server, handler):
-        """However slowly a server answers, a call ends within its time-out, as a time-out."""
-        error, secs = post_in_time(new_server(handler).url)
-        assert error.reason == "timeout"
-        assert secs + 0.01 >= TIMEOUT_SECS
-        assert secs < MOST_SECS
+SLOW = {
+    "never answers": hanging,
+    "drips the status": dripping(b"", OK * 10),
+    "drips headers": dripping(b"HTTP/1.1 200 OK\r\n", b"X-Header: 1\r\n" * 10),
+    "drips the body": dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", b"x" * 99),
+    "drips a body without length": dripping(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 99),
+    "drips its last body": dripping(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 99\r\n\r\n", b"x" * 99),
+    "drips chunks": dripping(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 20),
+    "drips a redirect": dripping(b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 99\r\n\r\n", b"x" * 99),
+}
 
+
+class TestTimeouts:
     @pytest.mark.usefixtures("_trusted")
-    def test_over_tls_too(self, new_server, tls):
-        """Inside TLS, a dripping server is cut off just so."""
-        server = new_server(dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", b"x" * 99), tls)
-        error, secs = post_in_time(server.url)
-        assert error.reason == "timeout"
-        assert secs < MOST_SECS
+    @pytest.mark.parametrize("inside_tls", [False, True])
+    def test_the_whole_call_ends_in_time(self, new_server, tls, inside_tls):
+        """However a server delays its answer, a call ends within its time-out, as a time-out; inside TLS just so."""
+        urls = {name: new_server(handler, tls if inside_tls else None).url for name, handler in SLOW.items()}
+        with ThreadPoolExecutor(len(SLOW)) as threads:
+            calls = {name: threads.submit(post_in_time, url) for name, url in urls.items()}
+        ended = {name: call.result() for name, call in calls.items()}
+        assert {name: error.reason for name, (error, _) in ended.items()} == dict.fromkeys(SLOW, "timeout")
+        assert {name: secs for name, (_, secs) in ended.items() if not TIMEOUT_SECS - 0.01 <= secs < MOST_SECS} == {}
 
     def test_a_server_that_does_not_read_is_given_up(self, new_server):
         """A body that the server does not take ends in time."""
@@ -420,6 +420,23 @@ class TestTimeouts:
             assert {call.result(5).reason for call in calls} == {"timeout"}
         assert time.monotonic() - began < 1
 
+    def test_what_is_still_connecting_can_be_abandoned(self):
+        """A call without a connection yet ends as a time-out too, when its connecting ends."""
+        with socket.socket() as listener, ExitStack() as stack:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(0)
+            for _ in range(3):
+                waiting = stack.enter_context(socket.socket())
+                waiting.setblocking(False)
+                waiting.connect_ex(listener.getsockname())
+            with ThreadPoolExecutor(1) as threads:
+                call = threads.submit(post_in_time, f"http://127.0.0.1:{listener.getsockname()[1]}/import")
+                time.sleep(0.1)
+                abandon_requests()
+                error, secs = call.result(5)
+        assert error.reason == "timeout"
+        assert secs < MOST_SECS
+
 
 def _reset_at_once(connection: Connection) -> None:
     connection.reset()
@@ -441,7 +458,6 @@ class TestLostConnections:
     @pytest.mark.parametrize(
         "handler",
         [
-            pytest.param(_reset_at_once, id="reset before the request"),
             pytest.param(_reset_after_the_request, id="reset before the answer"),
             pytest.param(_reset_in_the_answer, id="reset within the answer"),
             pytest.param(once(b""), id="closed without an answer"),
@@ -462,6 +478,10 @@ class TestLostConnections:
     def test_no_whole_answer_is_a_lost_connection(self, new_server, handler):
         """What is not a whole answer is none, whatever was heard of it."""
         assert fail(new_server(handler).url).reason == "connection_lost"
+
+    def test_a_reset_before_the_request(self, new_server):
+        """Whether it comes while connecting or just after, it is a connection that failed, not an answer."""
+        assert fail(new_server(_reset_at_once).url).reason in ("connection_failed", "connection_lost")
 
     def test_a_refused_connection(self):
         """Nobody listens: that is said."""
@@ -494,13 +514,6 @@ class TestRedirects:
         """Nobody looks at where it leads."""
         data = response(b"", "Location: LOCATION", status="302 Found").replace(b"LOCATION", location.encode("latin1"))
         assert post(new_server(answering(data)).url).status == 302
-
-    def test_an_endless_body_of_a_redirect_ends_in_time(self, new_server):
-        """A redirect's body is read under the same limits as any."""
-        start = b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 99\r\n\r\n"
-        error, secs = post_in_time(new_server(dripping(start, b"x" * 99)).url)
-        assert error.reason == "timeout"
-        assert secs < MOST_SECS
 
 
 class TestTls:
@@ -648,7 +661,7 @@ class TestEnvironment:
     @pytest.mark.parametrize("scheme", ["http", "https"])
     def test_a_dripping_server_behind_a_proxy_is_cut_off(self, new_server, monkeypatch, tls, scheme):
         """TLS within TLS is cut off like a plain connection."""
-        server = new_server(dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", b"x" * 99), tls)
+        server = new_server(dripping(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 99), tls)
         proxy = new_server(relaying, tls if scheme == "https" else None)
         _through(monkeypatch, proxy.address, scheme)
         error, secs = post_in_time(server.url)

@@ -34,7 +34,7 @@ def test_a_line_reads_as_documented() -> None:
     letter = DeadLetter(b'{"a":"\xc3\xa9"}', "import", "rejected", "f", "m", 400, 2, "id", "file@7", "rejected")
     assert json.loads(to_json_line(letter)) == {
         "event": '{"a":"é"}', "stage": "import", "reason": "rejected", "field": "f", "message": "m", "http_status": 400,
-        "attempts": 2, "insert_id": "id", "source": "file@7", "fate": "rejected",
+        "attempts": 2, "insert_id": "id", "source": "file@7", "fate": "rejected", "time_ms": 0,
     }  # fmt: skip
     binary = json.loads(to_json_line(letter._replace(event=b"\xff")))
     assert binary["event_base64"] == "/w=="
