@@ -7,22 +7,15 @@ from collections.abc import Sequence
 
 import apache_beam as beam
 
-from beam_mixpanel import ReadDeadLetters, WriteDeadLetters
+from beam_mixpanel import ReadDeadLetters
 from beam_mixpanel.launcher.arguments import Settings
+from beam_mixpanel.launcher.connect import import_events
 from beam_mixpanel.launcher.job import run_job
 
 
 def build(pipeline: beam.Pipeline, settings: Settings) -> None:
     """Connect the dead letters to Mixpanel, and what fails again to new dead letters."""
-    letters = pipeline | "ReadDeadLetters" >> ReadDeadLetters(settings.inputs)
-    if settings.validate_only:
-        invalid = (letters | "PrepareEvents" >> settings.prepare_events()).invalid
-        if settings.dead_letters:
-            _ = invalid | "WriteDeadLetters" >> WriteDeadLetters(settings.dead_letters)
-        return
-    result = letters | "WriteToMixpanel" >> settings.write_to_mixpanel()
-    if settings.dead_letters:
-        _ = result.dead_letter_parts | "WriteDeadLetters" >> WriteDeadLetters(settings.dead_letters)
+    import_events(pipeline | "ReadDeadLetters" >> ReadDeadLetters(settings.inputs), settings)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

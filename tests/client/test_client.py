@@ -728,7 +728,7 @@ def _replies(draw: st.DrawFn) -> Reply:
 
 
 class TestLaw:
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=100, deadline=None)
     @given(size=st.integers(1, 24), replies=st.lists(_replies(), max_size=25), last=_replies())
     def test_every_event_has_one_fate_and_every_number_is_exact(self, new_clock, size, replies, last):
         """Whatever is answered: imported + failures = batch, and receipts, retries and attempts are what was sent."""

@@ -1,0 +1,24 @@
+"""What every importing pipeline does with its events, as the settings say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apache_beam.pvalue import PCollection
+
+from beam_mixpanel.core.dead_letter import DeadLetter
+from beam_mixpanel.launcher.arguments import Settings
+from beam_mixpanel.transforms.dead_letters import WriteDeadLetters
+
+
+def import_events(events: PCollection[Any], settings: Settings) -> None:
+    """Connect events to Mixpanel, or to the offline check, and what cannot be imported to its own files."""
+    letters: tuple[PCollection[DeadLetter], ...] = ()
+    if settings.validate_only:
+        letters = ((events | "PrepareEvents" >> settings.prepare_events()).invalid,)
+    else:
+        result = events | "WriteToMixpanel" >> settings.write_to_mixpanel()
+        if settings.dead_letters:
+            letters = result.dead_letter_parts
+    if settings.dead_letters:
+        _ = letters | "WriteDeadLetters" >> WriteDeadLetters(settings.dead_letters)
