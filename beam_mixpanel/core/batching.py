@@ -8,9 +8,6 @@ from itertools import accumulate
 
 from beam_mixpanel.core.chunk import EventChunk, PreparedEvent
 
-BRACKETS_BYTES = 2
-"""A batch of n events of b bytes in all is b + n - 1 commas + 2 brackets long."""
-
 
 class BatchPacker:
     """Packs events into batches in order, as they come, losing none.
@@ -29,7 +26,7 @@ class BatchPacker:
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._pending = EventChunk()
-        self._pending_bytes = 1
+        self._pending_bytes = 1  # two brackets, less the comma that the first event lacks
 
     def add(self, events: EventChunk) -> Iterator[EventChunk]:
         """Take more events.

@@ -93,51 +93,61 @@ class PackByShard(beam.PTransform):
         return grouped | "PackShards" >> beam.ParDo(_PackGroupFn(self._limits)).with_output_types(EventChunk)
 
 
-class _PackBatchesFn(beam.DoFn):
+class _PackPerWindowFn(beam.DoFn):
+    """What packing inside a bundle shares: a packer for each window, emptied when the bundle ends."""
+
     def __init__(self, limits: BatchLimits) -> None:
         self._limits = limits
 
     def start_bundle(self) -> None:
         self._packers: dict[BoundedWindow, BatchPacker] = {}
+
+    def _full(self, events: EventChunk, window: BoundedWindow) -> Iterator[EventChunk]:
+        """Take events; give the batches of their window that are full now."""
+        packer = self._packers.get(window)
+        if packer is None:
+            packer = self._packers[window] = BatchPacker(**self._limits._asdict())
+        return packer.add(events)
+
+    def _rests(self) -> Iterator[tuple[BoundedWindow, EventChunk]]:
+        """Give what is left in each window."""
+        for window, packer in self._packers.items():
+            rest = packer.flush()
+            if rest:
+                yield window, rest
+
+
+class _PackBatchesFn(_PackPerWindowFn):
+    def start_bundle(self) -> None:
+        super().start_bundle()
         self._key = random.randrange(_REMAINDER_KEYS)  # noqa: S311 - any spread will do
 
     def process(self, events: EventChunk, window: Any = beam.DoFn.WindowParam) -> Iterator[EventChunk]:
-        packer = self._packers.get(window)
-        if packer is None:
-            packer = self._packers[window] = BatchPacker(**self._limits._asdict())
-        yield from packer.add(events)
+        yield from self._full(events, window)
 
     def finish_bundle(self) -> Iterator[TaggedOutput]:
-        for window, packer in self._packers.items():
-            rest = packer.flush()
-            if rest:
-                keyed = (self._key, rest)
-                yield TaggedOutput(_REMAINDERS, WindowedValue(keyed, window.max_timestamp(), (window,)))
+        for window, rest in self._rests():
+            yield TaggedOutput(_REMAINDERS, WindowedValue((self._key, rest), window.max_timestamp(), (window,)))
 
 
-class _PackForShardsFn(beam.DoFn):
+class _PackForShardsFn(_PackPerWindowFn):
     """Packs inside the bundle and deals the batches out to the shards, so that few, large elements are shuffled."""
 
     def __init__(self, limits: BatchLimits, num_shards: int) -> None:
-        self._limits = limits
+        super().__init__(limits)
         self._num_shards = num_shards
 
     def start_bundle(self) -> None:
-        self._packers: dict[BoundedWindow, BatchPacker] = {}
+        super().start_bundle()
         self._next = random.randrange(self._num_shards)  # noqa: S311 - any spread will do
 
     def process(self, events: EventChunk, window: Any = beam.DoFn.WindowParam) -> Iterator[tuple[int, EventChunk]]:
-        packer = self._packers.get(window)
-        if packer is None:
-            packer = self._packers[window] = BatchPacker(**self._limits._asdict())
-        for batch in packer.add(events):
+        for batch in self._full(events, window):
             yield self._deal(batch)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        for window, packer in self._packers.items():
-            rest = packer.flush()
-            if rest:
-                yield WindowedValue(self._deal(rest), window.max_timestamp(), (window,))
+        for window, rest in self._rests():
+            yield WindowedValue(self._deal(rest), window.max_timestamp(), (window,))
 
     def _deal(self, batch: EventChunk) -> tuple[int, EventChunk]:
         self._next = (self._next + 1) % self._num_shards
