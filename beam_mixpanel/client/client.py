@@ -18,7 +18,7 @@ from beam_mixpanel.client.credentials import Credentials, is_mixpanel_host
 from beam_mixpanel.client.errors import CredentialsError, ImportRefusedError
 from beam_mixpanel.client.gate import Gate, TurnMissedError
 from beam_mixpanel.client.pacing import ConcurrencyLimit, RatePacer, cost_in_events
-from beam_mixpanel.client.transport import Answer, NoAnswerError, PooledTransport, Transport
+from beam_mixpanel.client.transport import TOTAL_TIMEOUT_SECS, Answer, NoAnswerError, PooledTransport, Transport
 from beam_mixpanel.core.backoff import MAX_DELAY_SECS, delay_secs
 from beam_mixpanel.core.encoding import compress, encode_json
 from beam_mixpanel.core.limits import MAX_EVENTS_PER_SEC, RECOMMENDED_REQUESTS_IN_FLIGHT
@@ -146,6 +146,8 @@ class MixpanelClient:
       max_events_per_sec: upper bound on the rate. None means the documented 30,000 events/s at Mixpanel's own hosts,
         and no bound at others. Below it, the rate adapts to what the server accepts.
       retry_deadline_secs: how long one batch may be tried.
+      request_timeout_secs: how long one request may take, from connecting to the last byte of the answer; a request
+        that is under way when the deadline comes is not cut.
       transport: sends one request.
       clock: the present, in seconds; does not go back.
       sleep: waits.
@@ -163,6 +165,7 @@ class MixpanelClient:
         max_concurrent_requests: int = RECOMMENDED_REQUESTS_IN_FLIGHT,
         max_events_per_sec: float | None = None,
         retry_deadline_secs: float = DEFAULT_RETRY_DEADLINE_SECS,
+        request_timeout_secs: float = TOTAL_TIMEOUT_SECS,
         transport: Transport | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
@@ -178,7 +181,7 @@ class MixpanelClient:
         )
         self._wire = _Track(credentials, host) if endpoint == "track" else _Import(credentials, host)
         self._retry_deadline_secs = retry_deadline_secs
-        self._transport = transport or PooledTransport()
+        self._transport = transport or PooledTransport(total_timeout_secs=request_timeout_secs)
         self._uniform = uniform
         self._largest_body_bytes: float = float("inf")
         self._retrying = _Streak()

@@ -97,6 +97,7 @@ class Settings(NamedTuple):
             max_batch_events=options.mixpanel_max_batch_events,
             max_batch_bytes=options.mixpanel_max_batch_bytes,
             retry_deadline_secs=options.mixpanel_retry_deadline_secs,
+            request_timeout_secs=options.mixpanel_request_timeout_secs,
             on_undelivered=options.mixpanel_on_undelivered,
             num_shards=options.mixpanel_num_shards,
             max_buffering_secs=options.mixpanel_max_buffering_secs,

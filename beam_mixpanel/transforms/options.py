@@ -8,6 +8,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_mixpanel.client.client import DEFAULT_RETRY_DEADLINE_SECS
 from beam_mixpanel.client.credentials import REGION_HOSTS
+from beam_mixpanel.client.transport import TOTAL_TIMEOUT_SECS
 from beam_mixpanel.core import limits
 from beam_mixpanel.transforms.write import ENDPOINTS, MAX_BUFFERING_SECS, ON_UNDELIVERED
 
@@ -124,6 +125,13 @@ def _add_sending(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_RETRY_DEADLINE_SECS,
         metavar="S",
         help="how long a batch is tried (default %(default)s)",
+    )
+    parser.add_argument(
+        "--mixpanel_request_timeout_secs",
+        type=float,
+        default=TOTAL_TIMEOUT_SECS,
+        metavar="S",
+        help="how long one request may take before it counts as lost (default %(default)s)",
     )
     parser.add_argument(
         "--mixpanel_on_undelivered",

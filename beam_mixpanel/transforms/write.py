@@ -23,7 +23,7 @@ from beam_mixpanel.client.client import (
 )
 from beam_mixpanel.client.credentials import Credentials, ServiceAccount, resolve_host
 from beam_mixpanel.client.errors import MixpanelError, UndeliveredError
-from beam_mixpanel.client.transport import abandon_requests
+from beam_mixpanel.client.transport import TOTAL_TIMEOUT_SECS, abandon_requests
 from beam_mixpanel.core import limits
 from beam_mixpanel.core.chunk import EventChunk, PreparedEvent
 from beam_mixpanel.core.dead_letter import IMPORT, DeadLetter
@@ -104,6 +104,7 @@ class WriteToMixpanel(beam.PTransform):
       max_batch_events: at most 2000.
       max_batch_bytes: at most 10,000,000, of uncompressed JSON.
       retry_deadline_secs: how long a batch is tried before it counts as undelivered.
+      request_timeout_secs: how long one request may take before it counts as lost.
       on_undelivered: `fail` the bundle, so that the runner retries it and nothing is lost; or `dead_letter`.
       num_shards: at most so many requests in flight in the whole job, however many workers there are; everything is
         then shuffled. None for no such cap (unbounded input is sharded anyway).
@@ -128,6 +129,7 @@ class WriteToMixpanel(beam.PTransform):
         max_batch_events: int = limits.MAX_BATCH_EVENTS,
         max_batch_bytes: int = limits.MAX_BATCH_BYTES,
         retry_deadline_secs: float = DEFAULT_RETRY_DEADLINE_SECS,
+        request_timeout_secs: float = TOTAL_TIMEOUT_SECS,
         on_undelivered: str = "fail",
         num_shards: int | None = None,
         max_buffering_secs: float = MAX_BUFFERING_SECS,
@@ -139,6 +141,7 @@ class WriteToMixpanel(beam.PTransform):
         _check_range("max_batch_events", max_batch_events, 1, limits.MAX_BATCH_EVENTS)
         _check_range("max_batch_bytes", max_batch_bytes, limits.MAX_EVENT_BYTES + 2, limits.MAX_BATCH_BYTES)
         _check_range("retry_deadline_secs", retry_deadline_secs, 0, 86_400)
+        _check_range("request_timeout_secs", request_timeout_secs, 0.1, 600)
         _check_range("max_buffering_secs", max_buffering_secs, 0.001, 3_600)
         if num_shards is not None:
             _check_range("num_shards", num_shards, 1, 10_000)
@@ -163,6 +166,7 @@ class WriteToMixpanel(beam.PTransform):
             max_concurrent_requests,
             max_events_per_sec,
             retry_deadline_secs,
+            request_timeout_secs,
             on_undelivered == "fail",
         )
         self._error_handler: ErrorHandler | None = None
@@ -247,6 +251,7 @@ class _Sending(NamedTuple):
     max_concurrent_requests: int
     max_events_per_sec: float | None
     retry_deadline_secs: float
+    request_timeout_secs: float
     fail_undelivered: bool
 
 
@@ -261,6 +266,7 @@ class _Worker:
             max_concurrent_requests=sending.max_concurrent_requests,
             max_events_per_sec=sending.max_events_per_sec,
             retry_deadline_secs=sending.retry_deadline_secs,
+            request_timeout_secs=sending.request_timeout_secs,
         )
         self.threads = ThreadPoolExecutor(sending.max_concurrent_requests, thread_name_prefix="mixpanel-send")
         _WORKERS.add(self)

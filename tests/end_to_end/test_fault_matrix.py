@@ -297,6 +297,12 @@ REFUSED_FOR_A_WHILE = _params(
     Row("reset before a large body", ({"kind": "reset_before", "times": 2},), padding=8_000),
     Row("reset in the middle", ({"kind": "reset_during", "times": 3},)),
     Row("reset in the middle of a large body", ({"kind": "reset_during", "times": 2},), padding=8_000),
+    Row(
+        "no answer in time",
+        ({"kind": "hang", "secs": 30, "times": 2},),
+        flags=("--mixpanel_request_timeout_secs=0.5",),
+        secs=(0.5, 10.0),
+    ),
     Row("close without an answer", ({"kind": "hang", "secs": 0.2, "times": 2},)),
     Row("200 HTML", ({"kind": "html_200", "times": 3},)),
     Row("200 empty", ({"kind": "empty_200", "times": 3},)),

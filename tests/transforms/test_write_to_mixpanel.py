@@ -274,6 +274,7 @@ def test_a_retried_bundle_sends_identical_bytes(emulator: Emulator) -> None:
         ({"max_concurrent_requests": 0}, "between 1"),
         ({"num_shards": 0}, "between 1"),
         ({"retry_deadline_secs": -1}, "between 0"),
+        ({"request_timeout_secs": 0}, "between 0.1"),
         ({"max_events_per_sec": 0}, "between 1"),
         ({"insert_id": "uuid"}, "use content"),
         ({"time_zone": "X/Y"}, "IANA"),
