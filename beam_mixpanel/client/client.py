@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -14,6 +15,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from beam_mixpanel.client.circuit_breaker import CLOSED, PROBE, REFUSE, CircuitBreaker
 from beam_mixpanel.client.credentials import Credentials, is_mixpanel_host
 from beam_mixpanel.client.errors import CredentialsError, ImportRefusedError
 from beam_mixpanel.client.gate import Gate, TurnMissedError
@@ -42,6 +44,8 @@ MAX_SPLIT_REQUESTS: Final = 64
 _TOO_LARGE_SHARE: Final = 0.75
 """Of a size that was too large; above it, nothing is sent whole. A bound just below that size would let batches that
 are a little smaller each find out anew; a half would cut the halves of a batch once more than they need."""
+_DOWN_SHARE: Final = 0.5
+"""Of the deadline; a batch is given up that long before it where the server asks to wait beyond it."""
 
 _log = logging.getLogger(__name__)
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
@@ -148,6 +152,7 @@ class MixpanelClient:
       retry_deadline_secs: how long one batch may be tried.
       request_timeout_secs: how long one request may take, from connecting to the last byte of the answer; a request
         that is under way when the deadline comes is not cut.
+      circuit_breaker: while the server is down, give batches up without trying each until its own deadline.
       transport: sends one request.
       clock: the present, in seconds; does not go back.
       sleep: waits.
@@ -166,6 +171,7 @@ class MixpanelClient:
         max_events_per_sec: float | None = None,
         retry_deadline_secs: float = DEFAULT_RETRY_DEADLINE_SECS,
         request_timeout_secs: float = TOTAL_TIMEOUT_SECS,
+        circuit_breaker: bool = False,
         transport: Transport | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
@@ -178,6 +184,9 @@ class MixpanelClient:
             max_events_per_sec=max_events_per_sec,
             clock=clock,
             sleep=sleep,
+        )
+        self.breaker = CircuitBreaker(
+            after_secs=retry_deadline_secs * _DOWN_SHARE if circuit_breaker else math.inf, clock=clock, uniform=uniform
         )
         self._wire = _Track(credentials, host) if endpoint == "track" else _Import(credentials, host)
         self._retry_deadline_secs = retry_deadline_secs
@@ -196,8 +205,22 @@ class MixpanelClient:
           ImportRefusedError: no event can get through; the message says what to do.
           ClosedError: the client was closed meanwhile.
         """
+        admission = self.breaker.admit()
+        if admission == REFUSE:
+            result = BatchResult()
+            why = f"not sent, since the server was down: {self.breaker.why}"
+            _fail(_Part(range(len(events)), 0), "undelivered", "circuit_open", why, 0, result)
+            return result
+        try:
+            return self._import_batch(events)
+        finally:
+            if admission == PROBE:
+                self.breaker.probe_ended()
+
+    def _import_batch(self, events: Sequence[bytes]) -> BatchResult:
         result = BatchResult()
-        deadline = self.gate.clock() + self._retry_deadline_secs
+        began_at = self.gate.clock()
+        deadline = began_at + self._retry_deadline_secs
         split_requests = MAX_SPLIT_REQUESTS
         parts = deque([_Part(range(len(events)), 0)])
         while parts:
@@ -213,7 +236,8 @@ class MixpanelClient:
             elif isinstance(outcome, PartlyImported):
                 parts.extend(_settle_rejected(part, outcome, result))
             elif isinstance(outcome, _Undelivered):
-                _give_up(part, parts, outcome, result)
+                self.breaker.gave_up(began_at, f"{outcome.reason}: {outcome.message}")
+                self._give_up(part, parts, outcome, result)
             elif len(part.indices) == 1 or split_requests <= 0:
                 reason = outcome.reason if len(part.indices) == 1 else f"{outcome.reason}_whole_batch"
                 _fail(part, "rejected", reason, outcome.message, status, result)
@@ -232,6 +256,15 @@ class MixpanelClient:
         """Whether it was closed, by its user or because Mixpanel refuses every request."""
         return self.gate.closed
 
+    def _give_up(self, part: _Part, parts: deque[_Part], outcome: _Undelivered, result: BatchResult) -> None:
+        """Book a part as undelivered; where the server is down, all that are left, since each would wait once more."""
+        lost = [part]
+        if not outcome.http_status or self.breaker.state != CLOSED:
+            lost += parts
+            parts.clear()
+        for each in lost:
+            _fail(each, "undelivered", outcome.reason, outcome.message, outcome.http_status, result)
+
     def _learn_size(self, outcome: Split, body: bytes) -> None:
         """Remember which size was too large, so that later batches are halved before they are sent."""
         if outcome.too_large:
@@ -242,7 +275,7 @@ class MixpanelClient:
     def _send(
         self, part: _Part, body: bytes, deadline: float, result: BatchResult
     ) -> tuple[Imported | PartlyImported | Split | _Undelivered, int, int]:
-        """Send one body, again and again, until the answer settles it or the deadline is over."""
+        """Send one body until the answer settles it, the deadline is over, or the server counts as down."""
         size = len(part.indices)
         request = _Request(size, body, compress(body), cost_in_events(size, len(body)))
         attempts = part.attempts
@@ -260,13 +293,14 @@ class MixpanelClient:
                 raise ImportRefusedError(refusal)
             if not isinstance(outcome, Retry):
                 self._retrying.ended()
+                self.breaker.answered()
                 return outcome, status, attempts
             if not self.closed:
                 self._retrying.began(outcome.reason, message)
             undelivered = _Undelivered(outcome.reason, message, status)
             waits += 1
             delay = self._delay(outcome, waits)
-            if self.gate.clock() + delay >= deadline:
+            if self.gate.clock() + delay >= deadline or self.breaker.state != CLOSED:
                 break
             self.gate.nap(delay)
         return undelivered, undelivered.http_status, attempts
@@ -351,16 +385,6 @@ def _settle_rejected(part: _Part, outcome: PartlyImported, result: BatchResult) 
 
 def _fail(part: _Part, fate: str, reason: str, message: str, status: int, result: BatchResult) -> None:
     result.failures += [Failure(index, fate, reason, "", message, status, part.attempts) for index in part.indices]
-
-
-def _give_up(part: _Part, parts: deque[_Part], outcome: _Undelivered, result: BatchResult) -> None:
-    """Book a part as undelivered; where nothing answers, all that are left too: each would take one more time-out."""
-    lost = [part]
-    if not outcome.http_status:
-        lost += parts
-        parts.clear()
-    for each in lost:
-        _fail(each, "undelivered", outcome.reason, outcome.message, outcome.http_status, result)
 
 
 def _halves(part: _Part) -> list[_Part]:

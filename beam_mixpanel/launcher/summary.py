@@ -47,6 +47,7 @@ class Summary:
             "requests": counts.get("requests", 0),
             "retries": counts.get("retries", 0),
             "throttled_secs": counts.get(THROTTLED, 0),
+            "circuit_opened": counts.get("circuit_opened", 0),
             "bytes_uncompressed": counts.get("bytes_uncompressed", 0),
             "bytes_sent": counts.get("bytes_sent", 0),
             "repaired_insert_ids": counts.get("repaired_insert_ids", 0),
@@ -84,7 +85,14 @@ class Summary:
 
     def _add_traffic(self, table: Table) -> None:
         facts = self.as_json()
-        for name in ("requests", "retries", "throttled_secs", "repaired_insert_ids", "past_retention"):
+        for name in (
+            "requests",
+            "retries",
+            "throttled_secs",
+            "circuit_opened",
+            "repaired_insert_ids",
+            "past_retention",
+        ):
             if facts[name]:
                 table.add_row(name.replace("_", " "), f"{facts[name]:,}")
         if facts["bytes_sent"]:

@@ -105,7 +105,9 @@ class WriteToMixpanel(beam.PTransform):
       max_batch_bytes: at most 10,000,000, of uncompressed JSON.
       retry_deadline_secs: how long a batch is tried before it counts as undelivered.
       request_timeout_secs: how long one request may take before it counts as lost.
-      on_undelivered: `fail` the bundle, so that the runner retries it and nothing is lost; or `dead_letter`.
+      on_undelivered: `fail` the bundle, so that the runner retries it and nothing is lost; or `dead_letter`. Then a
+        server that was down for a whole deadline makes later batches dead letters at once, but for probes that find
+        out when it is back (`client.circuit_breaker`).
       num_shards: at most so many requests in flight in the whole job, however many workers there are; everything is
         then shuffled. None for no such cap (unbounded input is sharded anyway).
       max_buffering_secs: how long an event of an unbounded input may wait for a batch to fill.
@@ -267,6 +269,7 @@ class _Worker:
             max_events_per_sec=sending.max_events_per_sec,
             retry_deadline_secs=sending.retry_deadline_secs,
             request_timeout_secs=sending.request_timeout_secs,
+            circuit_breaker=not sending.fail_undelivered,
         )
         self.threads = ThreadPoolExecutor(sending.max_concurrent_requests, thread_name_prefix="mixpanel-send")
         _WORKERS.add(self)
@@ -372,6 +375,8 @@ class _SendBatchesFn(beam.DoFn):
         ledger.count("requests", len(result.receipts) + result.unanswered)
         ledger.count("retries", result.retries)
         ledger.count(THROTTLED, self._worker.client.gate.take_throttled_secs())
+        for name, amount in self._worker.client.breaker.take_counts().items():
+            ledger.count(name, amount)
         for receipt in result.receipts:
             ledger.count("bytes_uncompressed", receipt.body_bytes)
             ledger.count("bytes_sent", receipt.sent_bytes)

@@ -461,6 +461,15 @@ UNDELIVERED = _params(
         reasons=frozenset({"http_503"}),
     ),
     Row(
+        "503 for ever, one request at a time",
+        (_status(503),),
+        code=3,
+        letters=True,
+        flags=(*GIVE_UP, "--mixpanel_max_concurrent_requests=1"),
+        undelivered=EVENTS,
+        reasons=frozenset({"http_503", "circuit_open"}),
+    ),
+    Row(
         "503 Retry-After absurd",
         (_status(503, times=2, headers={"Retry-After": "99999999"}),),
         code=3,
