@@ -12,7 +12,7 @@ class PreparedEvent(NamedTuple):
     Attributes:
       body: its final JSON bytes.
       original: the bytes it was read as; None where they are the body.
-      source: the file it came from; empty where unknown.
+      source: the file it came from; empty where unknown; a `#` at the end where offset is the number of a row.
       offset: where it begins in that file, in bytes; -1 where unknown.
     """
 
@@ -23,13 +23,15 @@ class PreparedEvent(NamedTuple):
 
     @property
     def origin(self) -> str:
-        """`FILE@OFFSET`, or what is known of it."""
+        """`FILE@OFFSET` or `SOURCE#ROW`, or what is known of it."""
         return origin_of(self.source, self.offset)
 
 
 def origin_of(source: str, offset: int) -> str:
     """Name the place of an event for people."""
-    return f"{source}@{offset}" if source and offset >= 0 else source
+    if not source or offset < 0:
+        return source
+    return f"{source}{offset}" if source.endswith("#") else f"{source}@{offset}"
 
 
 class EventChunk(Sequence[PreparedEvent]):

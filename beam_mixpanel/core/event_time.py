@@ -7,16 +7,16 @@ from datetime import date, datetime, timedelta, timezone, tzinfo
 from decimal import MAX_EMAX, MIN_EMIN, ROUND_FLOOR, Context, Decimal, InvalidOperation
 from typing import Final
 
-_SECONDS_BELOW: Final = 10**10
+SECONDS_BELOW: Final = 10**10
 """Read as seconds this is the year 2286, read as milliseconds it is April 1970, before the earliest time that
 Mixpanel takes; so every valid time falls on one side only. The same holds for the bounds below."""
-_MILLISECONDS_BELOW: Final = 10**13
+MILLISECONDS_BELOW: Final = 10**13
 _MICROSECONDS_BELOW: Final = 10**16
 _NANOSECONDS_BELOW: Final = 10**19
 
 _MS_PER_UNIT: Final = (
-    (_SECONDS_BELOW, 3),
-    (_MILLISECONDS_BELOW, 0),
+    (SECONDS_BELOW, 3),
+    (MILLISECONDS_BELOW, 0),
     (_MICROSECONDS_BELOW, -3),
     (_NANOSECONDS_BELOW, -6),
 )
@@ -46,7 +46,7 @@ def to_epoch_ms(value: object, *, zone: tzinfo = timezone.utc) -> int | None:
       Milliseconds since 1970-01-01T00:00:00Z, fractions rounded down (float seconds to the nearest), or None where the
       value is not a time.
     """
-    if type(value) is int and 0 < value < _SECONDS_BELOW:
+    if type(value) is int and 0 < value < SECONDS_BELOW:
         return value * 1000  # the commonest form, told first
     if isinstance(value, bool):
         return None

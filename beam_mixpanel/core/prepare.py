@@ -79,22 +79,32 @@ class Preparation:
     Attributes:
       events: those that can be sent, in order.
       invalid: the others.
+      filtered: how many the user did not want.
       repaired: how many refused `$insert_id`s were replaced.
       past_retention: how many of `events` are older than the project keeps.
     """
 
-    __slots__ = ("events", "invalid", "past_retention", "repaired")
+    __slots__ = ("events", "filtered", "invalid", "past_retention", "repaired")
 
     def __init__(self) -> None:
         self.events = EventChunk()
         self.invalid: list[DeadLetter] = []
+        self.filtered = 0
         self.repaired = 0
         self.past_retention = 0
 
     @property
     def read(self) -> int:
         """How many events there were."""
-        return len(self.events) + len(self.invalid)
+        return len(self.events) + len(self.invalid) + self.filtered
+
+    def add(self, other: Preparation) -> None:
+        """Take in what became of more events."""
+        self.events.extend(other.events)
+        self.invalid += other.invalid
+        self.filtered += other.filtered
+        self.repaired += other.repaired
+        self.past_retention += other.past_retention
 
 
 class EventPreparer:
@@ -162,7 +172,7 @@ class EventPreparer:
             parsed = _Parsed(shaped, in_shape=False, in_limits=False)
             self._finish(parsed, b"", source, -1, now_ms, done)
         if done.invalid:
-            original = _original_text(event if fields is None else fields)
+            original = original_text(event if fields is None else fields)
             done.invalid = [letter._replace(event=original) for letter in done.invalid]
         return done
 
@@ -311,7 +321,7 @@ def _encode(event: Event, needs_id: bool) -> bytes:
     return b'%s,"$insert_id":"%s"}}' % (canonical[:-2], insert_ids.from_content(canonical).encode())
 
 
-def _original_text(value: Any) -> bytes:
+def original_text(value: Any) -> bytes:
     """Write an event that came as an object as JSON text, its time with its zone, as faithfully as JSON can."""
     try:
         if not isinstance(value, Mapping):

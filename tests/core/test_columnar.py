@@ -1,0 +1,198 @@
+"""Column by column and row by row give the same bytes, the same dead letters and the same counts."""
+
+from __future__ import annotations
+
+import json
+import string
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from beam_mixpanel.core.columnar import ColumnarPreparer, rows_of
+from beam_mixpanel.core.event import Form
+from beam_mixpanel.core.insert_id import CONTENT_IDS
+from beam_mixpanel.core.mapping import EventMapping
+from beam_mixpanel.core.prepare import Preparation
+from beam_mixpanel.core.row_prepare import RowPreparer
+from beam_mixpanel.core.rows import RowBatch, RowList
+
+NOW_MS = 1_790_000_000_000
+DAY_MS = 86_400_000
+
+_TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
+_NAMES = st.sampled_from(["Sign Up", "Page View", "", "  ", "x" * 255, "x" * 256, "Zoë 😀"])
+_IDS = st.one_of(st.sampled_from(["", "undefined", "NULL", "a" * 256, "u-1"]), _TEXTS)
+_INSERT_IDS = st.one_of(
+    st.text(string.ascii_letters + string.digits + "-", max_size=40), st.just("a b"), st.just("nil")
+)
+_MOMENTS = st.datetimes(datetime(1969, 1, 1), datetime(2027, 1, 1))
+_EPOCHS = st.one_of(
+    st.integers(NOW_MS - 10 * DAY_MS, NOW_MS),
+    st.integers(NOW_MS // 1000 - 1000, NOW_MS // 1000),
+    st.integers(-10, 40_000_000_000),
+    st.integers(0, 2**62),
+)
+_TIME_TEXTS = st.one_of(
+    _MOMENTS.map(lambda moment: moment.isoformat()),
+    _MOMENTS.map(lambda moment: moment.isoformat(sep=" ", timespec="milliseconds") + "Z"),
+    _MOMENTS.map(lambda moment: moment.isoformat(timespec="seconds") + "+05:30"),
+    _MOMENTS.map(lambda moment: moment.date().isoformat()),
+    _EPOCHS.map(str),
+    st.sampled_from(["", "soon", "2024-02-30", "2024-01-01T24:00:00", "0x1F", " 2024-01-01 00:00:00 ", "1e12"]),
+)
+_NESTED = st.dictionaries(st.sampled_from("abc"), st.integers(-5, 5), max_size=3)
+
+_TIME_COLUMNS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
+    (pa.int64(), _EPOCHS),
+    (pa.string(), _TIME_TEXTS),
+    (pa.string(), _MOMENTS.map(lambda moment: moment.isoformat())),
+    (pa.float64(), st.floats(0, 2e12)),
+    (pa.timestamp("us"), _MOMENTS),
+    (pa.timestamp("ns"), _MOMENTS),
+    (pa.timestamp("ms", "UTC"), _MOMENTS.map(lambda moment: moment.replace(microsecond=0, tzinfo=timezone.utc))),
+    (pa.timestamp("us", "Europe/Paris"), _MOMENTS.map(lambda moment: moment.replace(tzinfo=timezone.utc))),
+    (pa.date32(), st.dates(datetime(1960, 1, 1).date(), datetime(2027, 1, 1).date())),
+]
+_PROPERTY_COLUMNS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
+    (pa.string(), _TEXTS),
+    (pa.large_string(), _TEXTS),
+    (pa.dictionary(pa.int32(), pa.string()), st.sampled_from(["a", 'b"', "ü"])),
+    (pa.int64(), st.integers(-(2**63), 2**63 - 1)),
+    (pa.uint64(), st.integers(0, 2**64 - 1)),
+    (pa.float64(), st.floats()),
+    (pa.float32(), st.floats(width=32)),
+    (pa.bool_(), st.booleans()),
+    (pa.null(), st.none()),
+    (pa.decimal128(20, 4), st.decimals(-(10**12), 10**12, places=4)),
+    (pa.timestamp("us", "UTC"), _MOMENTS.map(lambda moment: moment.replace(tzinfo=timezone.utc))),
+    (pa.timestamp("ns"), _MOMENTS),
+    (pa.timestamp("s"), _MOMENTS.map(lambda moment: moment.replace(microsecond=0))),
+    (pa.date32(), st.dates()),
+    (pa.time64("us"), st.times()),
+    (pa.duration("us"), st.timedeltas(-timedelta(days=9), timedelta(days=9))),
+    (pa.binary(), st.binary(max_size=9)),
+    (pa.list_(pa.int64()), st.one_of(st.lists(st.integers(-5, 5), max_size=4), st.just([1] * 256))),
+    (pa.struct([(name, pa.int64()) for name in "abc"]), _NESTED),
+    (pa.map_(pa.string(), pa.int64()), _NESTED.map(lambda fields: list(fields.items()))),
+    (pa.list_(pa.list_(pa.list_(pa.list_(pa.int64())))), st.sampled_from([[], [[[]]], [[[[1]]]]])),
+]
+_ID_COLUMNS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
+    (pa.string(), _IDS),
+    (pa.int64(), st.integers(-(2**63), 2**63 - 1)),
+    (pa.float64(), st.floats()),
+    (pa.decimal128(25, 3), st.decimals(-(10**20), 10**20, places=3)),
+]
+
+
+@st.composite
+def _batches(draw: st.DrawFn) -> pa.RecordBatch:
+    """Draw rows with a column for each part and some properties."""
+    size = draw(st.integers(1, 6))
+
+    def column(kind: pa.DataType, values: st.SearchStrategy[Any], *, rarely_null: bool = True) -> pa.Array:
+        value = st.one_of(values, values, values, st.none()) if rarely_null else values
+        return pa.array(draw(st.lists(value, min_size=size, max_size=size)), kind)
+
+    columns = {
+        "name": column(pa.string(), _NAMES),
+        "at": column(*draw(st.sampled_from(_TIME_COLUMNS))),
+        "user": column(*draw(st.sampled_from(_ID_COLUMNS))),
+        "key": column(*draw(st.sampled_from([(pa.string(), _INSERT_IDS), (pa.int64(), st.integers(0, 2**62))]))),
+    }
+    for number, (kind, values) in enumerate(draw(st.lists(st.sampled_from(_PROPERTY_COLUMNS), max_size=5))):
+        columns[f"p{number} ü"] = column(kind, values)
+    return pa.record_batch(columns)
+
+
+_MAPPINGS = st.fixed_dictionaries(
+    {
+        "event": st.sampled_from([None, "Fixed"]),
+        "distinct_id_column": st.just("user"),
+        "device_id_column": st.sampled_from([None, "user"]),
+        "insert_id_columns": st.sampled_from([(), ("key",), ("key", "user"), ("name", "at")]),
+        "exclude": st.sampled_from([(), ("p0*",)]),
+        "tags": st.sampled_from([{}, {"tag": 1, "also": {"z": 1, "a": [None]}}]),
+        "only_events": st.sampled_from([(), ("S*",)]),
+        "skip_events": st.sampled_from([(), ("Page View",)]),
+        "from_time": st.sampled_from([None, "2025-01-01"]),
+    }
+).map(lambda given: EventMapping(**given, time_column="at", event_column=None if given["event"] else "name"))
+
+
+def _in_order(done: Preparation) -> list[tuple[str, str]]:
+    return sorted(
+        [(event.origin, event.body.decode()) for event in done.events]
+        + [
+            (letter.source, f"{letter.stage} {letter.reason} {letter.field} {letter.event!r}")
+            for letter in done.invalid
+        ]
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    _batches(), _MAPPINGS, st.sampled_from([timezone.utc, ZoneInfo("Europe/Paris")]), st.sampled_from([None, DAY_MS])
+)
+def test_both_ways_agree(batch: pa.RecordBatch, mapping: EventMapping, zone: Any, max_age_ms: int | None) -> None:
+    """Whatever the types and values, bytes, dead letters with their places, and counts are equal."""
+    form = Form(CONTENT_IDS, zone, max_age_ms)
+    preparer = RowPreparer(mapping, form)
+    assert ColumnarPreparer.can_prepare(mapping.bind(batch.schema.names), batch.schema, form)
+    columnar = preparer.prepare_batch(RowBatch(batch, "file", 100), NOW_MS)
+    by_row = preparer.prepare_rows(RowList(list(rows_of(batch)), "file", 100), NOW_MS)
+    assert _in_order(columnar) == _in_order(by_row)
+    assert columnar.read == by_row.read == batch.num_rows
+    assert (columnar.filtered, columnar.repaired, columnar.past_retention) == (
+        by_row.filtered,
+        by_row.repaired,
+        by_row.past_retention,
+    )
+
+
+def _one(batch: pa.RecordBatch, **mapping: Any) -> dict[str, Any]:
+    preparer = RowPreparer(EventMapping(**{"event": "A", "time_column": "time"} | mapping))
+    done = preparer.prepare_batch(RowBatch(batch, "file", 0), NOW_MS)
+    assert done.invalid == []
+    event: dict[str, Any] = json.loads(done.events[0].body, parse_float=Decimal)
+    return event
+
+
+def test_values_arrive_exactly() -> None:
+    """Large integers, decimals, microseconds in UTC, nested data and text keep every digit and sign."""
+    moment = datetime(2024, 5, 6, 7, 8, 9, 123456, timezone(timedelta(hours=2)))
+    batch = pa.record_batch(
+        {
+            "time": pa.array([NOW_MS]),
+            "big": pa.array([2**63 + 1], pa.uint64()),
+            "price": pa.array([Decimal("12345678901234.5000")], pa.decimal128(20, 4)),
+            "moment": pa.array([moment], pa.timestamp("us", "Europe/Paris")),
+            "nested": pa.array([{"b": [1, None], "a": "ü"}]),
+            "nothing": pa.array([None], pa.string()),
+        }
+    )
+    assert _one(batch)["properties"] | {"$insert_id": ""} == {
+        "$insert_id": "",
+        "time": NOW_MS,
+        "big": 2**63 + 1,
+        "price": Decimal("12345678901234.5000"),
+        "moment": "2024-05-06T05:08:09.123456",
+        "nested": {"a": "ü", "b": [1, None]},
+    }
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_row_that_breaks_a_rule_costs_no_other(rows: int) -> None:
+    """The others are prepared; the bad one's letter holds the row and says where it stood."""
+    batch = pa.record_batch({"time": pa.array([None] + [NOW_MS] * (rows - 1), pa.int64()), "n": pa.array(range(rows))})
+    preparer = RowPreparer(EventMapping(event="A"))
+    done = preparer.prepare_batch(RowBatch(batch, "table", 7), NOW_MS)
+    assert [(letter.reason, letter.source, letter.event) for letter in done.invalid] == [
+        ("time_missing", "table#7", b'{"time":null,"n":0}')
+    ]
+    assert [event.origin for event in done.events] == [f"table#{7 + place}" for place in range(1, rows)]
