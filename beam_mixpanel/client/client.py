@@ -153,6 +153,7 @@ class MixpanelClient:
       request_timeout_secs: how long one request may take, from connecting to the last byte of the answer; a request
         that is under way when the deadline comes is not cut.
       circuit_breaker: while the server is down, give batches up without trying each until its own deadline.
+      ca_bundle: a PEM file of certificates to trust instead of the usual authorities.
       transport: sends one request.
       clock: the present, in seconds; does not go back.
       sleep: waits.
@@ -172,6 +173,7 @@ class MixpanelClient:
         retry_deadline_secs: float = DEFAULT_RETRY_DEADLINE_SECS,
         request_timeout_secs: float = TOTAL_TIMEOUT_SECS,
         circuit_breaker: bool = False,
+        ca_bundle: str | None = None,
         transport: Transport | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
@@ -190,7 +192,7 @@ class MixpanelClient:
         )
         self._wire = _Track(credentials, host) if endpoint == "track" else _Import(credentials, host)
         self._retry_deadline_secs = retry_deadline_secs
-        self._transport = transport or PooledTransport(total_timeout_secs=request_timeout_secs)
+        self._transport = transport or PooledTransport(total_timeout_secs=request_timeout_secs, ca_bundle=ca_bundle)
         self._uniform = uniform
         self._largest_body_bytes: float = float("inf")
         self._retrying = _Streak()

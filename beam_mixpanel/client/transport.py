@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -60,15 +61,22 @@ class Transport(Protocol):
 class PooledTransport:
     """Keeps connections open between requests, one a thread; verifies TLS; follows no redirects.
 
-    Proxies and an own CA bundle come from the environment (`HTTPS_PROXY`, `REQUESTS_CA_BUNDLE`), as with any program
-    that uses requests. What goes to this machine by `http://` goes there directly.
+    Proxies, and a CA bundle where none is given, come from the environment (`HTTPS_PROXY`, `REQUESTS_CA_BUNDLE`), as
+    with any program that uses requests. What goes to this machine by `http://` goes there directly.
 
     Args:
       total_timeout_secs: upper bound on a whole call, from connecting to the last byte of the answer, however slowly
         the server drips it.
+      ca_bundle: a file of certificates in PEM form, which are trusted instead of the usual authorities.
+
+    Raises:
+      MixpanelError: the bundle cannot be read, or holds no certificate.
     """
 
-    def __init__(self, *, total_timeout_secs: float = TOTAL_TIMEOUT_SECS) -> None:
+    def __init__(self, *, total_timeout_secs: float = TOTAL_TIMEOUT_SECS, ca_bundle: str | None = None) -> None:
+        if ca_bundle is not None:
+            _check_ca_bundle(ca_bundle)
+        self._ca_bundle = ca_bundle
         self._total_timeout_secs = total_timeout_secs
         self._of_thread = threading.local()
 
@@ -110,7 +118,7 @@ class PooledTransport:
             # Read once, as requests would; it would do so for each request, which costs a millisecond.
             session.trust_env = False
             session.proxies = _proxies(url)
-            session.verify = _ca_bundle()
+            session.verify = self._ca_bundle or _ca_bundle()
             session.mount("http://", _WatchedAdapter())
             session.mount("https://", _WatchedAdapter())
         return session
@@ -131,6 +139,16 @@ def _ca_bundle() -> str | bool:
     if path and not os.path.exists(path):
         raise MixpanelError(f"REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names {path}, which does not exist; correct it")
     return path or True
+
+
+def _check_ca_bundle(path: str) -> None:
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:  # ssl.SSLError is one
+        reason = "it holds no certificate in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
+        raise MixpanelError(
+            f"cannot use the CA bundle {path}: {reason}; it must be a PEM file, there on every machine that sends"
+        ) from None
 
 
 def _read_whole(raw: Any) -> bytes:

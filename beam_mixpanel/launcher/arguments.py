@@ -16,7 +16,8 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from apache_beam.runners.runner import create_runner
 
 from beam_mixpanel.client.credentials import Credentials, ProjectToken, SecretReference, ServiceAccount
-from beam_mixpanel.client.errors import CredentialsError
+from beam_mixpanel.client.errors import MixpanelError
+from beam_mixpanel.client.transport import PooledTransport
 from beam_mixpanel.transforms.options import FileOptions, JobOptions, MixpanelOptions
 from beam_mixpanel.transforms.prepare import PrepareEvents
 from beam_mixpanel.transforms.write import WriteToMixpanel
@@ -98,6 +99,7 @@ class Settings(NamedTuple):
             max_batch_bytes=options.mixpanel_max_batch_bytes,
             retry_deadline_secs=options.mixpanel_retry_deadline_secs,
             request_timeout_secs=options.mixpanel_request_timeout_secs,
+            ca_bundle=options.mixpanel_ca_bundle,
             on_undelivered=options.mixpanel_on_undelivered,
             num_shards=options.mixpanel_num_shards,
             max_buffering_secs=options.mixpanel_max_buffering_secs,
@@ -256,7 +258,8 @@ def _check_destination(settings: Settings, options: MixpanelOptions) -> None:
             return
         settings.write_to_mixpanel()
         _check_reference(_credentials(options), settings.options)
-    except (ValueError, CredentialsError) as error:
+        _check_ca_bundle(options.mixpanel_ca_bundle, settings.options)
+    except (ValueError, MixpanelError) as error:
         raise UsageError(str(error)) from None
 
 
@@ -297,6 +300,12 @@ def _check_reference(credentials: Credentials, options: PipelineOptions) -> None
             f"workers of {runner} cannot read {reference.text}; use gcp-secret:projects/P/secrets/S/versions/V"
         )
     credentials.authorization()
+
+
+def _check_ca_bundle(path: str | None, options: PipelineOptions) -> None:
+    """Read the bundle where the workers are on this machine."""
+    if path and options.view_as(StandardOptions).runner in LOCAL_RUNNERS:
+        PooledTransport(ca_bundle=path)
 
 
 def _print_help(program: str, description: str) -> NoReturn:

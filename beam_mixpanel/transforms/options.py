@@ -134,6 +134,11 @@ def _add_sending(parser: argparse.ArgumentParser) -> None:
         help="how long one request may take before it counts as lost (default %(default)s)",
     )
     parser.add_argument(
+        "--mixpanel_ca_bundle",
+        metavar="FILE",
+        help="certificates (PEM) to trust instead of the usual authorities; must be there on every worker",
+    )
+    parser.add_argument(
         "--mixpanel_on_undelivered",
         default="fail",
         choices=ON_UNDELIVERED,

@@ -105,6 +105,8 @@ class WriteToMixpanel(beam.PTransform):
       max_batch_bytes: at most 10,000,000, of uncompressed JSON.
       retry_deadline_secs: how long a batch is tried before it counts as undelivered.
       request_timeout_secs: how long one request may take before it counts as lost.
+      ca_bundle: a PEM file, there on every worker, of certificates to trust instead of the usual authorities. TLS is
+        always verified.
       on_undelivered: `fail` the bundle, so that the runner retries it and nothing is lost; or `dead_letter`. Then a
         server that was down for a whole deadline makes later batches dead letters at once, but for probes that find
         out when it is back (`client.circuit_breaker`).
@@ -132,6 +134,7 @@ class WriteToMixpanel(beam.PTransform):
         max_batch_bytes: int = limits.MAX_BATCH_BYTES,
         retry_deadline_secs: float = DEFAULT_RETRY_DEADLINE_SECS,
         request_timeout_secs: float = TOTAL_TIMEOUT_SECS,
+        ca_bundle: str | None = None,
         on_undelivered: str = "fail",
         num_shards: int | None = None,
         max_buffering_secs: float = MAX_BUFFERING_SECS,
@@ -169,6 +172,7 @@ class WriteToMixpanel(beam.PTransform):
             max_events_per_sec,
             retry_deadline_secs,
             request_timeout_secs,
+            ca_bundle,
             on_undelivered == "fail",
         )
         self._error_handler: ErrorHandler | None = None
@@ -254,6 +258,7 @@ class _Sending(NamedTuple):
     max_events_per_sec: float | None
     retry_deadline_secs: float
     request_timeout_secs: float
+    ca_bundle: str | None
     fail_undelivered: bool
 
 
@@ -269,6 +274,7 @@ class _Worker:
             max_events_per_sec=sending.max_events_per_sec,
             retry_deadline_secs=sending.retry_deadline_secs,
             request_timeout_secs=sending.request_timeout_secs,
+            ca_bundle=sending.ca_bundle,
             circuit_breaker=not sending.fail_undelivered,
         )
         self.threads = ThreadPoolExecutor(sending.max_concurrent_requests, thread_name_prefix="mixpanel-send")

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import requests
 
 from beam_mixpanel.client.client import MixpanelClient
 from beam_mixpanel.client.credentials import ServiceAccount
@@ -532,6 +533,34 @@ class TestTls:
         transport = PooledTransport()
         assert [post(server.url, transport=transport).status for _ in range(2)] == [200, 200]
         assert server.connections == 1
+
+    def test_a_given_ca_bundle_is_trusted_and_no_other(self, new_server, tls, certificate, monkeypatch, tmp_path):
+        """`ca_bundle` names whom to trust, above the environment; what it does not vouch for is refused."""
+        server = new_server(answering(OK), tls)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", requests.certs.where())
+        assert fail(server.url).reason == "tls_failed"
+        assert post(server.url, transport=PooledTransport(ca_bundle=str(certificate))).status == 200
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        others = PooledTransport(ca_bundle=requests.certs.where())
+        assert fail(server.url, transport=others).reason == "tls_failed"
+        assert len(server.received) == 1
+
+    def test_the_client_hands_the_ca_bundle_on(self, new_server, tls, certificate):
+        """`MixpanelClient(ca_bundle=…)` delivers to a server that only the bundle vouches for."""
+        server = new_server(answering(response(b'{"code":200,"num_records_imported":1}')), tls)
+        client = MixpanelClient(
+            ServiceAccount("a-user", SECRET, project_id=1), host=server.url, ca_bundle=str(certificate)
+        )
+        assert client.import_batch([b'{"event":"e","properties":{}}']).imported == 1
+
+    @pytest.mark.parametrize(("content", "reason"), [(None, "No such file"), ("no certificate", "PEM form")])
+    def test_a_given_ca_bundle_must_be_one(self, tmp_path, content, reason):
+        """One that is missing or no PEM file is an error before anything is sent, and names the file."""
+        path = tmp_path / "bundle.pem"
+        if content is not None:
+            path.write_text(content)
+        with pytest.raises(MixpanelError, match=f"bundle.pem: .*{reason}"):
+            PooledTransport(ca_bundle=str(path))
 
     @pytest.mark.usefixtures("_trusted")
     def test_the_name_must_match(self, new_server, tls):
