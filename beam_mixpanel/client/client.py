@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from beam_mixpanel.client.circuit_breaker import CLOSED, PROBE, REFUSE, CircuitBreaker
-from beam_mixpanel.client.credentials import Credentials, is_mixpanel_host
+from beam_mixpanel.client.credentials import Credentials, forms_of_secret, is_mixpanel_host
 from beam_mixpanel.client.errors import CredentialsError, ImportRefusedError
 from beam_mixpanel.client.gate import Gate, TurnMissedError
 from beam_mixpanel.client.pacing import ConcurrencyLimit, RatePacer, cost_in_events
@@ -335,7 +335,7 @@ class MixpanelClient:
                 self.gate.learn(lambda _, concurrency, now: concurrency.strained(sent_at, now))
                 return Retry(error.reason), 0, str(error)
             latency_secs = self.gate.clock() - sent_at
-        outcome = self._wire.read(answer, size)
+        outcome = self._wire.read(self._wire.without_echo(answer), size)
         self.gate.learn(lambda pacer, limit, now: _learn(outcome, cost, sent_at, pacer, limit, now))
         imported, rejected = _counts(outcome, size)
         result.receipts.append(
@@ -399,6 +399,13 @@ def _refusal(outcome: Refused, url: str) -> str:
     return f"{host} answered {outcome.reason.removeprefix('http_')} ({outcome.message}): {outcome.cure}"
 
 
+class _Body(bytes):
+    """The events of a request, and at `/track` the token; a traceback with its variables shows neither."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} bytes>"
+
+
 class _Import:
     """`/import?strict=1`: every event is confirmed or named as rejected.
 
@@ -420,7 +427,10 @@ class _Import:
         return _HEADERS | {"Authorization": self._authorization}
 
     def encode(self, events: list[bytes]) -> bytes:
-        return encode_json(events)
+        return _Body(encode_json(events))
+
+    def without_echo(self, answer: Answer) -> Answer:
+        return _without_secret(answer, self._authorization)
 
     def read(self, answer: Answer, size: int) -> Outcome:
         return read_import_answer(answer.status, answer.headers, answer.body, size)
@@ -444,7 +454,10 @@ class _Track:
                 self._token = self._credentials.project_token()
         if not self._token:
             raise CredentialsError("/track needs a project token; a service account can use /import only")
-        return encode_json([_with_token(event, self._token) for event in events])
+        return _Body(encode_json([_with_token(event, self._token) for event in events]))
+
+    def without_echo(self, answer: Answer) -> Answer:
+        return _without_secret(answer, self._token)
 
     def read(self, answer: Answer, size: int) -> Outcome:
         return read_track_answer(answer.status, answer.headers, answer.body)
@@ -461,8 +474,23 @@ _HEADERS: Final = {
 
 def _with_token(event: bytes, token: str) -> bytes:
     parsed: dict[str, Any] = _decode(event)
-    parsed["properties"]["token"] = token
+    parsed["properties"]["token"] = str.__str__(token)
     return _encode(parsed)
+
+
+_SHORTEST_SECRET: Final = 6
+"""Mixpanel's have 32 characters; what is shorter than this could be a word of the answer's own."""
+
+
+def _without_secret(answer: Answer, sent: str | None) -> Answer:
+    """Mask in an answer what was sent as a secret: a proxy may echo it, and the server's words are shown to people."""
+    if answer.status == 200 or not sent:
+        return answer
+    body = answer.body
+    for secret in forms_of_secret(sent):
+        if len(secret) >= _SHORTEST_SECRET:
+            body = body.replace(secret.encode(), b"***")
+    return answer._replace(body=body)
 
 
 class _Streak:

@@ -5,13 +5,18 @@ A secret is named by a reference and read where it is used, so that no job graph
 * `env:NAME`: an environment variable of the process that sends;
 * `file:PATH`: a file's content, without surrounding white space;
 * `gcp-secret:projects/P/secrets/S/versions/V`: Google Cloud Secret Manager (needs the extra `gcp`).
+
+A secret that the program gives itself stays in its process: what is pickled is a handle to it.
 """
 
 from __future__ import annotations
 
 import base64
+import logging
 import os
 import re
+import stat
+import uuid
 from typing import Final, Protocol
 from urllib.parse import SplitResult, urlsplit
 
@@ -28,6 +33,19 @@ _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _GCP_SECRET: Final = re.compile(r"projects/[^/]+/secrets/[^/]+/versions/[^/]+")
 _LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _MASKED: Final = "***"
+
+_log = logging.getLogger(__name__)
+_warned_of: Final[set[str]] = set()
+
+
+class SecretText(str):
+    """A secret that does not show where values are shown: in a repr, or in a traceback with its variables."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Show nothing of it."""
+        return _MASKED
 
 
 class SecretReference:
@@ -65,27 +83,29 @@ class SecretReference:
         """Whether only this machine could resolve it."""
         return self._scheme in ("env", "file")
 
-    def resolve(self) -> str:
+    def resolve(self) -> SecretText:
         """Read the secret, on the machine that needs it.
 
         Raises:
-          CredentialsError: there is no such variable, file or secret, or it is empty.
+          CredentialsError: there is no such variable, file or secret, or it is empty or no text.
         """
         secret = {"env": self._from_env, "file": self._from_file, "gcp-secret": self._from_gcp}[self._scheme]()
         if not secret:
             raise CredentialsError(f"{self.text} is empty")
+        if not _is_unicode(secret):
+            raise CredentialsError(f"{self.text} is not UTF-8 text")
         return secret
 
-    def _from_env(self) -> str:
-        value = os.environ.get(self._name)
-        if value is None:
+    def _from_env(self) -> SecretText:
+        if self._name not in os.environ:
             raise CredentialsError(f"the environment variable {self._name} is not set")
-        return value.strip()
+        return SecretText(os.environ[self._name].strip())
 
-    def _from_file(self) -> str:
+    def _from_file(self) -> SecretText:
         try:
             with open(self._name, encoding="utf-8-sig") as file:
-                return file.read().strip()
+                _warn_if_others_can_read(self._name, os.fstat(file.fileno()).st_mode)
+                return SecretText(file.read().strip())
         except OSError as error:
             reason = error.strerror
         except UnicodeDecodeError:
@@ -93,7 +113,7 @@ class SecretReference:
         # Raised out here, it does not keep the decoder's error, which holds the file's content.
         raise CredentialsError(f"cannot read the secret from {self._name}: {reason}")
 
-    def _from_gcp(self) -> str:
+    def _from_gcp(self) -> SecretText:
         try:
             from google.api_core.exceptions import GoogleAPIError
             from google.auth.exceptions import GoogleAuthError
@@ -107,7 +127,30 @@ class SecretReference:
                 f"cannot read {self.text} ({type(error).__name__}): check that this version exists, and that the "
                 "worker's account has the role Secret Manager Secret Accessor"
             ) from error
-        return str(answer.payload.data.decode(errors="replace").strip())
+        return SecretText(answer.payload.data.decode(errors="replace").strip())
+
+
+def _is_unicode(text: str) -> bool:
+    """Tell whether it can be sent; a variable that is not UTF-8 arrives with lone surrogates."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _has_permission_bits() -> bool:
+    return os.name == "posix"
+
+
+def _warn_if_others_can_read(path: str, mode: int) -> None:
+    """Say so once for each file, where files have such bits."""
+    if _has_permission_bits() and mode & (stat.S_IRGRP | stat.S_IROTH) and path not in _warned_of:
+        _warned_of.add(path)
+        _log.warning("the secret in %s can be read by other users of this machine; chmod 600 %s", path, path)
+
+
+class SecretSource(Protocol):
+    """An object that reads a secret when it is asked, such as Beam's `GcpSecret`."""
+
+    def get_secret_bytes(self) -> bytes:
+        """Read it."""
 
 
 class Credentials(Protocol):
@@ -128,18 +171,74 @@ class Credentials(Protocol):
         """The token that goes into each event of `/track`; None where there is none."""
 
 
-class _HeldSecret:
-    """A secret by reference, or held for programs that got it by other means; never shown."""
+_held: Final[dict[str, SecretText]] = {}
+"""The secrets that this program gave, by handle. They are never written down, so only this process has them, and the
+processes that it forks."""
 
-    def __init__(self, secret: str | None, reference: SecretReference | None) -> None:
-        self._secret = secret
-        self.reference = reference
 
-    def resolve(self) -> str:
-        return self.reference.resolve() if self.reference else str(self._secret)
+class _Held:
+    """A secret that the program gave. What is pickled is the handle: neither a job graph nor a worker's disk has it."""
+
+    reference: SecretReference | None = None
+
+    def __init__(self, secret: str) -> None:
+        self._handle = uuid.uuid4().hex
+        _held[self._handle] = SecretText(secret)
+
+    def resolve(self) -> SecretText:
+        if self._handle not in _held:
+            raise CredentialsError(
+                "the secret was given in the program that submitted the job and does not leave its process, but this "
+                "worker is another process; use from_reference('env:NAME'), 'file:PATH' or "
+                "'gcp-secret:projects/P/secrets/S/versions/V', which each worker reads for itself"
+            )
+        return _held[self._handle]
 
     def __repr__(self) -> str:
-        return self.reference.text if self.reference else _MASKED
+        return _MASKED
+
+
+class _Referenced:
+    """A secret by reference."""
+
+    def __init__(self, reference: str) -> None:
+        self.reference: SecretReference | None = SecretReference(reference)
+        self.resolve = self.reference.resolve
+
+    def __repr__(self) -> str:
+        return str(self.reference and self.reference.text)
+
+
+class _Sourced:
+    """A secret that somebody else's object reads."""
+
+    reference: SecretReference | None = None
+
+    def __init__(self, source: SecretSource) -> None:
+        self._source = source
+
+    def resolve(self) -> SecretText:
+        try:
+            secret = SecretText(self._source.get_secret_bytes().decode().strip())
+        except RuntimeError as error:  # what Beam's classes raise
+            raise CredentialsError(f"cannot read the secret from {self!r}") from error
+        except UnicodeDecodeError:
+            secret = SecretText()
+        if not secret:
+            raise CredentialsError(f"the secret of {self!r} is empty or not UTF-8 text")
+        return secret
+
+    def __repr__(self) -> str:
+        return type(self._source).__name__
+
+
+def _from_source(source: SecretSource) -> _Held | _Sourced:
+    """Take an object that reads a secret; Beam's `RawSecret` holds it, and would be pickled with it."""
+    if not hasattr(source, "get_secret_bytes"):
+        raise ValueError("expected an object with get_secret_bytes(), such as Beam's GcpSecret")
+    if type(source).__name__ == "RawSecret":
+        return _Held(source.get_secret_bytes().decode())
+    return _Sourced(source)
 
 
 class ServiceAccount:
@@ -147,8 +246,7 @@ class ServiceAccount:
 
     Args:
       username: as Mixpanel shows it.
-      secret: kept out of reprs and logs, but pickled into the job where the pipeline is remote; prefer
-        `from_reference`.
+      secret: stays in this process. For workers in other processes or on other machines, use `from_reference`.
       project_id: the number of the project to import into.
 
     Raises:
@@ -160,7 +258,7 @@ class ServiceAccount:
     def __init__(self, username: str, secret: str, *, project_id: str | int) -> None:
         if not username or not secret:
             raise ValueError("the service account's user name or secret is empty")
-        self._hold(_HeldSecret(f"{username}:{secret}", None), project_id)
+        self._hold(_Held(f"{username}:{secret}"), project_id)
 
     @classmethod
     def from_reference(cls, reference: str, *, project_id: str | int) -> ServiceAccount:
@@ -170,15 +268,25 @@ class ServiceAccount:
           ValueError: it is no reference, or the project id is no number.
         """
         account = cls.__new__(cls)
-        account._hold(_HeldSecret(None, SecretReference(reference)), project_id)
+        account._hold(_Referenced(reference), project_id)
         return account
 
-    def _hold(self, secret: _HeldSecret, project_id: str | int) -> None:
+    @classmethod
+    def from_secret(cls, secret: SecretSource, *, project_id: str | int) -> ServiceAccount:
+        """Take `username:secret` from an object that the workers ask for it, such as one of Beam's `Secret` classes.
+
+        Raises:
+          ValueError: it is no such object, or the project id is no number.
+        """
+        account = cls.__new__(cls)
+        account._hold(_from_source(secret), project_id)
+        return account
+
+    def _hold(self, secret: _Held | _Referenced | _Sourced, project_id: str | int) -> None:
         number = str(project_id).strip()
         if not (number.isascii() and number.isdecimal()):
-            raise ValueError(
-                f"project_id must be the project's number, got {project_id!r}; see Project Settings in Mixpanel"
-            )
+            # Not repeated: it may be a project token, which stands beside the id in Mixpanel's settings.
+            raise ValueError("project_id must be the project's number; see Project Settings in Mixpanel")
         self._secret = secret
         self.project_id = number
 
@@ -203,8 +311,7 @@ class ServiceAccount:
           CredentialsError: the reference cannot be resolved, or is not `username:secret`.
         """
         pair = self._secret.resolve()
-        username, colon, secret = pair.partition(":")
-        if not (username and colon and secret):
+        if ":" not in pair or pair.startswith(":") or pair.index(":") == len(pair) - 1:
             raise CredentialsError(f"{self._secret!r} must have the form username:secret")
         return _basic(pair)
 
@@ -217,7 +324,8 @@ class ProjectToken:
     """A project token, for those who have no service account.
 
     Args:
-      token: as Project Settings shows it. Prefer `from_reference`.
+      token: as Project Settings shows it; stays in this process. For workers in other processes or on other machines,
+        use `from_reference`.
 
     Raises:
       ValueError: the token is empty.
@@ -228,7 +336,7 @@ class ProjectToken:
     def __init__(self, token: str) -> None:
         if not token:
             raise ValueError("the project token is empty")
-        self._secret = _HeldSecret(token, None)
+        self._secret: _Held | _Referenced | _Sourced = _Held(token)
 
     @classmethod
     def from_reference(cls, reference: str) -> ProjectToken:
@@ -238,7 +346,18 @@ class ProjectToken:
           ValueError: it is no reference.
         """
         token = cls.__new__(cls)
-        token._secret = _HeldSecret(None, SecretReference(reference))
+        token._secret = _Referenced(reference)
+        return token
+
+    @classmethod
+    def from_secret(cls, secret: SecretSource) -> ProjectToken:
+        """Take the token from an object that the workers ask for it, such as one of Beam's `Secret` classes.
+
+        Raises:
+          ValueError: it is no such object.
+        """
+        token = cls.__new__(cls)
+        token._secret = _from_source(secret)
         return token
 
     def __repr__(self) -> str:
@@ -257,15 +376,29 @@ class ProjectToken:
 
     def authorization(self) -> str:
         """Give the header's value: the token as user name, with an empty password."""
-        return _basic(f"{self._secret.resolve()}:")
+        return _basic(SecretText(f"{self._secret.resolve()}:"))
 
     def project_token(self) -> str | None:
         """Give the token that `/track` wants in each event."""
         return self._secret.resolve()
 
 
-def _basic(pair: str) -> str:
-    return "Basic " + base64.b64encode(pair.encode()).decode()
+def _basic(pair: SecretText) -> SecretText:
+    return SecretText("Basic " + base64.b64encode(pair.encode()).decode())
+
+
+def forms_of_secret(sent: str) -> list[SecretText]:
+    """Give the forms in which a secret that was sent could be echoed, the longest first.
+
+    Args:
+      sent: the header's value, or a token.
+    """
+    scheme, _, encoded = sent.partition(" ")
+    if scheme != "Basic":
+        return [SecretText(sent)]
+    pair = base64.b64decode(encoded).decode()
+    username, _, secret = pair.partition(":")
+    return [SecretText(form) for form in (pair, encoded, secret or username)]
 
 
 def resolve_host(region: str = "us", api_host: str | None = None) -> str:

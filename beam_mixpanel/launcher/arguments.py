@@ -197,8 +197,10 @@ def _check_unknown(unknown: list[str], *, takes_others: bool) -> None:
         name = argument.partition("=")[0]
         if not name.startswith("-"):
             if not (takes_others and before.startswith("--") and "=" not in before):
+                # Repeated only where it is a file: it may be a secret that was meant for an option.
+                known = repr(argument) if os.path.exists(argument) else "an argument"
                 raise UsageError(
-                    f"{argument!r} belongs to no option; if it comes from a pattern, quote the pattern "
+                    f"{known} belongs to no option; if it comes from a pattern, quote the pattern "
                     "(--input 'events/*.ndjson') or give --input several times"
                 )
         elif not takes_others or name.startswith("--mixpanel"):

@@ -8,6 +8,7 @@ import itertools
 import json
 import logging
 import threading
+import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -647,6 +648,48 @@ class TestRateLimited:
         results = [client.import_batch(make_events(100)) for _ in range(3)]
         assert [result.imported for result in results] == [100, 100, 100]
         assert server.waits == pytest.approx([100, 100])
+
+
+class TestSecrecy:
+    @pytest.mark.parametrize("status", [400, 401, 413, 500])
+    @pytest.mark.parametrize(
+        ("credentials", "endpoint"),
+        [(ACCOUNT, "import"), (ProjectToken(TOKEN), "import"), (ProjectToken(TOKEN), "track")],
+    )
+    def test_what_a_server_echoes_is_masked(self, clock, caplog, status, credentials, endpoint):
+        """A proxy that repeats our header or token in its answer gets it into no error, dead letter or log."""
+        caplog.set_level(logging.DEBUG)
+
+        def echo(_: Events) -> Answer:
+            words = f"who are a-user:{SECRET}, {SECRET} or {TOKEN}? {server.requests[-1].headers}"
+            sent = server.requests[-1].headers.get("Authorization", "")
+            return Answer(status, {}, f"{words} {sent!s} {server.requests[-1].body.decode()}".encode())
+
+        server = Server(clock, echo)
+        told = caplog.text
+        try:
+            client = server.client(credentials, endpoint=endpoint, retry_deadline_secs=0.0)
+            told += str([failure.message for failure in client.import_batch(make_events(1)).failures])
+        except ImportRefusedError as error:
+            told += str(error)
+        secrets = (TOKEN, base64.b64encode(f"{TOKEN}:".encode()).decode())
+        for secret in (SECRET, BASIC) if credentials is ACCOUNT else secrets:
+            assert secret not in told
+        assert "***" in told or status == 500
+
+    @pytest.mark.parametrize(("credentials", "endpoint"), [(ACCOUNT, "import"), (ProjectToken(TOKEN), "track")])
+    def test_no_secret_in_the_variables_of_a_traceback(self, clock, credentials, endpoint):
+        """A traceback that shows all variables of the client, as error trackers send it, shows no secret."""
+        client = Server(clock, answering(401)).client(credentials, endpoint=endpoint)
+        for error in (ImportRefusedError, ClosedError):
+            with pytest.raises(error) as caught:
+                client.import_batch(make_events(1))
+            report = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+            of_ours = [frame for frame in report.stack if "beam_mixpanel/client" in frame.filename]
+            shown = str([frame.locals for frame in of_ours])
+            assert len(of_ours) >= 2
+            for secret in (SECRET, BASIC, TOKEN):
+                assert secret not in shown
 
 
 class TestTrack:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import base64
+import copy
+import os
 import pickle
+import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
+from beam_mixpanel.client import credentials as credentials_module
 from beam_mixpanel.client.credentials import (
     REGION_HOSTS,
     Credentials,
@@ -109,6 +114,35 @@ class TestSecretReference:
         with pytest.raises(CredentialsError, match="Is a directory"):
             SecretReference(f"file:{tmp_path}").resolve()
 
+    @pytest.mark.skipif(os.name != "posix", reason="files have no such bits here")
+    @pytest.mark.parametrize(("mode", "warns"), [(0o600, False), (0o400, False), (0o640, True), (0o604, True)])
+    def test_a_file_that_others_can_read_draws_a_warning_once(self, tmp_path, caplog, mode, warns):
+        """The warning names the file and the cure, not the secret, and comes once however often it is read."""
+        path = tmp_path / "secret"
+        path.write_text(SECRET)
+        path.chmod(mode)
+        for _ in range(2):
+            assert SecretReference(f"file:{path}").resolve() == SECRET
+        assert [record.getMessage().count(f"chmod 600 {path}") for record in caplog.records] == [1] * warns
+        assert SECRET not in caplog.text
+
+    def test_no_warning_where_files_have_no_such_bits(self, tmp_path, caplog, monkeypatch):
+        """Elsewhere than on POSIX the bits say nothing."""
+        path = tmp_path / "secret"
+        path.write_text(SECRET)
+        path.chmod(0o644)
+        monkeypatch.setattr(credentials_module, "_has_permission_bits", lambda: False)
+        assert SecretReference(f"file:{path}").resolve() == SECRET
+        assert caplog.records == []
+
+    def test_a_variable_that_is_no_text_is_not_repeated(self, monkeypatch):
+        """A variable that is not UTF-8 is refused when it is read, without its content."""
+        monkeypatch.setitem(os.environb, VARIABLE.encode(), f"a:{SECRET}".encode() + b"\xff")
+        account = ServiceAccount.from_reference(f"env:{VARIABLE}", project_id=1)
+        with pytest.raises(CredentialsError, match="not UTF-8") as caught:
+            account.authorization()
+        assert SECRET not in f"{caught.value} {caught.value.__context__!r}"
+
     def test_a_file_that_is_no_text_is_not_repeated(self, tmp_path):
         """A file that is not UTF-8 is refused; its content is neither in the error nor in what the error holds."""
         path = tmp_path / "secret"
@@ -205,9 +239,10 @@ class TestServiceAccount:
 
     @pytest.mark.parametrize("project_id", ["", "abc", "12 3", "-1", "1.5", "١٢٣", "²", None])
     def test_a_project_id_is_a_number(self, project_id):
-        """Anything but ASCII digits is refused, with where to find the number."""
-        with pytest.raises(ValueError, match="Project Settings"):
+        """Anything but ASCII digits is refused, with where to find the number; not repeated: it may be a token."""
+        with pytest.raises(ValueError, match="Project Settings") as caught:
             ServiceAccount("a", "b", project_id=project_id)
+        assert not project_id or repr(project_id) not in str(caught.value)
         with pytest.raises(ValueError, match="Project Settings"):
             ServiceAccount.from_reference("env:A", project_id=project_id)
 
@@ -278,9 +313,88 @@ class TestSecrecy:
         assert copy.authorization() != before
 
     @pytest.mark.parametrize("credentials", _all_credentials()[:2], ids=range(2))
-    def test_credentials_given_in_the_program_can_be_pickled(self, credentials):
-        """They can travel too, as documented with their secret."""
-        assert pickle.loads(pickle.dumps(credentials)).authorization() == credentials.authorization()
+    def test_a_secret_given_in_the_program_is_not_pickled(self, credentials):
+        """What is pickled finds the secret in this process, as in-process runners do; it does not hold it."""
+        pickled = pickle.dumps(credentials)
+        assert SECRET.encode() not in pickled
+        assert pickle.loads(pickled).authorization() == copy.deepcopy(credentials).authorization()
+        assert pickle.loads(pickled).authorization() == credentials.authorization()
+
+    @pytest.mark.parametrize("credentials", _all_credentials()[:2], ids=range(2))
+    def test_a_secret_given_in_the_program_does_not_leave_its_process(self, credentials):
+        """In another process it is an error that names the cure; in a forked one it is there."""
+        use = "import pickle, sys; pickle.load(sys.stdin.buffer).authorization()"
+        other = subprocess.run([sys.executable, "-c", use], input=pickle.dumps(credentials), capture_output=True)
+        assert "CredentialsError" in other.stderr.decode()
+        assert "use from_reference" in other.stderr.decode()
+
+    def test_no_secret_in_the_variables_of_a_traceback(self, monkeypatch):
+        """A traceback that shows all variables, as error trackers send it, does not show what was resolved."""
+        monkeypatch.setenv(VARIABLE, f"{SECRET}:")
+        for credentials in (
+            ServiceAccount.from_reference(f"env:{VARIABLE}", project_id=1),
+            ServiceAccount.from_secret(_Source(f"{SECRET}:".encode()), project_id=1),
+        ):
+            with pytest.raises(CredentialsError) as caught:
+                credentials.authorization()
+            shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+            assert "username:secret" in shown
+            assert "pair = ***" in shown
+            assert f"{SECRET}:" not in shown.replace(f"_Source({SECRET}", "")
+
+
+class _Source:
+    """Stands in for a class such as Beam's `GcpSecret`."""
+
+    def __init__(self, secret: bytes | None) -> None:
+        self._secret = secret
+
+    def get_secret_bytes(self) -> bytes:
+        if self._secret is None:
+            raise RuntimeError("Failed to retrieve secret bytes")
+        return self._secret
+
+
+class RawSecret(_Source):
+    """Stands in for Beam's class of this name, which holds the secret itself."""
+
+
+class TestSecretSources:
+    def test_the_source_is_asked_when_the_secret_is_needed(self):
+        """An object such as Beam's `GcpSecret` travels as it is, and is named, not shown."""
+        account = ServiceAccount.from_secret(_Source(f"a-user:{SECRET}\n".encode()), project_id=1)
+        token = ProjectToken.from_secret(_Source(SECRET.encode()))
+        assert _decode(pickle.loads(pickle.dumps(account)).authorization()) == f"a-user:{SECRET}"
+        assert token.project_token() == SECRET
+        assert (repr(account), repr(token)) == ("ServiceAccount(_Source, project_id='1')", "ProjectToken(_Source)")
+        assert account.reference is token.reference is None
+
+    def test_a_raw_secret_is_held(self):
+        """Beam's `RawSecret` would be pickled with its secret; it is held in this process instead."""
+        token = ProjectToken.from_secret(RawSecret(SECRET.encode()))
+        assert SECRET.encode() not in pickle.dumps(token)
+        assert token.project_token() == SECRET
+
+    def test_beams_own_class_serves(self):
+        """It is Beam's class that is meant."""
+        from apache_beam.utils.secret import RawSecret as BeamsRawSecret
+
+        token = ProjectToken.from_secret(BeamsRawSecret(SECRET))
+        assert SECRET.encode() not in pickle.dumps(token)
+        assert token.project_token() == SECRET
+
+    @pytest.mark.parametrize("secret", [None, b"", b" \n", b"\xff"])
+    def test_a_source_that_gives_none_is_named(self, secret):
+        """The error names the class, and nothing of what it read."""
+        with pytest.raises(CredentialsError, match="_Source"):
+            ProjectToken.from_secret(_Source(secret)).authorization()
+
+    @pytest.mark.parametrize("use", [ProjectToken.from_secret, lambda it: ServiceAccount.from_secret(it, project_id=1)])
+    def test_what_is_no_source_is_refused(self, use):
+        """A text is not, since it could be the secret; it is not repeated."""
+        with pytest.raises(ValueError, match="GcpSecret") as caught:
+            use(SECRET)
+        assert SECRET not in str(caught.value)
 
 
 class TestHosts:
