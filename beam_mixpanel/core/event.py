@@ -26,11 +26,13 @@ class Form(NamedTuple):
       insert_id: how an absent `$insert_id` is made.
       zone: the zone of times that name none.
       max_age_ms: events older than this are refused (for `/track`); None for no such bound.
+      redact: names of properties that are neither sent nor kept.
     """
 
     insert_id: InsertIdStrategy = CONTENT_IDS
     zone: tzinfo = timezone.utc
     max_age_ms: int | None = None
+    redact: frozenset[str] = frozenset()
 
 
 class Changes(NamedTuple):

@@ -22,7 +22,7 @@ from beam_mixpanel.core import insert_id as insert_ids
 from beam_mixpanel.core import limits
 from beam_mixpanel.core.chunk import EventChunk, origin_of
 from beam_mixpanel.core.dead_letter import IMPORT, PARSE, VALIDATE, DeadLetter
-from beam_mixpanel.core.event import TEXT_IDS, Form, normalise, to_event
+from beam_mixpanel.core.event import TEXT_IDS, Changes, Form, normalise, to_event
 from beam_mixpanel.core.json_values import (
     UnsupportedValueError,
     fields_of,
@@ -30,6 +30,7 @@ from beam_mixpanel.core.json_values import (
     to_json_value,
     unwrap,
 )
+from beam_mixpanel.core.redaction import Redaction, withhold
 from beam_mixpanel.core.skim import skim
 from beam_mixpanel.core.validation import Event, Violation, check_event
 
@@ -117,6 +118,7 @@ class EventPreparer:
 
     def __init__(self, form: Form = Form(), *, retention_days: int = limits.DEFAULT_RETENTION_DAYS) -> None:
         self._form = form
+        self._redaction = Redaction(form.redact) if form.redact else None
         self._retention_ms = retention_days * 86_400_000
 
     def prepare_block(self, block: EventBlock, now_ms: int) -> Preparation:
@@ -126,7 +128,7 @@ class EventPreparer:
             lines.pop()
         offsets = accumulate((len(line) + 1 for line in lines), initial=block.offset)
         done = Preparation()
-        times = skim(block.data, lines)
+        times = [] if self._may_be_redacted(block.data) else skim(block.data, lines)
         if times and self._in_time(times, now_ms):
             done.events = EventChunk(
                 lines, [None] * len(lines), [block.source] * len(lines), list(islice(offsets, len(lines)))
@@ -172,9 +174,24 @@ class EventPreparer:
             parsed = _Parsed(shaped, in_shape=False, in_limits=False)
             self._finish(parsed, b"", source, -1, now_ms, done)
         if done.invalid:
-            original = original_text(event if fields is None else fields)
-            done.invalid = [letter._replace(event=original) for letter in done.invalid]
+            kept = self._kept_of(event if fields is None else fields)
+            done.invalid = [letter._replace(event=kept) for letter in done.invalid]
         return done
+
+    def _may_be_redacted(self, text: bytes) -> bool:
+        return self._redaction is not None and self._redaction.may_concern(text)
+
+    def _kept_of(self, value: Any) -> bytes:
+        """Write what is kept of an object that is no valid event."""
+        original = original_text(value)
+        if self._redaction is None:
+            return original
+        rewritten = self._redaction.rewrite_fields(value, original) if isinstance(value, Mapping) else None
+        return withhold(original) if rewritten is None else original_text(rewritten)
+
+    def _kept(self, letter: DeadLetter) -> DeadLetter:
+        """Take out of a dead letter what is not to be kept."""
+        return letter._replace(event=self._redaction.rewrite_text(letter.event)) if self._redaction else letter
 
     def _in_time(self, times: list[int], now_ms: int) -> bool:
         max_age_ms = self._form.max_age_ms
@@ -193,7 +210,7 @@ class EventPreparer:
         except _UNREADABLE:
             parsed = _parse(line)
         if isinstance(parsed, DeadLetter):
-            done.invalid.append(parsed._replace(source=origin_of(source, offset)))
+            done.invalid.append(self._kept(parsed)._replace(source=origin_of(source, offset)))
         else:
             self._finish(parsed, line, source, offset, now_ms, done)
 
@@ -202,9 +219,13 @@ class EventPreparer:
     ) -> None:
         """Bring an event into form, write it, and put it where it belongs; one from an object has no original."""
         event = parsed.event
-        violations = [] if parsed.in_limits and event.event.strip() else check_event(event)
-        changes = normalise(event, self._form, now_ms)
-        violations += changes.violations
+        redacted = self._redaction is not None and (not original or self._redaction.may_concern(original))
+        if redacted:
+            changes, violations = self._redact(event, now_ms)
+        else:
+            violations = [] if parsed.in_limits and event.event.strip() else check_event(event)
+            changes = normalise(event, self._form, now_ms)
+            violations += changes.violations
         if not violations and len(event.properties) + changes.needs_id > limits.MAX_PROPERTIES:
             violations.append(Violation("too_many_properties", "properties"))
         body = original
@@ -218,11 +239,25 @@ class EventPreparer:
         if violations:
             insert_id = _text_or_empty(event.properties.get("$insert_id"))
             letter = _dead_letter(original, violations, insert_id)
-            done.invalid.append(letter._replace(source=origin_of(source, offset)))
+            done.invalid.append(self._kept(letter)._replace(source=origin_of(source, offset)))
             return
-        done.events.append(body, None if original in (body, b"") else original, source, offset)
+        done.events.append(body, None if redacted or original in (body, b"") else original, source, offset)
         done.repaired += changes.repaired
         done.past_retention += event.properties["time"] < now_ms - self._retention_ms  # type: ignore[operator]
+
+    def _redact(self, event: Event, now_ms: int) -> tuple[Changes, list[Violation]]:
+        """Bring an event into form and take out what is not to be sent; its ids are made from the whole of it."""
+        changes = normalise(event, self._form, now_ms)
+        violations = changes.violations
+        if changes.needs_id and not violations:
+            try:
+                event.properties["$insert_id"] = insert_ids.from_content(_encode_canonical(event))
+            except UnicodeEncodeError:
+                violations = [Violation("not_utf8", "")]
+            except RecursionError:
+                violations = [Violation("nested_too_deep", "")]
+        self._redaction.apply_to(event)  # type: ignore[union-attr]
+        return changes._replace(changed=True, needs_id=False), check_event(event) + violations
 
 
 def identity_of(body: bytes) -> tuple[str, int]:

@@ -93,6 +93,7 @@ class Settings(NamedTuple):
             insert_id=options.mixpanel_insert_id,
             time_zone=options.mixpanel_time_zone,
             retention_days=options.mixpanel_retention_days,
+            redact=options.redact or (),
             max_concurrent_requests=options.mixpanel_max_concurrent_requests,
             max_events_per_sec=options.mixpanel_max_events_per_sec,
             max_batch_events=options.mixpanel_max_batch_events,
@@ -112,6 +113,7 @@ class Settings(NamedTuple):
             insert_id=options.mixpanel_insert_id,
             time_zone=options.mixpanel_time_zone,
             retention_days=options.mixpanel_retention_days,
+            redact=options.redact or (),
         )
 
     def send_to_emulator(self, url: str) -> None:

@@ -179,3 +179,10 @@ def _add_form(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="how long the project keeps events; older ones are counted (default %(default)s)",
     )
+    parser.add_argument(
+        "--redact",
+        action="append",
+        metavar="PROP",
+        help="property that is taken out of each event: neither sent, nor kept in dead letters; may be given several "
+        "times",
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -16,6 +16,7 @@ from beam_mixpanel.core.event import Form
 from beam_mixpanel.core.insert_id import InsertIdStrategy
 from beam_mixpanel.core.limits import DEFAULT_RETENTION_DAYS
 from beam_mixpanel.core.prepare import EventBlock, EventPreparer, Preparation
+from beam_mixpanel.core.redaction import check_names
 from beam_mixpanel.transforms.coding import register_coders
 from beam_mixpanel.transforms.metrics import Ledger
 
@@ -47,6 +48,7 @@ class PrepareEvents(beam.PTransform):
       time_zone: IANA name of the zone of times that name none.
       retention_days: how long the project keeps events; older ones are counted as `past_retention`.
       max_age_ms: events older than this are invalid; None for no such bound.
+      redact: names of properties that are neither sent nor kept in dead letters; see `core/redaction.py`.
       clock: seconds since 1970; events more than an hour ahead of it are invalid.
 
     Raises:
@@ -60,6 +62,7 @@ class PrepareEvents(beam.PTransform):
         time_zone: str = "UTC",
         retention_days: int = DEFAULT_RETENTION_DAYS,
         max_age_ms: int | None = None,
+        redact: Iterable[str] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()
@@ -67,7 +70,7 @@ class PrepareEvents(beam.PTransform):
         _zone(time_zone)
         if retention_days < 1:
             raise ValueError(f"retention_days must be at least 1, got {retention_days}")
-        self._fn = _PrepareEventsFn(insert_id, time_zone, retention_days, max_age_ms, clock)
+        self._fn = _PrepareEventsFn(insert_id, time_zone, retention_days, max_age_ms, check_names(redact), clock)
 
     def expand(self, events: PCollection[Any]) -> PreparedEvents:
         """Prepare each element: an `EventBlock`, JSON bytes or str, a dict, Beam Row, NamedTuple, or `DeadLetter`."""
@@ -90,16 +93,18 @@ class _PrepareEventsFn(beam.DoFn):
         time_zone: str,
         retention_days: int,
         max_age_ms: int | None,
+        redact: frozenset[str],
         clock: Callable[[], float],
     ) -> None:
         self._insert_id = insert_id
         self._time_zone = time_zone
         self._retention_days = retention_days
         self._max_age_ms = max_age_ms
+        self._redact = redact
         self._clock = clock
 
     def setup(self) -> None:
-        form = Form(InsertIdStrategy.parse(self._insert_id), _zone(self._time_zone), self._max_age_ms)
+        form = Form(InsertIdStrategy.parse(self._insert_id), _zone(self._time_zone), self._max_age_ms, self._redact)
         self._preparer = EventPreparer(form, retention_days=self._retention_days)
         self._ledger = Ledger()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, Final, NamedTuple
 
@@ -98,6 +98,7 @@ class WriteToMixpanel(beam.PTransform):
       insert_id: how an absent `$insert_id` is made: `content`, `columns:NAME,NAME` or `mixpanel-import`.
       time_zone: IANA name of the zone of times that name none.
       retention_days: how long the project keeps events; older ones are counted as `past_retention`.
+      redact: names of properties that are taken out of each event: neither sent, nor kept in dead letters.
       max_concurrent_requests: upper bound on requests in flight in a worker process.
       max_events_per_sec: upper bound on events/s of a worker process; None for the documented 30,000 at Mixpanel's
         hosts and none elsewhere. The rate adapts below it.
@@ -128,6 +129,7 @@ class WriteToMixpanel(beam.PTransform):
         insert_id: str = "content",
         time_zone: str = "UTC",
         retention_days: int = limits.DEFAULT_RETENTION_DAYS,
+        redact: Iterable[str] = (),
         max_concurrent_requests: int = limits.RECOMMENDED_REQUESTS_IN_FLIGHT,
         max_events_per_sec: float | None = None,
         max_batch_events: int = limits.MAX_BATCH_EVENTS,
@@ -160,6 +162,7 @@ class WriteToMixpanel(beam.PTransform):
             time_zone=time_zone,
             retention_days=retention_days,
             max_age_ms=limits.TRACK_MAX_AGE_MS if endpoint == "track" else None,
+            redact=redact,
         )
         self._batch_limits = BatchLimits(max_batch_events, max_batch_bytes)
         self._num_shards = num_shards
