@@ -269,3 +269,23 @@ def test_a_replay_sends_the_same_events_whatever_its_options(
     assert job.run(emulator, f"--input={job.folder}/dead-*", pipeline=replay_dead_letters)[0] == 0
     assert len(emulator.events()) == 18
     assert len(emulator.events(deduplicated=True)) == 9
+
+
+@pytest.mark.parametrize("flags", [(), ("--validate_only",)], ids=["import", "validate_only"])
+def test_redacted_properties_leave_in_no_way(job: Job, emulator: Emulator, flags: tuple[str, ...]) -> None:
+    """`--redact` takes properties out of what is sent, of dead letters, and of what replaying them sends and keeps."""
+    lines = [_event(1, email="ca-na-ry", phone="ca-na-ry"), _event(2, time="soon", email="ca-na-ry"), b"{ca-na-ry"]
+    if not flags:
+        emulator.add_fault(kind="status", status=503, times=1)
+        flags = ("--mixpanel_retry_deadline_secs=0", "--mixpanel_on_undelivered=dead_letter")
+    redact = ("--redact=email", "--redact", "phone")
+    assert job.run(emulator, f"--input={job.input(*lines)}", f"--dead_letters={job.folder}/d", *redact, *flags)[0] == 3
+    letters = job.dead_letters("d")
+    assert len(letters) == (2 if "--validate_only" in flags else 3)
+    again = job.run(
+        emulator, f"--input={job.folder}/d-*", f"--dead_letters={job.folder}/e", *redact, pipeline=replay_dead_letters
+    )
+    assert again[0] == 3
+    left = [*letters, *job.dead_letters("e"), *emulator.events(), *emulator.requests()]
+    assert "ca-na-ry" not in json.dumps(left)
+    assert [event["properties"]["number"] for event in emulator.events()] == [1] * ("--validate_only" not in flags)

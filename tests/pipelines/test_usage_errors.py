@@ -35,6 +35,8 @@ SECRET = "hunter2-do-not-print"
         (("--mixpanel_emulator", "--mixpanel_max_batch_events=many"), "invalid int value"),
         (("--mixpanel_emulator", "--mixpanel_endpoint=engage"), "import"),
         (("--mixpanel_emulator", "--mixpanel_time_zone=Nowhere"), "IANA"),
+        (("--mixpanel_emulator", "--redact=email", "--redact=time"), "refuses an event without it"),
+        (("--validate_only", "--redact=$insert_id"), "would appear twice"),
         (("--mixpanel_emulator", "--mixpanel_insert_id=random"), "columns:NAME"),
         (("--mixpanel_emulator", "--mixpanel_regoin=eu"), "--mixpanel_region"),
         (("--mixpanel_emulator", "--dead_leters=x"), "--dead_letters"),
