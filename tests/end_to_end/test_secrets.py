@@ -146,7 +146,10 @@ class TestTheSearch:
 
     def test_a_secret_in_a_temporary_file_that_was_deleted_is_found(self, watched: Watched) -> None:
         """Files that live for a moment are seen, too."""
-        script = "import os, tempfile, time; f = tempfile.NamedTemporaryFile(); f.write(os.environb[b'PLANT']); f.flush(); time.sleep(1)"
+        script = (
+            "import os, tempfile, time; file = tempfile.NamedTemporaryFile(); "
+            "file.write(os.environb[b'PLANT']); file.flush(); time.sleep(1)"
+        )
         watched.run([sys.executable, "-c", script], {"PLANT": SECRET})
         assert [place.split("/")[0] for place in find_in(watched.places())] == ["tmp"]
 
@@ -197,7 +200,7 @@ class Watched:
 
     def _watch(self, session: int, ended: threading.Event) -> None:
         shown: set[bytes] = set()
-        while not ended.wait(0.02):
+        while not ended.wait(0.05):
             shown |= set(_command_lines(session))
             self._seen["ps"] = b"\n".join(shown)
             for path in (self.folder / "tmp").rglob("*"):
@@ -234,14 +237,15 @@ class LoggingEmulator(EmulatorControl):
 
     def __init__(self, log: Path) -> None:
         self.log = log
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "beam_mixpanel.emulator", "--record-bodies", "--stop-when-stdin-closes"],
-            env=_clean_environment()
-            | {"MIXPANEL_EMULATOR_SERVICE_ACCOUNT": PAIR, "MIXPANEL_EMULATOR_PROJECT_TOKEN": SECRET},
-            stdin=subprocess.PIPE,
-            stdout=log.open("wb"),
-            stderr=subprocess.STDOUT,
-        )
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "beam_mixpanel.emulator", "--record-bodies", "--stop-when-stdin-closes"],
+                env=_clean_environment()
+                | {"MIXPANEL_EMULATOR_SERVICE_ACCOUNT": PAIR, "MIXPANEL_EMULATOR_PROJECT_TOKEN": SECRET},
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
         while b"\n" not in log.read_bytes():
             assert self._process.poll() is None
             time.sleep(0.05)
@@ -305,12 +309,20 @@ FAILED = frozenset({"proto", "log", "traceback"})
 IN_PS = frozenset({"ps"})
 BEHIND_PROXY = ("--mixpanel_api_host=https://api.example.com", *BY_ENV[1:], *GIVE_UP, *LETTERS)
 PROXY = {"HTTPS_PROXY": "http://proxy-user:" + quote(SECRET, safe="") + "@127.0.0.1:9"}
+TWO_PROCESSES = ("--direct_num_workers=2", "--direct_running_mode=multi_processing")
+ACCOUNT_FILE = "--mixpanel_service_account=file:{folder}/secret"
+
+
+def _misuse(name: str, *arguments: str) -> Row:
+    """A secret on the command line, where `ps` shows it for the moment until the job refuses to start."""
+    return Row(name, arguments, 2, ACCOUNT, kinds=NOTHING_RAN, shown=IN_PS)
+
 
 ROWS = [
     Row("an account by env", (*BY_ENV, *LETTERS), 3, ACCOUNT),
     Row("a token by file", (*BY_FILE, *LETTERS), 3, file=f"{SECRET}\n"),
     Row("a token in each event of track", (*BY_FILE, "--mixpanel_endpoint=track", *LETTERS), 3, file=SECRET),
-    Row("worker processes", (*BY_ENV, *LETTERS, "--direct_num_workers=2", "--direct_running_mode=multi_processing"), 3, ACCOUNT),
+    Row("worker processes", (*BY_ENV, *LETTERS, *TWO_PROCESSES), 3, ACCOUNT),
     Row("an event fails the job", BY_ENV, 1, ACCOUNT, kinds=FAILED),
     Row("refused", (*BY_ENV, *LETTERS), 1, {"PLANT": f"{PAIR}-but-wrong"}, kinds=FAILED),
     Row(
@@ -321,9 +333,7 @@ ROWS = [
         ({"kind": "status", "status": 401, "body": {"error": ECHO}},),
         kinds=FAILED,
     ),
-    Row(
-        "rejected with an echo", (*BY_ENV, *LETTERS), 3, ACCOUNT, ({"kind": "status", "status": 400, "body": ECHO},)
-    ),
+    Row("rejected with an echo", (*BY_ENV, *LETTERS), 3, ACCOUNT, ({"kind": "status", "status": 400, "body": ECHO},)),
     Row(
         "undelivered",
         (*BY_ENV, "--mixpanel_retry_deadline_secs=0", *LETTERS),
@@ -337,15 +347,15 @@ ROWS = [
     Row("a proxy of the wrong form", BEHIND_PROXY, 3, ACCOUNT | {"HTTPS_PROXY": f"http://proxy-user:{SECRET}@[::1"}),
     Row("a variable that is not set", BY_ENV, 2, kinds=NOTHING_RAN),
     Row("a variable of the wrong form", BY_ENV, 2, TOKEN, kinds=NOTHING_RAN),
-    Row("a file of the wrong form", (TO_EMULATOR, "--mixpanel_service_account=file:{folder}/secret", "--mixpanel_project_id=1"), 2, file=SECRET, kinds=NOTHING_RAN),
-    Row("the token itself", (TO_EMULATOR, "--mixpanel_project_token={secret}"), 2, kinds=NOTHING_RAN, shown=IN_PS),
-    Row("the account itself", (TO_EMULATOR, "--mixpanel_service_account=a-user:{secret}", "--mixpanel_project_id=1"), 2, kinds=NOTHING_RAN, shown=IN_PS),
-    Row("the token as project id", (*BY_ENV[:2], "--mixpanel_project_id={secret}"), 2, ACCOUNT, kinds=NOTHING_RAN, shown=IN_PS),
-    Row("the secret after a space", (*BY_ENV, "a-user:{secret}"), 2, ACCOUNT, kinds=NOTHING_RAN, shown=IN_PS),
-    Row("the secret for an unknown option", (*BY_ENV, "--mixpanel_secret={secret}"), 2, ACCOUNT, kinds=NOTHING_RAN, shown=IN_PS),
-    Row("a password in the host", (*BY_ENV[1:], "--mixpanel_api_host=https://user:{secret}@host"), 2, ACCOUNT, kinds=NOTHING_RAN, shown=IN_PS),
-    Row("a token in the host's query", (*BY_ENV[1:], "--mixpanel_api_host=https://host/?token={secret}"), 2, ACCOUNT, kinds=NOTHING_RAN, shown=IN_PS),
-]  # fmt: skip
+    Row("a file of the wrong form", (*BY_ENV, ACCOUNT_FILE), 2, file=SECRET, kinds=NOTHING_RAN),
+    _misuse("the token itself", TO_EMULATOR, "--mixpanel_project_token={secret}"),
+    _misuse("the account itself", TO_EMULATOR, "--mixpanel_service_account=a-user:{secret}", "--mixpanel_project_id=1"),
+    _misuse("the token as project id", *BY_ENV[:2], "--mixpanel_project_id={secret}"),
+    _misuse("the secret after a space", *BY_ENV, "a-user:{secret}"),
+    _misuse("the secret for an unknown option", *BY_ENV, "--mixpanel_secret={secret}"),
+    _misuse("a password in the host", *BY_ENV[1:], "--mixpanel_api_host=https://user:{secret}@host"),
+    _misuse("a token in the host's query", *BY_ENV[1:], "--mixpanel_api_host=https://host/?token={secret}"),
+]
 
 
 def _write_input(path: Path) -> None:
@@ -388,7 +398,7 @@ def test_a_planted_secret_is_nowhere(watched: Watched, server: LoggingEmulator, 
 def _everything_of(value: object, depth: int = 4) -> str:
     """Write an object and what it is made of."""
     inner = getattr(value, "__dict__", None)
-    parts = [repr(value), str(value)]
+    parts = [repr(value)]
     if inner and depth:
         parts += [f"{name}: {_everything_of(part, depth - 1)}" for name, part in inner.items()]
     return "\n".join(parts)
@@ -409,7 +419,7 @@ def test_a_secret_given_in_the_program_is_nowhere(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Credentials given as such work in the in-process runner; the job as submitted, reprs and logs do not hold them."""
+    """Credentials given as such work in the in-process runner; the submitted job, reprs and logs lack them."""
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("PLANT", PAIR)
     sink = WriteToMixpanel(make(), api_host=emulator.url)
@@ -426,7 +436,7 @@ def test_a_secret_given_in_the_program_is_nowhere(
         "proto.txt": str(proto).encode(),
         "pickle": pickle.dumps(make()),
         "display": repr(DisplayData.create_from(sink).items).encode(),
-        "shown": "\n".join(_everything_of(value) for value in shown).encode(),
+        "shown": "\n".join(f"{value} {_everything_of(value)}" for value in shown).encode(),
         "logs": "\n".join(f"{record.getMessage()} {record.args}" for record in caplog.records).encode(),
         "printed": "".join(capfd.readouterr()).encode(),
     }
@@ -446,3 +456,56 @@ def test_a_secret_given_in_the_program_does_not_reach_worker_processes(
     with pytest.raises(RuntimeError, match="use from_reference"):
         pipeline.run().wait_until_finish()
     assert emulator.events() == []
+
+
+CANARY = "c4nary-of-a-property"
+BAD_EVENTS = [
+    {"event": "e", "properties": {"time": CANARY, "distinct_id": CANARY}},
+    {"event": "e", "properties": {"time": NOW_MS, "distinct_id": [CANARY], "deep": [[[[[CANARY]]]]]}},
+    {"event": "e", "properties": {"time": NOW_MS, "distinct_id": CANARY * 100, "list": [CANARY] * 300}},
+    {"event": "e", "properties": {"time": NOW_MS * 2, "$insert_id": CANARY, "plan": CANARY}},
+    {"event": "e", "plan": CANARY, "properties": {"time": NOW_MS, "plan": f"not {CANARY}"}},
+    {"event": CANARY * 100, "properties": {"time": NOW_MS}},
+    [CANARY],
+    f"{CANARY}\ud800",
+]
+VALUES_KEPT = ("traceback", "out/dead")
+"""Where values may be: the variables of a traceback are those of whoever shows them, and dead letters are events."""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize(
+    ("arguments", "faults", "code"),
+    [
+        (LETTERS, (), 3),
+        ((), (), 1),
+        (("--validate_only",), (), 3),
+        ((*LETTERS, *GIVE_UP), ({"kind": "reset_during"},), 3),
+        (LETTERS, ({"kind": "failed_records", "count": 3},), 3),
+    ],
+    ids=["invalid", "failed", "validate_only", "undelivered", "rejected"],
+)
+def test_no_property_value_is_logged(
+    watched: Watched, server: LoggingEmulator, arguments: tuple[str, ...], faults: tuple[dict[str, Any], ...], code: int
+) -> None:
+    """However events fail, no log, message, summary or temporary file holds a value of theirs; dead letters do."""
+    lines = [json.dumps(event) for event in BAD_EVENTS] + [f'{{"{CANARY}', f'{{"event":"e","time":{CANARY}}}']
+    good = {"time": NOW_MS, "distinct_id": CANARY, "plan": [CANARY]}
+    lines += [json.dumps({"event": "e", "properties": good | {"$insert_id": f"id-{n}"}}) for n in range(9)]
+    (watched.folder / "events.ndjson").write_text("\n".join(lines) + f"\n{CANARY}\n")
+    for fault in faults:
+        server.add_fault(**fault)
+    fill = {"url": server.url, "folder": str(watched.folder)}
+    watched.run(
+        [
+            *(sys.executable, str(OBSERVED), f"{watched.folder}/observed"),
+            f"--input={watched.folder}/events.ndjson",
+            f"--summary={watched.folder}/out/summary.json",
+            *(argument.format(**fill) for argument in (*BY_ENV, *arguments)),
+        ],
+        {"PYTHONPATH": os.pathsep.join(sys.path)} | ACCOUNT,
+    )
+    assert watched.code == code, watched.places()["stderr"].decode()
+    found = find_in(watched.places(), CANARY)
+    assert [place for place in found if not any(kept in place for kept in VALUES_KEPT)] == []
+    assert ("out/dead" in str(found)) == (arguments[:1] == LETTERS)
