@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import os
 import re
 import subprocess
@@ -89,6 +90,26 @@ def test_relative_links_of_the_docs_lead_somewhere() -> None:
     for document in ROOT.glob("*.md"):
         for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text()):
             assert (ROOT / target).exists(), f"{document.name}: {target}"
+
+
+def test_every_test_that_the_threat_model_names_exists() -> None:
+    """THREATS.md names tests as `path::[class::]name`; each is there."""
+    named = set(re.findall(r"(tests/[\w/]+\.py)::([\w:]+)", (ROOT / "THREATS.md").read_text()))
+    assert len(named) > 40
+    missing = [f"{path}::{name}" for path, name in sorted(named) if name not in _tests_of(ROOT / path)]
+    assert missing == []
+
+
+def _tests_of(path: Path) -> set[str]:
+    """Give the tests of a file as pytest names them."""
+    if not path.exists():
+        return set()
+    body = ast.parse(path.read_text()).body
+    found = {node.name for node in body if isinstance(node, ast.FunctionDef)}
+    for group in body:
+        if isinstance(group, ast.ClassDef):
+            found |= {f"{group.name}::{node.name}" for node in group.body if isinstance(node, ast.FunctionDef)}
+    return found
 
 
 def test_version_is_said_once() -> None:
