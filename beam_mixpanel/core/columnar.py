@@ -93,6 +93,7 @@ class ColumnarPreparer:
             or len(set(names)) != len(names)
             or len(names) + len(("time", "$insert_id")) > limits.MAX_PROPERTIES
             or any(not _NO_FIELD_NAME.isdisjoint(name) for name in names)
+            or not form.redact.isdisjoint(names)
             or (plan.event is None and not _is_text(schema.field(plan.event_column).type))
         )
 

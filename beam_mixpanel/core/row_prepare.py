@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from beam_mixpanel.core.chunk import origin_of
 from beam_mixpanel.core.dead_letter import MAP, VALIDATE, DeadLetter
-from beam_mixpanel.core.event import Form
+from beam_mixpanel.core.event import TEXT_IDS, Form
 from beam_mixpanel.core.limits import DEFAULT_RETENTION_DAYS
 from beam_mixpanel.core.mapping import ColumnPlan, EventMapping, Filtered, MappingError, Unmappable, map_row
 from beam_mixpanel.core.prepare import EventPreparer, Preparation, original_text
+from beam_mixpanel.core.redaction import Redaction, withhold
 from beam_mixpanel.core.rows import RowBatch, RowList
 from beam_mixpanel.core.validation import Violation
 
@@ -96,14 +97,43 @@ class RowPreparer:
         if isinstance(event, Filtered):
             done.filtered += 1
         elif isinstance(event, Unmappable):
-            done.invalid.append(DeadLetter(original_text(row), MAP, *event, source=source))
+            done.invalid.append(DeadLetter(self._kept(row), MAP, *event, source=source))
         elif isinstance(event, Violation):
-            letter = DeadLetter(original_text(row), VALIDATE, event.rule, event.field, event.message, source=source)
+            letter = DeadLetter(self._kept(row), VALIDATE, event.rule, event.field, event.message, source=source)
             done.invalid.append(letter)
         else:
             prepared = self._preparer.prepare_object(event, now_ms, source=source)
-            prepared.invalid = [letter._replace(event=original_text(row)) for letter in prepared.invalid]
+            prepared.invalid = [letter._replace(event=self._kept(row)) for letter in prepared.invalid]
             done.add(prepared)
+
+    def _kept(self, row: Mapping[str, Any]) -> bytes:
+        """Write a row that gave no event, without the columns that give, or may hold, what is redacted."""
+        text = original_text(row)
+        if not self._form.redact:
+            return text
+        hidden = self._hidden_columns(tuple(row))
+        kept = {column: value for column, value in row.items() if column not in hidden}
+        rewritten = Redaction(self._form.redact).rewrite_fields(kept, text) if kept else None
+        return withhold(text) if rewritten is None else original_text(rewritten)
+
+    def _hidden_columns(self, columns: tuple[str, ...]) -> set[str]:
+        mapping, redact = self._mapping, self._form.redact
+        hidden = set(mapping.spread_columns)
+        for column in columns:
+            name = mapping.rename.get(column, column)
+            nested = mapping.flatten and any(each.startswith(f"{name}.") for each in redact)
+            if nested or not redact.isdisjoint((column, name)):
+                hidden.add(column)
+        return hidden | self._hidden_ids(columns)
+
+    def _hidden_ids(self, columns: tuple[str, ...]) -> set[str]:
+        if self._form.redact.isdisjoint(TEXT_IDS):
+            return set()
+        try:
+            ids = self._plan(columns).ids
+        except MappingError:
+            return set(columns)  # any of them could be it
+        return {column for name, column in ids if name in self._form.redact}
 
 
 def _origin(rows: RowBatch | RowList, place: int) -> str:

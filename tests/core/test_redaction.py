@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
+import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -17,8 +18,11 @@ from beam_mixpanel.core.dead_letter import DeadLetter, to_json_line
 from beam_mixpanel.core.event import Form
 from beam_mixpanel.core.insert_id import InsertIdStrategy
 from beam_mixpanel.core.limits import MAX_EVENT_BYTES, TRACK_MAX_AGE_MS
+from beam_mixpanel.core.mapping import EventMapping
 from beam_mixpanel.core.prepare import EventBlock, EventPreparer, Preparation
 from beam_mixpanel.core.redaction import Redaction, check_names, withhold
+from beam_mixpanel.core.row_prepare import RowPreparer
+from beam_mixpanel.core.rows import RowBatch
 
 NOW = 1_700_000_000_000
 CANARY = "ca-na-ry-7"
@@ -255,6 +259,44 @@ def test_a_replayed_letter_keeps_the_identity_it_was_sent_with() -> None:
     (event,) = preparer("email").prepare_dead_letter(letter, NOW).events
     properties = json.loads(event.body)["properties"]
     assert properties == {"$insert_id": "sent-as", "time": NOW - 5, "distinct_id": "ann"}
+
+
+ROW = {"event": "e", "time": NOW // 1000, "user_id": "ann", "mail": CANARY, "note": "kept", "more": "{}"}
+MAPPINGS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("mail", {}, {}),
+    ("email", {"rename": {"mail": "email"}}, {}),
+    ("mail", {"exclude": ["mail"]}, {}),
+    ("email", {"spread_columns": ["more"]}, {"mail": "", "more": json.dumps({"email": CANARY})}),
+    ("email", {"spread_columns": ["more"]}, {"mail": "", "more": f"{{{CANARY}"}),
+    ("more.email", {"flatten": True, "json_columns": ["more"]}, {"mail": "", "more": json.dumps({"email": CANARY})}),
+    ("distinct_id", {}, {"mail": "", "user_id": CANARY}),
+    ("distinct_id", {"distinct_id_column": "mail"}, {}),
+    ("distinct_id", {"time_column": "nowhere"}, {"user_id": CANARY}),
+    ("mail", {"time_column": "nowhere"}, {}),
+    ("mail", {"insert_id_columns": ["mail", "event"]}, {}),
+    ("mail", {"insert_id_columns": ["note", "none"]}, {"none": None}),
+]
+
+
+@pytest.mark.parametrize(("name", "mapping", "changes"), MAPPINGS, ids=range(len(MAPPINGS)))
+@pytest.mark.parametrize("time", [NOW // 1000, "soon"], ids=["good", "bad"])
+def test_rows_are_redacted(name: str, mapping: dict[str, Any], changes: dict[str, Any], time: Any) -> None:
+    """Rows with a mapping, one by one and by column: what becomes a redacted property is neither sent nor kept."""
+    row = ROW | changes | {"time": str(time)}
+    prepare = RowPreparer(EventMapping.from_dict(mapping), Form(redact=check_names([name])))
+    one = prepare.prepare_row(row, NOW)
+    batch = prepare.prepare_batch(RowBatch(pa.RecordBatch.from_pylist([row, row]), "f", 0), NOW)
+    for done, rows in ((one, 1), (batch, 2)):
+        assert done.read == rows
+        assert CANARY.encode() not in everything(done)
+    assert "kept" in everything(one).decode() or "withheld" in everything(one).decode()
+
+
+def test_batches_without_the_property_are_prepared_by_column() -> None:
+    """Rows that have no redacted property give what they give without `--redact`."""
+    batch = RowBatch(pa.RecordBatch.from_pylist([ROW]), "f", 0)
+    plain, redacted = (RowPreparer(EventMapping(), Form(redact=names)) for names in (frozenset(), frozenset(["other"])))
+    assert list(plain.prepare_batch(batch, NOW).events) == list(redacted.prepare_batch(batch, NOW).events)
 
 
 @pytest.mark.parametrize(
