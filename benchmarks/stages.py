@@ -35,10 +35,10 @@ def _run(path: Path, url: str, last: int) -> int:
     session = requests.Session()
     batches = 0
     with path.open("rb") as file:
-        for offset, data in read_blocks(file, 0, -1):
+        for block in read_blocks(file, 0, -1):
             if last < STAGES.index("prepare"):
                 continue
-            events = preparer.prepare_block(EventBlock(data, str(path), offset), now_ms).events
+            events = preparer.prepare_block(EventBlock(block.data, str(path), block.offset), now_ms).events
             if last < STAGES.index("pack"):
                 continue
             for batch in packer.add(events):

@@ -20,7 +20,7 @@ class DeadLetter(NamedTuple):
     """One event that was not imported.
 
     Attributes:
-      event: the original bytes, as they were read.
+      event: the original bytes, as they were read; the first ones only where the reason is `line_too_long`.
       stage: `parse`, `map`, `validate` or `import`.
       reason: a short stable name to count and filter by: a rule of `validation.RULES`, `rejected`, or what kept
         the answer away, such as `http_503` or `timeout`.

@@ -20,6 +20,9 @@ MAX_BATCH_BYTES: Final = 10_000_000
 """10 MB of uncompressed JSON a request (IMPORT_DOCS)."""
 MAX_EVENT_BYTES: Final = 999_999
 """An event must stay *below* 1 MB of uncompressed JSON (IMPORT_DOCS)."""
+MAX_LINE_BYTES: Final = 8_000_000
+"""A longer line of a file is not held in memory: an event of less than 1 MB may be spelt up to six times as long, with
+an escape such as `\\u0041` for each character, and there may be some white space around it."""
 
 MAX_PROPERTIES: Final = 254
 MAX_NESTED_KEYS: Final = 254

@@ -32,7 +32,7 @@ from beam_mixpanel.core.json_values import (
 )
 from beam_mixpanel.core.redaction import Redaction, withhold
 from beam_mixpanel.core.skim import skim
-from beam_mixpanel.core.validation import Event, Violation, check_event
+from beam_mixpanel.core.validation import LINE_TOO_LONG, Event, Violation, check_event
 
 _LONE_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _IDS: Final = (*TEXT_IDS, "$insert_id")
@@ -50,14 +50,18 @@ class EventBlock(NamedTuple):
     r"""Some lines of a file, handled together because that is faster.
 
     Attributes:
-      data: whole lines, separated by `\n`.
+      data: whole lines, separated by `\n`; or the first bytes of one that is too long to be held.
       source: the file's name.
       offset: where the block begins in the (uncompressed) file, in bytes.
+      cut_line_bytes: how long that line is; 0 for whole lines.
+      cut_line_sha256: the hash of that line, without its `\n`, in hexadecimal.
     """
 
     data: bytes
     source: str
     offset: int
+    cut_line_bytes: int = 0
+    cut_line_sha256: str = ""
 
 
 class _Parsed(NamedTuple):
@@ -122,7 +126,11 @@ class EventPreparer:
         self._retention_ms = retention_days * 86_400_000
 
     def prepare_block(self, block: EventBlock, now_ms: int) -> Preparation:
-        """Prepare the lines of a block; blank lines are no events."""
+        """Prepare the lines of a block; blank lines are no events, and one that is too long is one dead letter."""
+        if block.cut_line_bytes:
+            done = Preparation()
+            done.invalid.append(_cut_line_letter(block))
+            return done
         lines = block.data.split(b"\n")
         if not lines[-1]:
             lines.pop()
@@ -148,7 +156,14 @@ class EventPreparer:
         return done
 
     def prepare_dead_letter(self, letter: DeadLetter, now_ms: int) -> Preparation:
-        """Prepare an event that was not imported; one that was sent keeps the identity under which it was."""
+        """Prepare an event that was not imported; one that was sent keeps the identity under which it was.
+
+        The head of a line that was too long stays a dead letter, even if it reads like an event: the rest is unknown.
+        """
+        if letter.reason == LINE_TOO_LONG:
+            done = Preparation()
+            done.invalid.append(letter)
+            return done
         done = self.prepare_text(letter.event, now_ms, source=letter.source)
         if letter.stage != IMPORT or not letter.time_ms or _identity(done) == (letter.insert_id, letter.time_ms):
             return done
@@ -328,6 +343,12 @@ def _stdlib_verdict(line: bytes) -> str:
 
 
 _decode_exact = msgspec.json.Decoder(float_hook=_number).decode
+
+
+def _cut_line_letter(block: EventBlock) -> DeadLetter:
+    letter = _dead_letter(block.data, [Violation(LINE_TOO_LONG, "")], stage=PARSE)
+    facts = f"{block.cut_line_bytes} bytes, SHA-256 {block.cut_line_sha256}; only the first {len(block.data)} are kept"
+    return letter._replace(message=f"{letter.message}: {facts}", source=origin_of(block.source, block.offset))
 
 
 def _dead_letter(

@@ -47,6 +47,9 @@ class SkimmedEvent(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     properties: SkimmedProperties
 
 
+LINE_TOO_LONG: Final = "line_too_long"
+
+
 class Rule(NamedTuple):
     """A documented limit: what to tell the user, and the page that states it."""
 
@@ -56,6 +59,7 @@ class Rule(NamedTuple):
 
 RULES: Final[dict[str, Rule]] = {
     "invalid_json": Rule("is not one JSON value", IMPORT_DOCS),
+    LINE_TOO_LONG: Rule("is on a line that is longer than any event", IMPORT_DOCS),
     "not_utf8": Rule("is not valid UTF-8", IMPORT_DOCS),
     "lone_surrogate": Rule("holds half of a surrogate pair, which is no Unicode text", IMPORT_DOCS),
     "not_an_object": Rule("is not a JSON object", IMPORT_DOCS),

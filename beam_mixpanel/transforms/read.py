@@ -108,7 +108,7 @@ def _split_file(file: tuple[str, int], range_bytes: int) -> Iterator[ByteRange]:
 
 
 def _read_range(part: ByteRange, block_bytes: int) -> Iterator[EventBlock]:
-    path, start, stop = part
+    path, start, stop, _ = part
     with _open(path) as raw:
         if stop < 0:
             head = raw.read(MAGIC_BYTES)
@@ -120,9 +120,9 @@ def _read_range(part: ByteRange, block_bytes: int) -> Iterator[EventBlock]:
             blocks = read_blocks(raw, start, stop, block_bytes)
         read_to = 0
         try:
-            for offset, data in blocks:
-                yield EventBlock(data, path, offset)
-                at = raw.tell() if stop < 0 else offset + len(data) - start
+            for block in blocks:
+                yield EventBlock(block.data, path, block.offset, block.cut_line_bytes, block.cut_line_sha256)
+                at = raw.tell() if stop < 0 else block.end - start
                 LIVE.add("input_bytes", at - read_to)
                 read_to = at
         except (OSError, EOFError) as error:

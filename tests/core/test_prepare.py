@@ -256,3 +256,16 @@ def test_nesting_without_end_is_invalid() -> None:
 def test_the_identity_of_a_body_can_be_read() -> None:
     """A prepared body tells its `$insert_id` and its time."""
     assert identity_of(GOOD) == ("id-1", 1686668880123)
+
+
+def test_a_line_that_is_too_long_is_one_dead_letter() -> None:
+    """It holds the line's head and place, and tells its length and hash; replaying it sends nothing."""
+    head = b'{"event":"A","properties":{"time":1700000000000}}' + b" " * 50
+    preparer = EventPreparer()
+    done = preparer.prepare_block(EventBlock(head, "f", 7, 9_000_000, "ab" * 32), NOW)
+    (letter,) = done.invalid
+    assert (letter.stage, letter.reason, letter.fate) == ("parse", "line_too_long", "invalid")
+    assert (letter.event, letter.source, done.read) == (head, "f@7", 1)
+    assert "9000000 bytes, SHA-256 " + "ab" * 32 in letter.message
+    again = preparer.prepare_dead_letter(letter, NOW)
+    assert (again.invalid, list(again.events)) == ([letter], [])
