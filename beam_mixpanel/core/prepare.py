@@ -38,6 +38,9 @@ _LONE_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _IDS: Final = (*TEXT_IDS, "$insert_id")
 _EXACT_DIGITS: Final = 15
 """A double holds so many decimal digits."""
+_LONGEST_FIELD: Final = 1_000
+_LONGEST_MESSAGE: Final = 5_000
+"""Characters; names of fields that an event makes up may be as long as the event."""
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _decode_event = msgspec.json.Decoder(Event).decode
@@ -358,9 +361,9 @@ def _dead_letter(
         original,
         stage,
         violations[0].rule,
-        _encodable(violations[0].field),
-        _encodable("; ".join(violation.message for violation in violations)),
-        insert_id=_encodable(insert_id),
+        _encodable(violations[0].field[:_LONGEST_FIELD]),
+        _encodable("; ".join(violation.message for violation in violations)[:_LONGEST_MESSAGE]),
+        insert_id=_encodable(insert_id[:_LONGEST_FIELD]),
     )
 
 

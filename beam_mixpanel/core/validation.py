@@ -6,6 +6,7 @@ parsed. A property test holds the two together.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
@@ -47,6 +48,9 @@ class SkimmedEvent(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     properties: SkimmedProperties
 
 
+_MOST_VIOLATIONS: Final = 20
+"""Of one event. An event of millions of values could break a rule with each."""
+_LONGEST_NAME: Final = 255
 LINE_TOO_LONG: Final = "line_too_long"
 
 
@@ -106,7 +110,7 @@ class Violation(NamedTuple):
 
 
 def check_event(event: Event) -> list[Violation]:
-    """Name every documented limit on shape and size that an event breaks.
+    """Name the documented limits on shape and size that an event breaks, 20 of them or so at most.
 
     Time and ids are checked where they are brought into form (`event.normalise`); the encoded size where the bytes
     are at hand.
@@ -116,7 +120,9 @@ def check_event(event: Event) -> list[Violation]:
         found.append(Violation("too_many_properties", "properties"))
     for name, value in event.properties.items():
         if isinstance(value, (dict, list)):
-            _check_nested(value, f"properties.{name}", 1, found)
+            _check_nested(value, f"properties.{_short(name)}", 1, found)
+        if len(found) >= _MOST_VIOLATIONS:
+            break
     return found
 
 
@@ -133,11 +139,26 @@ def _check_nested(value: dict[str, Any] | list[Any], field: str, level: int, fou
     if isinstance(value, dict):
         if len(value) > limits.MAX_NESTED_KEYS:
             found.append(Violation("too_many_keys", field))
-        children = [(f"{field}.{key}", child) for key, child in value.items()]
+    elif len(value) > limits.MAX_LIST_ELEMENTS:
+        found.append(Violation("too_many_elements", field))
+    for child_field, child in _nested_in(value, field):
+        if len(found) >= _MOST_VIOLATIONS:
+            return
+        _check_nested(child, child_field, level + 1, found)
+
+
+def _nested_in(value: dict[str, Any] | list[Any], field: str) -> Iterator[tuple[str, Any]]:
+    """Give what nests in a value, each with its name, one at a time: there may be millions."""
+    if isinstance(value, dict):
+        for key, child in value.items():
+            if isinstance(child, (dict, list)):
+                yield f"{field}.{_short(key)}", child
     else:
-        if len(value) > limits.MAX_LIST_ELEMENTS:
-            found.append(Violation("too_many_elements", field))
-        children = [(f"{field}[]", child) for child in value]
-    for child_field, child in children:
-        if isinstance(child, (dict, list)):
-            _check_nested(child, child_field, level + 1, found)
+        for child in value:
+            if isinstance(child, (dict, list)):
+                yield f"{field}[]", child
+
+
+def _short(name: str) -> str:
+    """Cut a property's name for a message: it may be as long as a line."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"

@@ -272,3 +272,22 @@ def test_the_types_say_what_the_rules_say(values: dict[str, Any], fillers: int, 
 def test_a_violation_of_the_whole_event_says_so() -> None:
     """Without a field, the message is about the event."""
     assert Violation("not_utf8", "").message == "the event is not valid UTF-8"
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"k" * 1_000_000: [[[[]] * 100] * 100]},
+        {"p": [[[[]] * 100] * 100] * 10},
+        {f"p{number}": [[[[]]]] for number in range(20_000)},
+        {"p": {"k" * 1_000_000 + str(number): [[[]]] for number in range(3)}},
+    ],
+    ids=["long name", "many lists", "many properties", "long keys"],
+)
+def test_an_event_that_breaks_a_rule_a_million_times_is_told_in_short(properties: dict[str, Any]) -> None:
+    """Neither time nor memory nor the dead letter grow with how often a rule is broken, nor with the names."""
+    done = EventPreparer().prepare_object({"event": "Tested", "properties": {"time": NOW} | properties}, NOW)
+    (letter,) = done.invalid
+    assert letter.reason in ("nested_too_deep", "too_many_properties")
+    assert len(letter.field) <= 1_000
+    assert len(letter.message) <= 5_000
