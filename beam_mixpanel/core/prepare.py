@@ -132,7 +132,7 @@ class EventPreparer:
         """Prepare the lines of a block; blank lines are no events, and one that is too long is one dead letter."""
         if block.cut_line_bytes:
             done = Preparation()
-            done.invalid.append(_cut_line_letter(block))
+            done.invalid.append(self._kept(_cut_line_letter(block)))
             return done
         lines = block.data.split(b"\n")
         if not lines[-1]:

@@ -11,13 +11,13 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.runner import create_runner
 
 from beam_mixpanel.client.credentials import Credentials, ProjectToken, SecretReference, ServiceAccount
 from beam_mixpanel.client.errors import MixpanelError
 from beam_mixpanel.client.transport import PooledTransport
+from beam_mixpanel.transforms.files import UnreadableFileError, match_files
 from beam_mixpanel.transforms.options import FileOptions, JobOptions, MixpanelOptions
 from beam_mixpanel.transforms.prepare import PrepareEvents
 from beam_mixpanel.transforms.write import WriteToMixpanel
@@ -216,14 +216,9 @@ def _check_inputs(patterns: list[str] | None) -> list[str]:
         raise UsageError("no input: give --input FILE or a glob, such as --input 'events/*.ndjson.gz'")
     for pattern in patterns:
         try:
-            matches = FileSystems.match([pattern])[0].metadata_list
-        except (OSError, ValueError) as error:
-            raise UsageError(f"cannot look for {pattern}: {error}") from None
-        if not matches:
-            hint = "; it is a folder, add /*" if os.path.isdir(pattern) else ""
-            raise UsageError(f"no such file: {pattern}{hint}")
-        if all(os.path.isdir(match.path) for match in matches):
-            raise UsageError(f"{pattern} is a folder; add /* to read its files")
+            match_files(pattern)
+        except (UnreadableFileError, ValueError) as error:
+            raise UsageError(str(error)) from None
     return patterns
 
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import apache_beam as beam
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import MetricsFilter
 from rich.console import Console
 
@@ -21,6 +20,7 @@ from beam_mixpanel.client.errors import MixpanelError
 from beam_mixpanel.launcher.arguments import Settings, UsageError, parse
 from beam_mixpanel.launcher.progress import ProgressDisplay
 from beam_mixpanel.launcher.summary import Summary
+from beam_mixpanel.transforms.files import match_files
 from beam_mixpanel.transforms.metrics import LIVE, NAMESPACE
 from beam_mixpanel.transforms.write import abandon_sending
 
@@ -186,12 +186,7 @@ def _counters(result: Any) -> dict[str, int]:
 
 
 def _input_bytes(patterns: list[str]) -> int:
-    sizes = {
-        metadata.path: metadata.size_in_bytes
-        for match in FileSystems.match(patterns)
-        for metadata in match.metadata_list
-    }
-    return sum(sizes.values())
+    return sum(dict(file for pattern in patterns for file in match_files(pattern)).values())
 
 
 @contextlib.contextmanager

@@ -52,6 +52,7 @@ class Summary:
             "bytes_sent": counts.get("bytes_sent", 0),
             "repaired_insert_ids": counts.get("repaired_insert_ids", 0),
             "past_retention": counts.get("past_retention", 0),
+            "grown_files": counts.get("grown_files", 0),
             "seconds": round(self.seconds, 3),
             "events_per_sec": round(self.books.read / self.seconds) if self.seconds else 0,
             "reasons": self.reasons,
@@ -92,6 +93,7 @@ class Summary:
             "circuit_opened",
             "repaired_insert_ids",
             "past_retention",
+            "grown_files",
         ):
             if facts[name]:
                 table.add_row(name.replace("_", " "), f"{facts[name]:,}")

@@ -10,9 +10,12 @@ import apache_beam as beam
 from apache_beam.pvalue import PBegin, PCollection
 
 from beam_mixpanel.core.dead_letter import DeadLetter, from_json_line, to_json_line
+from beam_mixpanel.core.limits import MAX_LINE_BYTES
 from beam_mixpanel.transforms.read import ReadEventsFromFiles
 
 SUFFIX: Final = ".jsonl"
+MAX_DEAD_LETTER_LINE_BYTES: Final = 6 * MAX_LINE_BYTES + 1_000_000
+"""A dead letter holds a line as a JSON string, where each character may take six bytes, and some words beside it."""
 
 
 class WriteDeadLetters(beam.PTransform):
@@ -59,7 +62,8 @@ class ReadDeadLetters(beam.PTransform):
 
     def expand(self, begin: PBegin) -> PCollection[DeadLetter | bytes]:
         """Give each dead letter; a line that is none is given as it is, to end as invalid in the books."""
-        return begin | "ReadLines" >> ReadEventsFromFiles(self._patterns) | "Parse" >> beam.FlatMap(_parse_line)
+        lines = ReadEventsFromFiles(self._patterns, max_line_bytes=MAX_DEAD_LETTER_LINE_BYTES)
+        return begin | "ReadLines" >> lines | "Parse" >> beam.FlatMap(_parse_line)
 
 
 def _parse_line(line: bytes) -> Iterator[DeadLetter | bytes]:
