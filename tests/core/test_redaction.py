@@ -327,3 +327,12 @@ def test_a_key_is_found_however_it_is_written(name: str, style: int, value: str)
     assert _decode(text) == {name: value}
     assert Redaction(frozenset([name])).may_concern(text)
     assert Redaction(frozenset([*NAMES])).may_concern(text)
+
+
+def test_a_line_too_long_to_hold_is_kept_without_its_head() -> None:
+    """The head of a cut line cannot be told apart: its dead letter keeps length and hash only."""
+    head = b'{"event":"A","properties":{"email":"%s' % CANARY.encode()
+    done = preparer("email").prepare_block(EventBlock(head, "file", 0, 9_000_000, "ab" * 32), NOW)
+    assert [letter.reason for letter in done.invalid] == ["line_too_long"]
+    assert CANARY.encode() not in everything(done)
+    assert "9000000 bytes" in done.invalid[0].message
