@@ -76,7 +76,7 @@ def _run(build: Callable[[beam.Pipeline, Settings], None], settings: Settings, c
     failure = ""
     counts: dict[str, int] = {}
     try:
-        with _ended_by_sigterm(), ProgressDisplay(console, _input_bytes(settings.inputs)):
+        with _ended_by_sigterm(), _told_once(), ProgressDisplay(console, _input_bytes(settings.inputs)):
             result = pipeline.run()
             result.wait_until_finish()
             counts = _counters(result)
@@ -151,6 +151,21 @@ def explain(error: BaseException) -> str:
         return ours[-1]["message"]
     _log.error("the job failed", exc_info=error)
     return (text.splitlines() or [type(error).__name__])[-1]
+
+
+@contextlib.contextmanager
+def _told_once() -> Iterator[None]:
+    """Keep our own errors out of the log, where portable runners write them with all of their trace: we explain them."""
+    root = logging.getLogger()
+    root.addFilter(_tells_other_than_our_error)
+    try:
+        yield
+    finally:
+        root.removeFilter(_tells_other_than_our_error)
+
+
+def _tells_other_than_our_error(record: logging.LogRecord) -> bool:
+    return not _OUR_ERROR.search(record.getMessage())
 
 
 def _was_interrupted(error: BaseException | None) -> bool:
