@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import apache_beam as beam
@@ -10,7 +9,7 @@ import apache_beam as beam
 from beam_mixpanel import ReadEventBlocksFromFiles
 from beam_mixpanel.launcher.arguments import Settings
 from beam_mixpanel.launcher.connect import import_events
-from beam_mixpanel.launcher.job import run_job
+from beam_mixpanel.launcher.job import end_process, run_job
 
 
 def build(pipeline: beam.Pipeline, settings: Settings) -> None:
@@ -24,4 +23,4 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    end_process(run())

@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import os
 import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import apache_beam as beam
 from apache_beam.metrics import MetricsFilter
+from apache_beam.runners.portability.portable_runner import PipelineResult as PortableResult
 from rich.console import Console
 
 from beam_mixpanel.client.errors import MixpanelError
@@ -75,6 +78,7 @@ def _run(build: Callable[[beam.Pipeline, Settings], None], settings: Settings, c
     started = time.monotonic()
     failure = ""
     counts: dict[str, int] = {}
+    result = None
     try:
         with _ended_by_sigterm(), _told_once(), ProgressDisplay(console, _input_bytes(settings.inputs)):
             result = pipeline.run()
@@ -82,8 +86,10 @@ def _run(build: Callable[[beam.Pipeline, Settings], None], settings: Settings, c
             counts = _counters(result)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever a runner raises, the job has failed
         failure = explain(error)
-        counts = dict(LIVE.read())
+        counts = _known_counts(result)
         abandon_sending()
+        if _was_interrupted(error) and isinstance(result, PortableResult):
+            result.cancel()
     summary = Summary(
         counts,
         seconds=time.monotonic() - started,
@@ -91,12 +97,28 @@ def _run(build: Callable[[beam.Pipeline, Settings], None], settings: Settings, c
         validate_only=settings.validate_only,
     )
     summary.print_to(console)
+    if failure and not counts:
+        console.print("The job's workers count in processes of their own; what they had counted is not known here.")
     if settings.summary:
         try:
             summary.write(settings.summary)
         except OSError as error:
             failure = failure or f"cannot write --summary {settings.summary}: {error.strerror}"
     return _verdict(summary, settings, failure, console)
+
+
+def end_process(code: int) -> NoReturn:
+    """End this process with an exit code, as `sys.exit` does, but wait for no job that was given up.
+
+    Beam's embedded job server cannot cancel a job: its thread would hold an interrupted process until the job ends.
+    """
+    others = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
+    if code == EXIT_FAILED and not all(thread.daemon for thread in others):
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _calm_collector() -> None:
@@ -198,6 +220,17 @@ def _counters(result: Any) -> dict[str, int]:
         value = counter.committed if counter.committed is not None else counter.attempted
         counts[counter.key.metric.name] = counts.get(counter.key.metric.name, 0) + int(value or 0)
     return counts
+
+
+def _known_counts(result: Any) -> dict[str, int]:
+    """Give what is known of a job that failed: the counts of this process, else what the runner tells."""
+    counts = dict(LIVE.read())
+    if counts or result is None:
+        return counts
+    try:
+        return _counters(result)
+    except Exception:  # noqa: BLE001 - a job service that is gone as well must not hide why the job failed
+        return {}
 
 
 def _input_bytes(patterns: list[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, Final, NamedTuple
 
 import apache_beam as beam
@@ -23,6 +23,7 @@ from beam_mixpanel.client.client import (
 )
 from beam_mixpanel.client.credentials import Credentials, ServiceAccount, resolve_host
 from beam_mixpanel.client.errors import MixpanelError, UndeliveredError
+from beam_mixpanel.client.threads import DaemonThreads
 from beam_mixpanel.client.transport import TOTAL_TIMEOUT_SECS, abandon_requests
 from beam_mixpanel.core import limits
 from beam_mixpanel.core.chunk import EventChunk, PreparedEvent
@@ -280,7 +281,7 @@ class _Worker:
             ca_bundle=sending.ca_bundle,
             circuit_breaker=not sending.fail_undelivered,
         )
-        self.threads = ThreadPoolExecutor(sending.max_concurrent_requests, thread_name_prefix="mixpanel-send")
+        self.threads = DaemonThreads(sending.max_concurrent_requests, name="mixpanel-send")
         _WORKERS.add(self)
 
 
