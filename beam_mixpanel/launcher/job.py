@@ -98,7 +98,7 @@ def _run(build: Callable[[beam.Pipeline, Settings], None], settings: Settings, c
     )
     summary.print_to(console)
     if failure and not counts:
-        console.print("The job's workers count in processes of their own; what they had counted is not known here.")
+        console.print("the workers are other processes; what they had counted is not known here", soft_wrap=True)
     if settings.summary:
         try:
             summary.write(settings.summary)
@@ -177,7 +177,7 @@ def explain(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _told_once() -> Iterator[None]:
-    """Keep our own errors out of the log, where portable runners write them with all of their trace: we explain them."""
+    """Keep our own errors out of the log, where portable runners write them with their trace: `explain` tells them."""
     root = logging.getLogger()
     root.addFilter(_tells_other_than_our_error)
     try:

@@ -516,15 +516,21 @@ def test_connection_refused(bench: Bench, closed_port: int) -> None:
     assert run.summary["requests"] >= EVENTS / BATCH_EVENTS
 
 
-def test_a_server_that_comes_up_late_gets_every_event(bench: Bench, closed_port: int) -> None:
-    """Connections that are refused at first cost nothing once somebody listens."""
+def test_a_server_that_goes_away_and_comes_back_gets_every_event(bench: Bench, closed_port: int) -> None:
+    """Connections that are refused for a while cost nothing once somebody listens."""
     row = Row("", (), unseen=True)
     with ThreadPoolExecutor(1) as thread:
-        waiting = thread.submit(bench.run, row, url=f"http://127.0.0.1:{closed_port}")
-        time.sleep(4.0 if bench.engine else 1.5)  # a worker process first has to start
+        with Emulator(port=closed_port, record_bodies=True) as early:
+            early.add_fault(**_status(503, headers={"Retry-After": "1"}))
+            waiting = thread.submit(bench.run, row, url=f"http://127.0.0.1:{closed_port}")
+            while not (seen := early.requests(bodies=True)):
+                assert not waiting.done(), waiting.result().printed
+                time.sleep(0.01)
+            seen = early.requests(bodies=True)
+        time.sleep(1.5)
         with Emulator(port=closed_port, record_bodies=True) as late:
             run = waiting.result()
-            run.stored, run.requests = late.events(), late.requests(bodies=True)
+            run.stored, run.requests = late.events(), seen + late.requests(bodies=True)
     assert run.summary["requests"] > len(run.requests)
     _check_outcome(run, row)
     _check_laws(run, row)
