@@ -9,14 +9,17 @@ from __future__ import annotations
 import json
 import random
 import socket
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -28,6 +31,7 @@ from pipelines import files_to_mixpanel
 EVENTS = 300
 BATCH_EVENTS = 50
 NOW_MS = int(time.time() * 1000)
+PAST_DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
 PROXY_PAGE = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 GIVE_UP = ("--mixpanel_retry_deadline_secs=0.5", "--mixpanel_on_undelivered=dead_letter")
 
@@ -107,6 +111,41 @@ def closed_port() -> int:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
         return port
+
+
+@pytest.fixture
+def full_port() -> Iterator[int]:
+    """A port where connections wait to be accepted, for ever."""
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(server.getsockname())
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def distrusted_port(tls: ssl.SSLContext) -> Iterator[int]:
+    """A port where a server shows a certificate that nobody vouches for; a request that arrives fails the test."""
+    received: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = Thread(target=_show_certificate, args=(server, tls, received))
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert received == []
+
+
+def _show_certificate(server: socket.socket, tls: ssl.SSLContext, received: list[bytes]) -> None:
+    while True:
+        try:
+            connection, _ = server.accept()
+        except OSError:
+            return
+        with connection, suppress(OSError), tls.wrap_socket(connection, server_side=True) as shaken:
+            received.append(shaken.recv(100))
 
 
 class Bench:
@@ -288,6 +327,7 @@ REFUSED_FOR_A_WHILE = _params(
     Row("429 burst", (_status(429, times=3),)),
     Row("429 Retry-After in seconds", (_status(429, times=1, headers={"Retry-After": "2"}),), secs=(2.0, 15.0)),
     Row("503 Retry-After as a date", (_unavailable_until_a_date,), secs=(2.0, 15.0)),
+    Row("503 Retry-After a past date", (_status(503, times=1, headers={"Retry-After": PAST_DATE}),)),
     Row("503 Retry-After negative", (_status(503, times=1, headers={"Retry-After": "-5"}),)),
     Row("429 Retry-After garbage", (_status(429, times=1, headers={"Retry-After": "soon, maybe"}),)),
     Row(
@@ -336,6 +376,20 @@ ANSWER_LOST = _params(
         "close without an answer after the commit",
         ({"kind": "hang", "secs": 0.2, "commit": True, "times": 2},),
         answer_lost=True,
+    ),
+    Row(
+        "no answer in time after the commit",
+        ({"kind": "hang", "secs": 30, "commit": True, "times": 2},),
+        flags=("--mixpanel_request_timeout_secs=0.5",),
+        answer_lost=True,
+        secs=(0.5, 10.0),
+    ),
+    Row(
+        "an answer of one byte a second",
+        ({"kind": "drip", "interval_secs": 1.0, "times": 2},),
+        flags=("--mixpanel_request_timeout_secs=1.5",),
+        answer_lost=True,
+        secs=(1.5, 12.0),
     ),
     Row("503 after the commit", (_status(503, times=2, commit=True),), answer_lost=True),
     Row("200 HTML after the commit", ({"kind": "html_200", "commit": True, "times": 2},), answer_lost=True),
@@ -433,6 +487,19 @@ def test_one_event_for_which_a_batch_is_refused_is_found(bench: Bench) -> None:
     assert [letter["insert_id"] for letter in run.letters] == [culprit]
 
 
+def test_of_two_events_with_one_id_only_the_rejected_becomes_a_dead_letter(bench: Bench) -> None:
+    """Which event of a batch was rejected is told by its place: another with the same `$insert_id` is imported."""
+    row = Row("", ({"kind": "failed_records", "times": 1},), code=3, rejected=1, letters=True)
+    lines = good_lines(2)
+    lines["twin"] = lines["id-00000000"].replace("user-0", "user-2")
+    run = bench.run(row, lines=lines)
+    assert run.code == 3
+    assert [letter["event"] for letter in run.letters] == [lines["id-00000000"]]
+    assert run.stored == [json.loads(lines[name]) for name in ("id-00000001", "twin")]
+    assert (run.summary["read"], run.summary["imported"], run.summary["rejected"]) == (3, 2, 1)
+    assert run.summary["balanced"]
+
+
 def test_one_event_that_is_too_large_for_the_server_is_found(bench: Bench) -> None:
     """Where the server takes less than it should, halving finds the event at fault: it alone is a dead letter."""
     row = Row("", (), code=3, rejected=1, reasons=frozenset({"too_large"}), letters=True)
@@ -486,6 +553,24 @@ UNDELIVERED = _params(
         reasons=frozenset({"http_503"}),
     ),
     Row(
+        "429 Retry-After absurd",
+        (_status(429, headers={"Retry-After": "99999999"}),),
+        code=3,
+        letters=True,
+        flags=GIVE_UP,
+        undelivered=EVENTS,
+        reasons=frozenset({"http_429"}),
+    ),
+    Row(
+        "503 Retry-After a date in the year 9999",
+        (_status(503, times=2, headers={"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}),),
+        code=3,
+        letters=True,
+        flags=GIVE_UP,
+        undelivered=2 * BATCH_EVENTS,
+        reasons=frozenset({"http_503"}),
+    ),
+    Row(
         "reset after the commit for ever",
         ({"kind": "reset_after_commit"},),
         code=3,
@@ -506,10 +591,23 @@ def test_undelivered_events_become_dead_letters(bench: Bench, row: Row) -> None:
     _check_laws(run, row)
 
 
-def test_connection_refused(bench: Bench, closed_port: int) -> None:
-    """Where nobody listens, every event becomes a dead letter once the deadline is over."""
-    row = Row("", (), code=3, letters=True, flags=GIVE_UP, undelivered=EVENTS, reasons=frozenset({"connection_failed"}))
-    run = bench.run(row, url=f"http://127.0.0.1:{closed_port}")
+UNREACHABLE = {
+    "connection refused": ("closed_port", "http://127.0.0.1:{}", "connection_failed"),
+    "no such host": ("", "https://mixpanel.invalid", "connection_failed"),
+    "a certificate that does not verify": ("distrusted_port", "https://127.0.0.1:{}", "tls_failed"),
+    "no connection in time": ("full_port", "http://127.0.0.1:{}", "timeout"),
+}
+
+
+@pytest.mark.parametrize("name", UNREACHABLE)
+def test_events_for_a_server_that_cannot_be_reached_become_dead_letters(
+    bench: Bench, request: pytest.FixtureRequest, name: str
+) -> None:
+    """No request is seen; every event becomes a dead letter once the deadline is over."""
+    place, url, reason = UNREACHABLE[name]
+    flags = (*GIVE_UP, "--mixpanel_request_timeout_secs=0.5")
+    row = Row("", (), code=3, letters=True, flags=flags, undelivered=EVENTS, reasons=frozenset({reason}))
+    run = bench.run(row, url=url.format(request.getfixturevalue(place) if place else ""))
     _check_outcome(run, row)
     run.requests = [{"body_sha256": None, "status": None}] * run.summary["requests"]
     _check_laws(run, row)
@@ -592,7 +690,7 @@ def test_a_refusal_of_all_requests_ends_the_job_at_once(bench: Bench, row: Row) 
     assert f"answered {row.name}" in run.printed
 
 
-@pytest.mark.parametrize("status", [302, 307, 308])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_are_not_followed(bench: Bench, listener: socket.socket, status: int) -> None:
     """Exit code 1, with advice; nobody calls at the target, so no credential can leak there."""
     port = listener.getsockname()[1]
