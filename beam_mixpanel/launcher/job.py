@@ -16,6 +16,7 @@ from typing import Any, Final, NoReturn
 
 import apache_beam as beam
 from apache_beam.metrics import MetricsFilter
+from apache_beam.pipeline import PipelineVisitor
 from apache_beam.runners.portability.portable_runner import PipelineResult as PortableResult
 from rich.console import Console
 
@@ -23,6 +24,7 @@ from beam_mixpanel.client.errors import MixpanelError
 from beam_mixpanel.launcher.arguments import Settings, UsageError, parse
 from beam_mixpanel.launcher.progress import ProgressDisplay
 from beam_mixpanel.launcher.summary import Summary
+from beam_mixpanel.transforms.dead_letters import WriteDeadLetters, remove_unfinished
 from beam_mixpanel.transforms.files import match_files
 from beam_mixpanel.transforms.metrics import LIVE, NAMESPACE
 from beam_mixpanel.transforms.write import abandon_sending
@@ -35,6 +37,8 @@ EXIT_DEAD_LETTERS: Final = 3
 _OUR_ERROR: Final = re.compile(r"^(?:beam_mixpanel\.[\w.]+Error): (?P<message>.*)$", re.MULTILINE)
 _WHERE: Final = re.compile(r" \[while running .*?\]$", re.MULTILINE)
 """What Beam adds to an error's words."""
+_DEAD_LETTERS_UNWRITTEN: Final = re.compile(r"(?P<why>.*) \[while running '(?:[^']*/)?WriteDeadLetters\b.*?\]")
+"""An error in a step that `import_events` has named so."""
 
 _log = logging.getLogger(__name__)
 
@@ -90,6 +94,7 @@ def _run(build: Callable[[beam.Pipeline, Settings], None], settings: Settings, c
         abandon_sending()
         if _was_interrupted(error) and isinstance(result, PortableResult):
             result.cancel()
+        _remove_unfinished(pipeline)
     summary = Summary(
         counts,
         seconds=time.monotonic() - started,
@@ -165,12 +170,18 @@ def explain(error: BaseException) -> str:
     """Say in one paragraph why a job failed; our own errors without the runner's trace around them."""
     if _was_interrupted(error):
         return "interrupted; run the job again to import the rest, duplicates do no harm"
+    unwritten = _DEAD_LETTERS_UNWRITTEN.search(str(error))
     text = _WHERE.sub("", str(error)).strip()
     if isinstance(error, MixpanelError):
         return text
     ours = list(_OUR_ERROR.finditer(text))
     if ours:
         return ours[-1]["message"]
+    if unwritten:
+        return (
+            f"the dead letters cannot be written ({unwritten['why']}): make room, or give --dead_letters a place that "
+            "can be written to, and run the job again; duplicates do no harm"
+        )
     _log.error("the job failed", exc_info=error)
     return (text.splitlines() or [type(error).__name__])[-1]
 
@@ -220,6 +231,17 @@ def _counters(result: Any) -> dict[str, int]:
         value = counter.committed if counter.committed is not None else counter.attempted
         counts[counter.key.metric.name] = counts.get(counter.key.metric.name, 0) + int(value or 0)
     return counts
+
+
+def _remove_unfinished(pipeline: beam.Pipeline) -> None:
+    """Remove what Beam leaves beside the dead letters of a job that failed."""
+
+    class Visitor(PipelineVisitor):  # type: ignore[misc]
+        def enter_composite_transform(self, node: Any) -> None:
+            if isinstance(node.transform, WriteDeadLetters):
+                remove_unfinished(node.transform.prefix)
+
+    pipeline.visit(Visitor())
 
 
 def _known_counts(result: Any) -> dict[str, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from typing import Final
@@ -16,6 +18,8 @@ from beam_mixpanel.transforms.read import ReadEventsFromFiles
 SUFFIX: Final = ".jsonl"
 MAX_DEAD_LETTER_LINE_BYTES: Final = 6 * MAX_LINE_BYTES + 1_000_000
 """A dead letter holds a line as a JSON string, where each character may take six bytes, and some words beside it."""
+_TEMPORARY: Final = "beam-temp-"
+"""How Beam begins the names of the folders in which its file sinks write before they rename."""
 
 
 class WriteDeadLetters(beam.PTransform):
@@ -31,7 +35,7 @@ class WriteDeadLetters(beam.PTransform):
 
     def __init__(self, prefix: str) -> None:
         super().__init__()
-        self._prefix = f"{prefix}-{datetime.now(timezone.utc):%Y%m%dT%H%M%S}"
+        self.prefix = f"{prefix}-{datetime.now(timezone.utc):%Y%m%dT%H%M%S%f}"
 
     def expand(
         self, letters: PCollection[DeadLetter] | tuple[PCollection[DeadLetter], ...]
@@ -43,10 +47,26 @@ class WriteDeadLetters(beam.PTransform):
             | f"DeadLetterLines{number}" >> beam.Map(to_json_line).with_output_types(bytes)
             | f"WriteDeadLetters{number}"
             >> beam.io.WriteToText(
-                f"{self._prefix}-{number}", SUFFIX, coder=beam.coders.BytesCoder(), skip_if_empty=True
+                f"{self.prefix}-{number}", SUFFIX, coder=beam.coders.BytesCoder(), skip_if_empty=True
             )
             for number, part in enumerate(parts)
         )
+
+
+def remove_unfinished(prefix: str) -> None:
+    """Remove what a run that failed left of files it had begun, and nothing of other runs; on local file systems.
+
+    The events in them are read again when the job is.
+
+    Args:
+      prefix: of one run, from `WriteDeadLetters.prefix`.
+    """
+    folder, name = os.path.split(prefix)
+    if "://" in prefix or not os.path.isdir(folder or "."):
+        return
+    for found in os.listdir(folder or "."):
+        if found.startswith(f"{_TEMPORARY}{name}-"):
+            shutil.rmtree(os.path.join(folder, found), ignore_errors=True)
 
 
 class ReadDeadLetters(beam.PTransform):

@@ -1,0 +1,126 @@
+"""Dead letters that cannot be written, and what Beam leaves beside them."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from beam_mixpanel.emulator import Emulator
+from beam_mixpanel.transforms.dead_letters import remove_unfinished
+from pipelines import files_to_mixpanel
+
+NOW_MS = int(time.time() * 1000)
+CURE = "give --dead_letters a place that can be written to"
+
+
+@pytest.fixture
+def flags(tmp_path: Path, token_reference: str, emulator: Emulator) -> list[str]:
+    """What a run needs, for a file of 40 good and 40 invalid events."""
+    events = [
+        {"event": "Tested", "properties": {"time": NOW_MS, "distinct_id": "u", "number": number, "pad": "x" * 100}}
+        for number in range(80)
+    ]
+    for event in events[40:]:
+        del event["properties"]["time"]
+    (tmp_path / "events.ndjson").write_text("".join(json.dumps(event) + "\n" for event in events))
+    (tmp_path / "letters").mkdir()
+    return [
+        f"--input={tmp_path}/events.ndjson",
+        f"--dead_letters={tmp_path}/letters/dead",
+        f"--summary={tmp_path}/summary.json",
+        f"--mixpanel_api_host={emulator.url}",
+        f"--mixpanel_project_token={token_reference}",
+    ]
+
+
+@pytest.mark.parametrize("most_bytes", [500, 8_000], ids=["at the first", "half-way"])
+def test_a_full_disk_fails_the_job_and_names_the_cure(tmp_path: Path, flags: list[str], most_bytes: int) -> None:
+    """Where a dead letter finds no room the job fails, with exit code 1 and no trace, and leaves no half file."""
+    flags = [flag for flag in flags if not flag.startswith("--summary")]
+    run = subprocess.run(
+        [sys.executable, "-m", "pipelines.files_to_mixpanel", *flags],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert run.returncode == 1, run.stderr
+    assert "File too large" in run.stderr
+    assert CURE in run.stderr
+    assert "run the job again" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert list((tmp_path / "letters").iterdir()) == []
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def _replace(folder: Path) -> None:
+    folder.rename(folder.with_name("away"))
+    folder.write_text("a file where a folder was")
+
+
+@pytest.mark.parametrize("spoil", [_remove, _replace])
+def test_a_folder_that_goes_away_drops_no_dead_letter(
+    tmp_path: Path,
+    flags: list[str],
+    emulator: Emulator,
+    engine: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+    spoil: Callable[[Path], None],
+) -> None:
+    """A folder that is taken away while the job runs fails it with the cure, or all letters are written anew."""
+    folder = tmp_path / "letters"
+
+    def spoil_at_the_first_request() -> None:
+        while not emulator.requests():
+            time.sleep(0.01)
+        spoil(folder)
+
+    emulator.add_fault(kind="status", status=503, times=1, headers={"Retry-After": "1"})
+    emulator.add_fault(kind="failed_records", count=20)
+    thread = Thread(target=spoil_at_the_first_request, daemon=True)
+    thread.start()
+    code = files_to_mixpanel.run([*flags, *engine])
+    thread.join()
+    printed = capsys.readouterr().err
+    if code == 3 and folder.is_dir():
+        letters = [line for file in folder.glob("dead-*.jsonl") for line in file.read_text().splitlines()]
+        assert len(letters) == 60
+        return
+    assert code == 1, printed
+    assert CURE in printed
+    assert json.loads((tmp_path / "summary.json").read_text())["balanced"] is False
+
+
+def test_a_job_that_fails_leaves_no_temporary_folders(
+    tmp_path: Path, flags: list[str], emulator: Emulator, engine: tuple[str, ...]
+) -> None:
+    """What Beam began beside the dead letters is removed; the folders of other runs stay, and their letters."""
+    others = ["beam-temp-dead-20260101T000000000000-0-abc", "beam-temp-deader", "dead-20260101T000000000000-0.jsonl"]
+    for name in others:
+        (tmp_path / "letters" / name).mkdir()
+    emulator.add_fault(kind="status", status=401)
+    assert files_to_mixpanel.run([*flags, *engine]) == 1
+    assert {path.name for path in (tmp_path / "letters").iterdir()} == set(others)
+
+
+def test_only_the_run_that_is_named_is_cleaned_up(tmp_path: Path) -> None:
+    """A prefix that another's begins with does not stand for the other; a folder that is gone is no error."""
+    for name in ("beam-temp-dead-1-0-a", "beam-temp-dead-1-1-b", "beam-temp-dead-12-0-c"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "shard").write_text("{}")
+    remove_unfinished(f"{tmp_path}/dead-1")
+    assert [path.name for path in tmp_path.iterdir()] == ["beam-temp-dead-12-0-c"]
+    remove_unfinished(f"{tmp_path}/gone/dead-1")
+    remove_unfinished("gs://a-bucket/dead-1")
