@@ -79,7 +79,7 @@ def test_a_folder_that_goes_away_drops_no_dead_letter(
     capsys: pytest.CaptureFixture[str],
     spoil: Callable[[Path], None],
 ) -> None:
-    """A folder that is taken away while the job runs fails it with the cure, or all letters are written anew."""
+    """Where the folder is taken away after letters were written, the job fails with the cure; it does not end green."""
     folder = tmp_path / "letters"
 
     def spoil_at_the_first_request() -> None:
@@ -94,10 +94,6 @@ def test_a_folder_that_goes_away_drops_no_dead_letter(
     code = files_to_mixpanel.run([*flags, *engine])
     thread.join()
     printed = capsys.readouterr().err
-    if code == 3 and folder.is_dir():
-        letters = [line for file in folder.glob("dead-*.jsonl") for line in file.read_text().splitlines()]
-        assert len(letters) == 60
-        return
     assert code == 1, printed
     assert CURE in printed
     assert json.loads((tmp_path / "summary.json").read_text())["balanced"] is False

@@ -249,7 +249,25 @@ def test_track_carries_the_token_in_each_event(emulator: Emulator) -> None:
     assert [event["properties"]["number"] for event in emulator.events()] == [1]
 
 
-def test_a_retried_bundle_sends_identical_bytes(emulator: Emulator) -> None:
+def test_a_bundle_that_the_runner_retries_sends_identical_bytes(emulator: Emulator) -> None:
+    """Where a bundle fails after its events were stored, the runner's next attempts send the same bytes again.
+
+    The runner is one that really retries: it takes four attempts at each bundle.
+    """
+    events = [_event(number) for number in range(30)]
+    for event in events[::2]:
+        del event["properties"]["$insert_id"]
+    emulator.add_fault(kind="status", status=503, commit=True, times=3)
+    with beam.Pipeline(runner="BundleBasedDirectRunner") as pipeline:
+        _ = pipeline | beam.Create(events, reshuffle=False) | _sink(emulator, retry_deadline_secs=0)
+    requests = emulator.requests(bodies=True)
+    assert [request["status"] for request in requests] == [503, 503, 503, 200]
+    assert len({request["body_sha256"] for request in requests}) == 1
+    assert len(emulator.events()) == 4 * len(events)
+    assert len(emulator.events(deduplicated=True)) == len(events)
+
+
+def test_a_job_that_is_run_again_sends_identical_bytes(emulator: Emulator) -> None:
     """An event without `$insert_id` gets the same one each time, so that sending it again changes nothing."""
     event = _event(1)
     del event["properties"]["$insert_id"]
