@@ -236,7 +236,7 @@ def _counters(result: Any) -> dict[str, int]:
 def _remove_unfinished(pipeline: beam.Pipeline) -> None:
     """Remove what Beam leaves beside the dead letters of a job that failed."""
 
-    class Visitor(PipelineVisitor):  # type: ignore[misc]
+    class Visitor(PipelineVisitor):
         def enter_composite_transform(self, node: Any) -> None:
             if isinstance(node.transform, WriteDeadLetters):
                 remove_unfinished(node.transform.prefix)
