@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import timezone, tzinfo
 from decimal import Decimal
@@ -16,7 +17,11 @@ from beam_mixpanel.core.validation import Event, Violation
 
 TEXT_IDS: Final = ("distinct_id", "$user_id", "$device_id")
 """Properties that Mixpanel takes as text; a number becomes its digits."""
+_KEPT_AS_GIVEN: Final = ("time", *TEXT_IDS)
 _EXACT_IN_DOUBLE: Final = 2**53
+_MOST_ID_DIGITS: Final = 1000
+"""More than any id has; a number such as 1e999999999 would fill the memory with its digits."""
+_MOST_ID_BITS: Final = 3 * _MOST_ID_DIGITS
 
 
 class Form(NamedTuple):
@@ -86,8 +91,14 @@ def to_event(fields: Mapping[Any, Any]) -> Event | Violation:
 
 
 def _property(key: Any, value: Any) -> Any:
-    """Keep a time as it is, since its zone would be lost in its JSON form."""
-    return unwrap(value) if key == "time" else to_json_value(value)
+    """Keep a time as it is, since its zone would be lost in its JSON form, and an infinite id, which is refused."""
+    if key not in _KEPT_AS_GIVEN:
+        return to_json_value(value)
+    plain = unwrap(value)
+    if isinstance(plain, Decimal) and plain.is_nan():
+        return None
+    infinite = isinstance(plain, (float, Decimal)) and math.isinf(plain)
+    return plain if key == "time" or infinite else to_json_value(plain)
 
 
 def normalise(event: Event, form: Form, now_ms: int) -> Changes:
@@ -145,18 +156,33 @@ def _normalise_id(properties: dict[str, Any], key: str, violations: list[Violati
         del properties[key]
     elif isinstance(value, (dict, list)):
         violations.append(Violation("id_not_text", f"properties.{key}"))
-    elif isinstance(value, float) and abs(value) >= _EXACT_IN_DOUBLE:
+    elif _is_inexact(value):
         violations.append(Violation("id_inexact", f"properties.{key}"))
     else:
         properties[key] = id_text(value)
 
 
+def _is_inexact(value: bool | int | float | Decimal) -> bool:
+    return abs(value) >= _EXACT_IN_DOUBLE if isinstance(value, float) else _has_endless_digits(value)
+
+
+def _has_endless_digits(value: int | Decimal) -> bool:
+    if isinstance(value, Decimal):
+        return not value.is_finite() or abs(value.adjusted()) > _MOST_ID_DIGITS
+    return value.bit_length() > _MOST_ID_BITS
+
+
 def id_text(value: bool | int | float | Decimal) -> str:
-    """Write a number that serves as an id, digit by digit; `7.0` is the id 7 that passed through a float column."""
+    """Write a number that serves as an id, digit by digit; `7.0` is the id 7 that passed through a float column.
+
+    Only a number with more digits than any id is written in short.
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT_IN_DOUBLE:
         return str(int(value))
+    if isinstance(value, (int, Decimal)) and _has_endless_digits(value):
+        return hex(value) if isinstance(value, int) else str(value)
     if isinstance(value, Decimal):
         return str(int(value)) if value == value.to_integral_value() else format(value, "f")
     return str(value)

@@ -2,7 +2,7 @@
 
 | value | JSON |
 |---|---|
-| None, bool, int (any size), str, finite float | itself, digits exact |
+| None, bool, int (at most 4300 digits), str, finite float | itself, digits exact |
 | `Decimal` | number with its exact digits |
 | NaN, `NaT`, `NA` | null |
 | infinities | the text `Infinity` or `-Infinity` |
@@ -36,6 +36,9 @@ import msgspec
 _MISSING: Final = ("NaTType", "NAType")
 """The types of the missing values of pandas."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+_TOO_MANY_DIGITS: Final = 10**4300
+"""Python writes and reads no more, since that takes quadratic time (`sys.get_int_max_str_digits`)."""
 
 _encode_sorted: Final = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
 
@@ -110,6 +113,12 @@ def _itself(value: Any) -> Any:
     return value
 
 
+def _int(value: int) -> int:
+    if -_TOO_MANY_DIGITS < value < _TOO_MANY_DIGITS:
+        return value
+    raise UnsupportedValueError("an integer of more than 4300 digits has no JSON form; convert it to text first")
+
+
 def _float(value: float) -> Any:
     if math.isfinite(value):
         return value
@@ -162,7 +171,7 @@ def _set(value: Any) -> list[Any]:
 _CONVERTERS: Final[dict[type, Callable[[Any], Any]]] = {
     type(None): _itself,
     bool: _itself,
-    int: _itself,
+    int: _int,
     str: _itself,
     float: _float,
     Decimal: _decimal,

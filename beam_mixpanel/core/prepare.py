@@ -44,7 +44,6 @@ _LONGEST_MESSAGE: Final = 5_000
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _decode_event = msgspec.json.Decoder(Event).decode
-_decode_any = msgspec.json.Decoder().decode
 _encode_canonical = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
 _encode_as_given = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -280,7 +279,7 @@ class EventPreparer:
 
 def identity_of(body: bytes) -> tuple[str, int]:
     """Read the `$insert_id` and the `time` of a prepared event."""
-    properties = _decode_any(body)["properties"]
+    properties = json.loads(body)["properties"]  # msgspec would refuse a number past all doubles
     return properties["$insert_id"], properties["time"]
 
 
@@ -303,10 +302,19 @@ def _parse(line: bytes) -> _Parsed | DeadLetter:
         return letter._replace(message=f"{letter.message}: {error}")
     if not isinstance(fields, dict):
         return _dead_letter(line, [Violation("not_an_object", "")], stage=PARSE)
-    event = to_event(fields)
+    event = to_event(_with_float_time(fields))
     if isinstance(event, Violation):
         return _dead_letter(line, [event])
     return _Parsed(event, _in_shape(line, fields), in_limits=False)
+
+
+def _with_float_time(fields: dict[str, Any]) -> dict[str, Any]:
+    """Read a time as the typed decoder does, so that it rounds to the same millisecond in every shape."""
+    inner = fields.get("properties")
+    for holder in (fields, inner):
+        if isinstance(holder, dict) and isinstance(holder.get("time"), Decimal):
+            holder["time"] = float(holder["time"])
+    return fields
 
 
 def _in_shape(line: bytes, fields: dict[str, Any]) -> bool:
@@ -317,7 +325,7 @@ def _in_shape(line: bytes, fields: dict[str, Any]) -> bool:
         and fields.keys() == {"event", "properties"}
         and b"\n" not in line
         and not line.startswith(BOM_UTF8)
-        and not any(isinstance(given.get(key), Decimal) for key in TEXT_IDS)
+        and not any(isinstance(given.get(key), Decimal) for key in _IDS)
     )
 
 
@@ -326,14 +334,17 @@ def _has_float_id(properties: dict[str, Any]) -> bool:
     return float in map(type, map(properties.get, _IDS))
 
 
-def _number(text: str) -> float | Decimal | str:
-    """Read a number that is no integer; one that a double may not hold exactly keeps its digits."""
+def _number(text: str) -> float | Decimal:
+    """Read a number that is no integer; one that a double may not hold exactly keeps its digits.
+
+    One whose exponent has more than 18 digits is infinite, or 0.
+    """
     if len(text) <= _EXACT_DIGITS and "e" not in text and "E" not in text:
         return float(text)
     try:
         return Decimal(text)
     except InvalidOperation:
-        return text
+        return Decimal(float(text))
 
 
 def _stdlib_verdict(line: bytes) -> str:
@@ -412,8 +423,8 @@ def _with_zone(value: Any) -> Any:
 def _last_resort(value: Any) -> bytes:
     try:
         return repr(value).encode(errors="backslashreplace")
-    except RecursionError:
-        return f"<{type(value).__name__} nested too deeply to write>".encode()
+    except (RecursionError, ValueError):
+        return f"<{type(value).__name__} nested too deeply, or with a number too long, to write>".encode()
 
 
 def _text_or_empty(value: object) -> str:

@@ -162,7 +162,7 @@ def _key_of_plain_event(text: bytes, latest_ms: int) -> int | None:
     """Recognise a good event in its commonest form; None means that it needs a closer look."""
     try:
         event = _decode_well_formed(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     name, properties = event.event, event.properties
     time, distinct_id, insert_id = (
