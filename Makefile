@@ -29,7 +29,15 @@ bench: $(STAMP)  ## Measure the pipeline beside a hand-written script and the st
 bench-limits: $(STAMP)  ## Measure how much of a rate limit is used, and how many requests it refuses
 	$(BIN)/python -m benchmarks.limits
 
+CASES ?= inf
+SECONDS ?= $(if $(filter inf,$(CASES)),60,inf)
+SEED ?= 1
+PROCESSES ?= 1
+
+fuzz: $(STAMP)  ## Feed hostile input to the core: [SECONDS=60] [CASES=N] [SEED=1] [PROCESSES=1]
+	$(BIN)/python -m fuzz --seconds $(SECONDS) --cases $(CASES) --seed $(SEED) --processes $(PROCESSES)
+
 clean:  ## Remove .venv and what tools left behind
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo test check bench bench-limits clean
+.PHONY: help setup demo test check bench bench-limits fuzz clean

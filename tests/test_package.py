@@ -127,7 +127,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
-    """Code, type marker, page and licence are in the wheel; tests and benchmarks are not."""
+    """Code, type marker, page and licence are in the wheel; tests, benchmarks and fuzz are not."""
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.partition("/")[0] for name in names}
     assert {"beam_mixpanel", "pipelines"} == {top for top in tops if not top.endswith(".dist-info")}

@@ -1,8 +1,11 @@
-"""What fuzzing found, each as a case that stays."""
+"""What `make fuzz` found, each as a case that stays; and a short run of it."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ from beam_mixpanel.core.prepare import EventPreparer, Preparation, identity_of
 from beam_mixpanel.emulator.rules import Context
 from beam_mixpanel.emulator.validation import MalformedJSONError, check_import
 
+ROOT = Path(__file__).parents[2]
 NOW = 1_700_000_000_000
 PREPARER = EventPreparer()
 ENDLESS_NUMBERS = [b"1e5000", b"-1e99999999", b"1e-99999999", b"1e99999999999999999999", b"0e9999999"]
@@ -109,3 +113,12 @@ def test_the_emulator_survives_deep_nesting() -> None:
     deep = b'{"event":"e","properties":{"a":%s}}' % (b"[" * 100_000 + b"]" * 100_000)
     with pytest.raises(MalformedJSONError):
         check_import([deep], Context(NOW))
+
+
+def test_a_short_run_finds_nothing() -> None:
+    """`make fuzz` holds every law for some thousand cases of a fixed seed, and says so."""
+    run = subprocess.run(
+        [sys.executable, "-m", "fuzz", "--cases", "12000", "--seed", "7"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "0 findings" in run.stdout
