@@ -29,7 +29,7 @@ NOW = int(time.time() * 1000)
 HOUR = 3_600_000
 DAY = 24 * HOUR
 PREPARER = EventPreparer()
-IN_TEXT: frozenset[str] = frozenset(RULES) - {"unsupported_value", "time_too_old_for_track"}
+IN_TEXT: frozenset[str] = frozenset(RULES) - {"unsupported_value", "line_too_long", "time_too_old_for_track"}
 
 
 def event(name: Any = "e", **properties: Any) -> dict[str, Any]:
@@ -201,6 +201,14 @@ def test_endless_integers_are_refused_as_no_json() -> None:
     assert refused_by_us(text) == "invalid_json"
     assert refused_by_emulator(text) == ""
     assert "4300 digits" in documented()["invalid_json"][0]
+
+
+def test_what_stands_on_a_line_too_long_the_emulator_refuses() -> None:
+    """A line that the reader cuts is refused by us unread, and the emulator would refuse so large an event."""
+    head = EventBlock(b'{"event":"e"', "f", 0, 9_000_000, "00" * 32)
+    assert PREPARER.prepare_block(head, NOW).invalid[0].reason == "line_too_long"
+    assert refused_by_emulator(sized(9_000_000))
+    assert documented()["line_too_long"][0].startswith("refuses")
 
 
 def test_too_old_for_track_is_what_the_emulator_drops() -> None:
