@@ -76,6 +76,14 @@ OTHERS = st.dictionaries(
 )
 
 
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
 @st.composite
 def lines(draw: st.DrawFn, name: str) -> bytes:
     """Write an event with a redacted property, in any shape, good or bad, spelled in any way."""
@@ -100,8 +108,8 @@ def lines(draw: st.DrawFn, name: str) -> bytes:
     if damage is not None:
         place = draw(st.integers(0, len(line)))
         line = line[:place] + damage + line[place:]
-        # Under another key than `properties` they would be nested in a property of a flat event, which is none of ours.
-        assume(line.count(b'"properties"') == text.count('"properties"'))
+        # Within a text it makes another key, which is not to be redacted.
+        assume(not _is_json(line))
     return draw(st.sampled_from([line, line, line, b"\xef\xbb\xbf" + line, line[1:], text.encode("utf-16")]))
 
 
