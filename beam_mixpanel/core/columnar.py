@@ -132,7 +132,7 @@ class ColumnarPreparer:
             keep = [wanted[name] for name in names]
         if plan.from_ms is not None or plan.until_ms is not None:
             times = _times(batch.column(plan.time_column), self._form)
-            keep = [kept and is_in_window(time, plan, timezone.utc) for kept, time in zip(keep, times, strict=True)]
+            keep = [kept and is_in_window(time, plan) for kept, time in zip(keep, times, strict=True)]
         if all(keep):
             return batch, list(range(batch.num_rows))
         return batch.filter(pa.array(keep)), [place for place, is_kept in enumerate(keep) if is_kept]

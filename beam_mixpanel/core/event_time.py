@@ -21,6 +21,10 @@ _MS_PER_UNIT: Final = (
     (_NANOSECONDS_BELOW, -6),
 )
 """For numbers below each bound, the power of ten that makes them milliseconds."""
+POWER_OF_UNIT: Final = {"s": 3, "ms": 0, "us": -3, "ns": -6}
+"""For each unit that a user may name, the power of ten that makes it milliseconds."""
+_FARTHEST: Final = 10**22
+"""No number past it is a time in any unit, and none of a thousand digits need be multiplied."""
 _UNITS_PER_MS: Final = {0: 1, -3: 1000, -6: 1_000_000}
 _ROUND_DOWN: Final = Context(prec=60, rounding=ROUND_FLOOR, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[])
 
@@ -60,6 +64,32 @@ def to_epoch_ms(value: object, *, zone: tzinfo = timezone.utc) -> int | None:
     return micros // 1000 if isinstance(micros, int) else None
 
 
+def from_unit(value: object, unit: str, *, zone: tzinfo = timezone.utc) -> int | None:
+    """Read a time as `to_epoch_ms` does, but its numbers in the unit that the user names, whatever their size.
+
+    Args:
+      value: as there.
+      unit: a key of `POWER_OF_UNIT`.
+      zone: as there.
+    """
+    number = _number_of(value.strip()) if isinstance(value, str) else value
+    if isinstance(number, bool) or not isinstance(number, (int, float, Decimal)):
+        return to_epoch_ms(value, zone=zone)
+    if isinstance(number, Decimal) and not number.is_finite():
+        return None
+    return _scale(number, POWER_OF_UNIT[unit]) if -_FARTHEST < number < _FARTHEST else None
+
+
+def from_format(value: object, time_format: str, *, zone: tzinfo = timezone.utc) -> int | None:
+    """Read a time as `to_epoch_ms` does, but text in a format of `strptime`; empty text is no time."""
+    if not isinstance(value, str):
+        return to_epoch_ms(value, zone=zone)
+    try:
+        return _from_date(datetime.strptime(value.strip(), time_format), zone)  # noqa: DTZ007 - gets the zone there
+    except (ValueError, OverflowError):
+        return None
+
+
 def _from_number(value: int | float | Decimal) -> int | None:
     if isinstance(value, Decimal) and not value.is_finite():
         return None
@@ -82,11 +112,16 @@ def _from_text(text: str, zone: tzinfo) -> int | None:
     iso = _ISO_8601.fullmatch(text)
     if iso:
         return _from_iso(iso, zone)
+    number = _number_of(text)
+    return _from_number(number) if number is not None else None
+
+
+def _number_of(text: str) -> Decimal | None:
     try:
         number = Decimal(text) if text.isascii() and "_" not in text else None
     except InvalidOperation:
         return None
-    return _from_number(number) if number is not None and number.is_finite() else None
+    return number if number is not None and number.is_finite() else None
 
 
 def _from_iso(match: re.Match[str], zone: tzinfo) -> int | None:

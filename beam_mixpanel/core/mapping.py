@@ -7,47 +7,60 @@ it becomes a `ColumnPlan`, in which every column is settled; `map_row` follows i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta, timezone, tzinfo
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import date, datetime, timezone, tzinfo
+from decimal import Decimal
 from difflib import get_close_matches
+from enum import Enum
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from beam_mixpanel.core import insert_id as insert_ids
-from beam_mixpanel.core.event_time import to_epoch_ms
-from beam_mixpanel.core.json_values import fields_of, to_json_value, unwrap
+from beam_mixpanel.core import limits
+from beam_mixpanel.core.event import id_text
+from beam_mixpanel.core.event_time import MILLISECONDS_BELOW, POWER_OF_UNIT, from_format, from_unit, to_epoch_ms
+from beam_mixpanel.core.json_values import UnsupportedValueError, fields_of, to_json_key, to_json_value, unwrap
+from beam_mixpanel.core.prepare import decode_exact
 from beam_mixpanel.core.validation import Violation
 
-TIME_UNITS: Final = ("auto", "s", "ms", "us", "ns")
-_PER_MS: Final = {"us": 1000, "ns": 1_000_000}
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+TIME_UNITS: Final = ("auto", *POWER_OF_UNIT)
+ID_ROLES: Final = (
+    ("distinct_id", "distinct_id_column"),
+    ("$user_id", "user_id_column"),
+    ("$device_id", "device_id_column"),
+)
+"""Each id property and the key that names its column."""
 
-_NAMES: Final[dict[str, tuple[str, ...]]] = {
-    "event_column": ("event", "event_name", "$event_name", "event_type", "eventName", "eventType", "mp_event_name"),
+COMMON_NAMES: Final[dict[str, tuple[str, ...]]] = {
+    "event_column": ("event", "event_name", "event_type", "mp_event_name", "name", "action"),
     "time_column": (
-        "time", "timestamp", "event_time", "event_timestamp", "ts", "created_at", "occurred_at", "sent_at", "datetime",
-        "mp_time",
+        "time", "timestamp", "event_time", "event_timestamp", "ts", "mp_time", "datetime", "occurred_at",
+        "original_timestamp", "created_at", "sent_at", "date", "event_date",
     ),
-    "distinct_id_column": ("distinct_id", "$distinct_id", "distinctId", "mp_distinct_id", "user_id", "userId"),
-    "user_id_column": ("$user_id",),
-    "device_id_column": ("$device_id", "device_id", "deviceId", "anonymous_id", "anonymousId"),
-    "insert_id_columns": ("$insert_id", "insert_id", "insertId", "event_id", "message_id", "messageId", "uuid"),
+    "distinct_id_column": ("distinct_id", "mp_distinct_id"),
+    "user_id_column": ("user_id", "mp_user_id"),
+    "device_id_column": ("device_id", "mp_device_id", "anonymous_id"),
+    "insert_id_columns": ("insert_id", "mp_insert_id"),
 }  # fmt: skip
-"""Names by which columns are found that the user does not name, the first that is there; case does not count."""
+"""Names by which a column is found that the user does not name; the first that is there. Case and signs do not count:
+`$user_id`, `userId` and `USER ID` are `user_id`."""
 
-_decode_json = msgspec.json.Decoder().decode
+_NEVER_NULL: Final = frozenset((str, int, bool, dict, list, tuple, datetime, date, bytes))
+_SHOWN_COLUMNS: Final = 40
 
 
 class MappingError(ValueError):
     """A mapping that does not fit itself or the columns; the message names the cure."""
 
 
-class Filtered(NamedTuple):
-    """A row that the mapping leaves out."""
+class Filtered(Enum):
+    """A row that the mapping leaves out, and why."""
 
-    why: str
+    BY_NAME = "name"
+    BY_TIME = "time"
 
 
 class Unmappable(NamedTuple):
@@ -55,7 +68,7 @@ class Unmappable(NamedTuple):
 
     Attributes:
       reason: short and stable.
-      field: the column at fault.
+      field: the column or property at fault.
       message: in words, without the column's value.
     """
 
@@ -64,8 +77,9 @@ class Unmappable(NamedTuple):
     message: str
 
 
-class EventMapping(NamedTuple):
-    """What the user says about rows. The same names are the keys of a YAML file and, with dashes in front, flags.
+@dataclass(frozen=True, kw_only=True)
+class EventMapping:
+    """What the user says about rows. The same names are the keys of a YAML file and, mostly, flags.
 
     Attributes:
       event: the name of every event.
@@ -73,13 +87,14 @@ class EventMapping(NamedTuple):
       time_column: the column that holds the time.
       time_unit: of numbers in it: `s`, `ms`, `us`, `ns`, or `auto` to tell by size.
       time_format: of text in it, as for `strptime`; None for ISO 8601 and numbers.
-      distinct_id_column: the column that becomes `distinct_id`; likewise user_id_column (`$user_id`) and
-        device_id_column (`$device_id`).
-      insert_id_columns: one, whose value is the `$insert_id`; or several, whose hash is.
+      distinct_id_column: the column that becomes `distinct_id`. Where there is none, `$user_id` serves as both.
+      user_id_column: the column that becomes `$user_id`.
+      device_id_column: the column that becomes `$device_id`.
+      insert_id_columns: one, whose value is the `$insert_id`; or several, whose hash is, and which stay properties.
       include: the columns that become properties, by name or with `*`. A column that is used above is one only where
         it is named in full.
-      exclude: columns that do not, by name or with `*`.
-      rename: from column to property.
+      exclude: columns that are left out, by name or with `*`; `COLUMN.KEY` for keys of spread and flattened ones.
+      rename: from column, or `COLUMN.KEY`, to property.
       tags: properties that every event gets.
       json_columns: columns whose text is JSON.
       spread_columns: columns that hold an object, or JSON text of one, whose keys become properties.
@@ -87,8 +102,13 @@ class EventMapping(NamedTuple):
       keep_nulls: keep properties that are null.
       only_events: names of the events to import, with `*`; empty for all.
       skip_events: names of the events to leave out, with `*`.
-      from_time: the earliest time to import; a date, ISO 8601 or epoch seconds or milliseconds.
+      from_time: the earliest time to import: a date, ISO 8601 or an epoch time.
       until_time: the first time that is not imported.
+      map: `module:function` (in Python also the function), from row to event, list of events or None. It takes the
+        place of everything above but `tags`, `only_events`, `skip_events`, `from_time` and `until_time`.
+
+    Raises:
+      MappingError: a value is wrong, or two do not fit together.
     """
 
     event: str | None = None
@@ -102,91 +122,73 @@ class EventMapping(NamedTuple):
     insert_id_columns: tuple[str, ...] = ()
     include: tuple[str, ...] = ("*",)
     exclude: tuple[str, ...] = ()
-    rename: Mapping[str, str] = {}
-    tags: Mapping[str, Any] = {}
+    rename: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, Any] = field(default_factory=dict)
     json_columns: tuple[str, ...] = ()
     spread_columns: tuple[str, ...] = ()
     flatten: bool = False
     keep_nulls: bool = False
     only_events: tuple[str, ...] = ()
     skip_events: tuple[str, ...] = ()
-    from_time: str | int | None = None
-    until_time: str | int | None = None
+    from_time: str | int | date | None = None
+    until_time: str | int | date | None = None
+    map: str | Callable[[Any], Any] | None = None
+
+    def __post_init__(self) -> None:
+        """Check each value and bring it into one form, so that equal mappings are equal wherever they come from."""
+        for key in KEYS:
+            value = getattr(self, key)
+            if value is not None:
+                object.__setattr__(self, key, _READERS[key](key, value))
+        _check_together(self)
+
+    def replaced(self, settings: Mapping[str, Any]) -> EventMapping:
+        """Give this mapping with other values for some keys; a null leaves a key as it is.
+
+        Raises:
+          MappingError: a key or a value is wrong.
+        """
+        for key in settings:
+            if key not in KEYS:
+                raise MappingError(f"unknown mapping key {key!r}{_did_you_mean(str(key), KEYS)}")
+        return replace(self, **{key: value for key, value in settings.items() if value is not None})
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> EventMapping:
-        """Read what a YAML file or flags say.
-
-        Args:
-          settings: by the names above; a text stands for a list of one.
+        """Read what a YAML file or flags say; a text stands for a list of one.
 
         Raises:
           MappingError: a key or a value is wrong; says what is right.
         """
-        for key in settings:
-            if key not in cls._fields:
-                near = get_close_matches(str(key), cls._fields, 1)
-                raise MappingError(f"unknown mapping key {key!r}{f'; did you mean {near[0]}?' if near else ''}")
-        values = {key: _READERS[key](key, value) for key, value in settings.items() if value is not None}
-        return cls(**values).checked()
+        return cls().replaced(settings)
 
-    def checked(self) -> EventMapping:
-        """Give the mapping itself, if it fits together.
-
-        Raises:
-          MappingError: it does not.
-        """
-        if self.event is not None and self.event_column is not None:
-            raise MappingError("give event or event_column, not both")
-        if self.time_unit not in TIME_UNITS:
-            raise MappingError(f"time_unit must be one of {', '.join(TIME_UNITS)}, got {self.time_unit!r}")
-        if self.time_format is not None and self.time_unit != "auto":
-            raise MappingError("give time_unit, for numbers, or time_format, for text, not both")
-        from_ms, until_ms = _bound_ms("from_time", self.from_time), _bound_ms("until_time", self.until_time)
-        if from_ms is not None and until_ms is not None and from_ms >= until_ms:
-            raise MappingError("from_time must be before until_time")
-        return self
-
-    def bind(self, columns: Sequence[str]) -> ColumnPlan:
+    def bind(self, columns: Sequence[str], *, zone: tzinfo = timezone.utc, complete: bool = True) -> ColumnPlan:
         """Settle which column is what.
 
         Args:
           columns: that the source has, in order.
+          zone: of bounds of time that name none.
+          complete: no row has other columns. If not, a named column that is absent is taken for null in these rows.
 
         Raises:
-          MappingError: a column that the mapping names is not there, none serves as time or name, or two properties
-            would have one name.
+          MappingError: a column that the mapping names is not there, none holds the time or the name, or two
+            properties would have one name.
         """
-        self.checked()
-        self._check_columns(columns)
-        event_column = None if self.event is not None else self.event_column or _find("event_column", columns)
-        time_column = self.time_column or _find("time_column", columns)
-        if self.event is None and event_column is None:
-            raise MappingError(f"no column holds the event's name; give event or event_column. {_there_are(columns)}")
-        if time_column is None:
-            raise MappingError(f"no column holds the time; give time_column. {_there_are(columns)}")
-        ids = tuple(
-            (name, column)
-            for name, field in (
-                ("distinct_id", "distinct_id_column"),
-                ("$user_id", "user_id_column"),
-                ("$device_id", "device_id_column"),
-            )
-            if (column := getattr(self, field) or _find(field, columns)) is not None
-        )
-        found = _find("insert_id_columns", columns)
-        insert_id_columns = self.insert_id_columns or ((found,) if found else ())
-        used = {event_column, time_column, *(column for _, column in ids)}
-        used.update(insert_id_columns if len(insert_id_columns) == 1 else ())
+        if complete:
+            _check_columns(self, columns)
+        roles = _find_roles(self, columns, complete=complete)
+        insert_id_columns = self.insert_id_columns or roles.insert_id
+        taken = {roles.event, roles.time, *(column for _, column in roles.ids)}
+        taken.update(insert_id_columns if len(insert_id_columns) == 1 else ())
         plan = ColumnPlan(
             event=self.event,
-            event_column=event_column or "",
-            time_column=time_column,
+            event_column=roles.event,
+            time_column=roles.time,
             time_unit=self.time_unit,
             time_format=self.time_format,
-            ids=ids,
+            ids=roles.ids,
             insert_id_columns=insert_id_columns,
-            properties=tuple((self.rename.get(column, column), column) for column in self._properties(columns, used)),
+            properties=_properties_of(self, columns, taken),
             tags=tuple(self.tags.items()),
             json_columns=frozenset(self.json_columns),
             spread_columns=frozenset(self.spread_columns),
@@ -194,29 +196,19 @@ class EventMapping(NamedTuple):
             keep_nulls=self.keep_nulls,
             only_events=self.only_events,
             skip_events=self.skip_events,
-            from_ms=_bound_ms("from_time", self.from_time),
-            until_ms=_bound_ms("until_time", self.until_time),
+            from_ms=_bound_ms("from_time", self.from_time, zone),
+            until_ms=_bound_ms("until_time", self.until_time, zone),
+            insert_id_may_be_null=not self.insert_id_columns,
+            nested_exclude=tuple(name for name in self.exclude if "." in name),
+            nested_rename=tuple((name, to) for name, to in self.rename.items() if "." in name),
         )
         _check_properties(plan)
         return plan
 
-    def _check_columns(self, columns: Sequence[str]) -> None:
-        named = [self.event_column, self.time_column, self.distinct_id_column, self.user_id_column]
-        named += [self.device_id_column, *self.insert_id_columns, *self.rename, *self.json_columns]
-        named += [*self.spread_columns, *(name for name in (*self.include, *self.exclude) if "*" not in name)]
-        for name in named:
-            if name is not None and name not in columns:
-                near = get_close_matches(name, columns, 1)
-                hint = f"; did you mean {near[0]}?" if near else "."
-                raise MappingError(f"there is no column {name}{hint} {_there_are(columns)}")
 
-    def _properties(self, columns: Sequence[str], used: set[str | None]) -> list[str]:
-        return [
-            column
-            for column in columns
-            if (column in self.include or (column not in used and _matches(column, self.include)))
-            and not _matches(column, self.exclude)
-        ]
+KEYS: Final = tuple(each.name for each in fields(EventMapping))
+MAP_TAKES: Final = ("map", "tags", "only_events", "skip_events", "from_time", "until_time")
+"""The keys that serve beside a function."""
 
 
 class ColumnPlan(NamedTuple):
@@ -224,11 +216,15 @@ class ColumnPlan(NamedTuple):
 
     Attributes:
       event: the name of every event; None where event_column holds it.
-      event_column: empty where there is none.
+      event_column: empty where event names it.
       ids: pairs of property and column.
       properties: pairs of property and column, in the order of the columns.
       tags: pairs of property and value.
       from_ms: the first millisecond that is wanted, until_ms the first that is not; None for no bound.
+      insert_id_may_be_null: the one insert-id column was found by its name; where it is null, the id is made from the
+        content. A null in columns that the user names is a violation.
+      nested_exclude: patterns of `COLUMN.KEY` that are left out of spread and flattened columns.
+      nested_rename: pairs of `COLUMN.KEY` there and property.
 
     The others are as in `EventMapping`.
     """
@@ -250,6 +246,9 @@ class ColumnPlan(NamedTuple):
     skip_events: tuple[str, ...]
     from_ms: int | None
     until_ms: int | None
+    insert_id_may_be_null: bool = False
+    nested_exclude: tuple[str, ...] = ()
+    nested_rename: tuple[tuple[str, str], ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -260,11 +259,16 @@ class ColumnPlan(NamedTuple):
 
     def describe(self) -> str:
         """Say in one line which column is what, for the person who started the job."""
-        parts = [f"event: {self.event!r}" if self.event is not None else f"event ← {self.event_column}"]
-        parts += [f"time ← {self.time_column}", *(f"{name} ← {column}" for name, column in self.ids)]
+        parts = [f"event = {self.event!r}" if self.event is not None else f"event from {self.event_column}"]
+        parts.append(f"time from {self.time_column}")
+        parts += [f"{name} from {column}" for name, column in self.ids]
         if self.insert_id_columns:
-            parts.append(f"$insert_id ← {'+'.join(self.insert_id_columns)}")
-        return f"{', '.join(parts)}; {len(self.properties)} properties"
+            parts.append(f"$insert_id from {' + '.join(self.insert_id_columns)}")
+        else:
+            parts.append("$insert_id made from the content")
+        names = [name if name == column else f"{name} (from {column})" for name, column in self.properties]
+        names += [f"{name} (tag)" for name, _ in self.tags]
+        return f"{'; '.join(parts)}; properties: {_listed(names) if names else 'none'}"
 
 
 def map_row(
@@ -280,147 +284,309 @@ def map_row(
     Returns:
       The event in Mixpanel's shape, its values not yet in JSON's; or why there is none.
     """
-    name = plan.event if plan.event is not None else _event_name(row.get(plan.event_column))
-    if not is_wanted(name or "", plan):
-        return Filtered("event")
-    time = read_time(row.get(plan.time_column), plan, zone)
-    if not is_in_window(time, plan, zone):
-        return Filtered("time")
-    properties = _properties(row, plan)
+    name = plan.event
+    if name is None:
+        name = event_name(row.get(plan.event_column))
+    if not is_wanted(name, plan):
+        return Filtered.BY_NAME
+    time = _time_of(plan, row, zone)
+    if isinstance(time, (Filtered, Unmappable, Violation)):
+        return time
+    own = _own(name, time, plan, row)
+    if isinstance(own, Violation):
+        return own
+    properties = _collect(plan, row)
     if isinstance(properties, Unmappable):
         return properties
-    properties.update(plan.tags)
-    properties["time"] = time
-    for property_name, column in plan.ids:
-        properties[property_name] = row.get(column)
-    if plan.insert_id_columns:
-        made = _insert_id(plan.insert_id_columns, name, row)
-        if made is None:
-            return Violation("insert_id_column_missing", ",".join(plan.insert_id_columns))
-        properties["$insert_id"] = made
+    clash = _clash(properties, own) if plan.flatten or plan.spread_columns else None
+    if clash is not None:
+        return clash
+    properties.update(own)
     return {"event": name, "properties": properties}
+
+
+def event_name(value: Any) -> str:
+    """Give an event's name: text as it is, a number digit by digit, empty for anything else."""
+    if type(value) is str:
+        return value
+    plain = unwrap(value)
+    if isinstance(plain, str):
+        return str.__str__(plain)
+    return id_text(plain) if isinstance(plain, (int, float, Decimal)) and not isinstance(plain, bool) else ""
 
 
 def is_wanted(name: str, plan: ColumnPlan) -> bool:
     """Tell whether events of this name are imported."""
-    return (not plan.only_events or _matches(name, plan.only_events)) and not _matches(name, plan.skip_events)
+    return (not plan.only_events or matches(name, plan.only_events)) and not (
+        plan.skip_events and matches(name, plan.skip_events)
+    )
 
 
-def is_in_window(time: Any, plan: ColumnPlan, zone: tzinfo) -> bool:
+def is_in_window(time_ms: int | None, plan: ColumnPlan) -> bool:
     """Tell whether a time is in the window; what is no time is kept, to be explained later."""
-    if plan.from_ms is None and plan.until_ms is None:
-        return True
-    time_ms = to_epoch_ms(unwrap(time), zone=zone)
     return time_ms is None or (
         (plan.from_ms is None or time_ms >= plan.from_ms) and (plan.until_ms is None or time_ms < plan.until_ms)
     )
 
 
-def read_time(value: Any, plan: ColumnPlan, zone: tzinfo) -> Any:
-    """Read a time of the plan's unit or format as milliseconds or a moment; leave alone what has neither form."""
-    if plan.time_format is not None:
-        return _by_format(value, plan.time_format, zone)
-    if plan.time_unit != "auto":
-        return _by_unit(unwrap(value), plan.time_unit)
-    return value
-
-
-def _by_format(value: Any, time_format: str, zone: tzinfo) -> Any:
-    if value is None or value == "":
-        return None
-    try:
-        moment = datetime.strptime(str(value).strip(), time_format)  # noqa: DTZ007 - given a zone below
-    except ValueError:
-        return "unreadable"
-    return moment if moment.utcoffset() is not None else moment.replace(tzinfo=zone)
-
-
-def _by_unit(value: Any, unit: str) -> Any:
-    """Make a moment of a number, so that its size does not count."""
-    if isinstance(value, str):
-        try:
-            value = int(value) if re.fullmatch(r"\s*-?\d+\s*", value, re.ASCII) else float(value)
-        except ValueError:
-            return value
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return value
-    try:
-        if unit == "s":
-            return _EPOCH + timedelta(milliseconds=round(value * 1000))
-        return _EPOCH + timedelta(milliseconds=value // _PER_MS.get(unit, 1))
-    except (OverflowError, ValueError):
-        return "unreadable"
-
-
-def _event_name(value: Any) -> Any:
+def read_time(value: Any, plan: ColumnPlan, zone: tzinfo) -> int | None:
+    """Read a time as the plan says, in milliseconds; None for what is none."""
     plain = unwrap(value)
-    return plain if isinstance(plain, str) or plain is None else str(to_json_value(plain))
+    if plan.time_format is not None:
+        return from_format(plain, plan.time_format, zone=zone)
+    if plan.time_unit != "auto":
+        return from_unit(plain, plan.time_unit, zone=zone)
+    return to_epoch_ms(plain, zone=zone)
 
 
-def _properties(row: Mapping[str, Any], plan: ColumnPlan) -> dict[str, Any] | Unmappable:
-    if not (plan.json_columns or plan.spread_columns or plan.flatten or plan.keep_nulls):
-        return {name: value for name, column in plan.properties if (value := row.get(column)) is not None}
-    properties: dict[str, Any] = {}
-    for name, column in plan.properties:
-        problem = _add_property(properties, name, column, row.get(column), plan)
-        if problem is not None:
-            return problem
-    return properties
+def _time_of(plan: ColumnPlan, row: Mapping[str, Any], zone: tzinfo) -> Any:
+    """Give the time to go on with, or why there is none.
+
+    Where unit or format are stated, it is in milliseconds, and such that nobody who judges it by its size errs.
+    """
+    given = row.get(plan.time_column)
+    told_by_size = plan.time_format is None and plan.time_unit == "auto"
+    if told_by_size and plan.from_ms is None and plan.until_ms is None:
+        return given
+    time_ms = read_time(given, plan, zone)
+    if not is_in_window(time_ms, plan):
+        return Filtered.BY_TIME
+    return given if told_by_size or given is None or given == "" else _in_bounds(time_ms, plan.time_column)
 
 
-def _add_property(
-    properties: dict[str, Any], name: str, column: str, value: Any, plan: ColumnPlan
-) -> Unmappable | None:
-    """Add what a column holds; say so where it does not hold what the mapping says."""
-    if (column in plan.json_columns or column in plan.spread_columns) and isinstance(value, (str, bytes)):
-        if not value.strip():
-            value = None
-        else:
-            try:
-                value = _decode_json(value)
-            except (msgspec.DecodeError, UnicodeError, RecursionError):
-                return Unmappable("json_column_invalid", column, f"the column {column} is not JSON")
-    fields = fields_of(value) if column in plan.spread_columns or plan.flatten else None
-    if column in plan.spread_columns:
-        if value is not None and fields is None:
-            return Unmappable("spread_column_not_object", column, f"the column {column} is not an object")
-        for key, item in (fields or {}).items():
-            _put(properties, str(key), item, plan)
-    else:
-        _put(properties, name, value, plan)
-    return None
+def _in_bounds(time_ms: int | None, column: str) -> int | Unmappable | Violation:
+    if time_ms is None:
+        return Unmappable("time_unreadable", column, f"the column {column} is no time of the stated unit or format")
+    if time_ms < limits.EARLIEST_TIME_MS:
+        return Violation("time_before_1971", "properties.time")
+    return time_ms if time_ms < MILLISECONDS_BELOW else Violation("time_in_future", "properties.time")
 
 
-def _put(properties: dict[str, Any], name: str, value: Any, plan: ColumnPlan) -> None:
-    fields = fields_of(value) if plan.flatten else None
-    if fields is not None:
-        for key, item in fields.items():
-            _put(properties, f"{name}.{key}", item, plan)
-    elif value is not None or plan.keep_nulls:
-        properties[name] = value
+def _collect(plan: ColumnPlan, row: Mapping[str, Any]) -> dict[str, Any] | Unmappable:
+    """Gather the properties that come from columns of their own."""
+    if plan.flatten or plan.json_columns or plan.spread_columns:
+        return _Unfolding(plan).collect(row)
+    get = row.get
+    if plan.keep_nulls:
+        return {name: get(column) for name, column in plan.properties}
+    return {
+        name: value
+        for name, column in plan.properties
+        if (value := get(column)) is not None and (type(value) in _NEVER_NULL or not _is_null(value))
+    }
 
 
-def _insert_id(columns: tuple[str, ...], name: Any, row: Mapping[str, Any]) -> Any:
+def _is_null(value: Any) -> bool:
+    """Tell whether a value is null in JSON, such as NaN."""
+    if value is None:
+        return True
+    if type(value) is float:
+        return value != value
+    try:
+        return type(value) not in _NEVER_NULL and to_json_value(value) is None
+    except (UnsupportedValueError, UnicodeEncodeError, RecursionError):
+        return False  # told when the event is written
+
+
+def _own(name: str, time: Any, plan: ColumnPlan, row: Mapping[str, Any]) -> dict[str, Any] | Violation:
+    """Gather tags, ids and the time."""
+    own = dict(plan.tags)
+    for property_name, column in plan.ids:
+        value = row.get(column)
+        if value is not None:
+            own[property_name] = value
+    if plan.insert_id_columns:
+        insert_id = _insert_id(name, plan, row)
+        if insert_id is not None:
+            own["$insert_id"] = insert_id
+        elif not plan.insert_id_may_be_null:
+            return Violation("insert_id_column_missing", ",".join(plan.insert_id_columns))
+    own["time"] = time
+    return own
+
+
+def _insert_id(name: str, plan: ColumnPlan, row: Mapping[str, Any]) -> Any:
+    """Give the id, or what Mixpanel would refuse as one; None where a column is null."""
+    columns = plan.insert_id_columns
     if len(columns) == 1:
-        value = row.get(columns[0])
-        return None if value == "" else value
-    values = {column: to_json_value(row.get(column)) for column in columns}
-    return insert_ids.from_columns(name, values, columns)
+        value = unwrap(row.get(columns[0]))
+        return None if value == "" or _is_null(value) else value
+    try:
+        values = {column: to_json_value(row.get(column)) for column in columns}
+        return insert_ids.from_columns(name, values, columns)
+    except (UnsupportedValueError, UnicodeEncodeError, RecursionError):
+        return None
 
 
-def _find(field: str, columns: Sequence[str]) -> str | None:
-    """Find a column by the names that are common for its part."""
-    by_lower = {column.lower(): column for column in reversed(columns)}
-    for name in _NAMES[field]:
-        if name in columns:
-            return name
-        if name.lower() in by_lower:
-            return by_lower[name.lower()]
+def _clash(properties: dict[str, Any], own: dict[str, Any]) -> Unmappable | None:
+    """Tell of a key of a nested record that would take another value's place."""
+    for name in own.keys() & properties.keys():
+        if own[name] != properties[name]:
+            return _given_twice(name)
     return None
+
+
+def _given_twice(name: str) -> Unmappable:
+    return Unmappable(
+        "property_twice", f"properties.{name}", f"the property {name} is given twice, with different values"
+    )
+
+
+class _Unfolding:
+    """Gathers properties from columns of which some hold records."""
+
+    def __init__(self, plan: ColumnPlan) -> None:
+        self._plan = plan
+        self._rename = dict(plan.nested_rename)
+        self._properties: dict[str, Any] = {}
+
+    def collect(self, row: Mapping[str, Any]) -> dict[str, Any] | Unmappable:
+        """Give the properties of a row, or why it has none."""
+        for name, column in self._plan.properties:
+            problem = self._add_column(name, column, row.get(column))
+            if problem is not None:
+                return problem
+        return self._properties
+
+    def _add_column(self, name: str, column: str, value: Any) -> Unmappable | None:
+        spread = column in self._plan.spread_columns
+        if (spread or column in self._plan.json_columns) and isinstance(value, (str, bytes)):
+            try:
+                value = decode_exact(value) if value.strip() else None
+            except (msgspec.DecodeError, UnicodeError, RecursionError):
+                return Unmappable(
+                    "json_column_invalid", column, f"the column {column} is not JSON, as the mapping says"
+                )
+        if not spread:
+            return self._add(name, column, value)
+        if _is_null(value):
+            return None
+        fields = fields_of(value)
+        if fields is None:
+            return Unmappable("spread_column_not_object", column, f"the column {column} is no object to spread")
+        return self._add_fields("", column, fields)
+
+    def _add_fields(self, prefix: str, path: str, fields: Mapping[Any, Any]) -> Unmappable | None:
+        for key, value in fields.items():
+            try:
+                text = to_json_key(key)
+            except (UnsupportedValueError, UnicodeEncodeError, RecursionError):
+                return Unmappable("key_not_text", path, f"a key in {path} has no form as text")
+            if not matches(f"{path}.{text}", self._plan.nested_exclude):
+                problem = self._add(self._rename.get(f"{path}.{text}", prefix + text), f"{path}.{text}", value)
+                if problem is not None:
+                    return problem
+        return None
+
+    def _add(self, name: str, path: str, value: Any) -> Unmappable | None:
+        """Add a property, or those of its fields."""
+        fields = fields_of(value) if self._plan.flatten else None
+        if fields is not None:
+            try:
+                return self._add_fields(f"{name}.", path, fields)
+            except RecursionError:
+                return Unmappable("nested_too_deep", path, f"{path} nests too deep to flatten")
+        if self._plan.keep_nulls or not _is_null(value):
+            if name in self._properties and self._properties[name] != value:
+                return _given_twice(name)
+            self._properties[name] = value
+        return None
+
+
+class _Roles(NamedTuple):
+    event: str
+    time: str
+    ids: tuple[tuple[str, str], ...]
+    insert_id: tuple[str, ...]
+
+
+def _find_roles(mapping: EventMapping, columns: Sequence[str], *, complete: bool) -> _Roles:
+    """Find the columns that the user does not name, among those that are not left out.
+
+    Raises:
+      MappingError: the columns are all there are, and none holds the time, or the name.
+    """
+    known: dict[str, str] = {}
+    for column in reversed(columns):
+        if not matches(column, mapping.exclude):
+            known[_squashed(column)] = column
+
+    def find(key: str) -> str | None:
+        return next((known[name] for name in map(_squashed, COMMON_NAMES[key]) if name in known), None)
+
+    event = "" if mapping.event is not None else mapping.event_column or find("event_column")
+    time = mapping.time_column or find("time_column")
+    if complete and event is None:
+        raise MappingError(f"no column holds the event's name; give event or event_column. {_there_are(columns)}")
+    if complete and time is None:
+        raise MappingError(f"no column holds the time; give time_column. {_there_are(columns)}")
+    ids = {name: getattr(mapping, key) or find(key) for name, key in ID_ROLES}
+    ids["distinct_id"] = ids["distinct_id"] or ids["$user_id"]
+    insert_id = find("insert_id_columns")
+    return _Roles(
+        "event" if event is None else event,
+        time or "time",
+        tuple((name, column) for name, column in ids.items() if column),
+        (insert_id,) if insert_id else (),
+    )
+
+
+def _squashed(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()
+
+
+def _properties_of(mapping: EventMapping, columns: Sequence[str], taken: set[str]) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (mapping.rename.get(column, column), column)
+        for column in columns
+        if (column in mapping.include or (column not in taken and matches(column, mapping.include)))
+        and not matches(column, mapping.exclude)
+    )
+
+
+def _check_columns(mapping: EventMapping, columns: Sequence[str]) -> None:
+    """Refuse names of columns that are not there; of what is nested, the column must be."""
+    named = [mapping.event_column, mapping.time_column, *(getattr(mapping, key) for _, key in ID_ROLES)]
+    named += [*mapping.insert_id_columns, *mapping.json_columns, *mapping.spread_columns]
+    named += [name for name in (*mapping.include, *mapping.exclude, *mapping.rename) if "*" not in name]
+    nests = columns if mapping.flatten else mapping.spread_columns
+    for name in named:
+        if name and name not in columns and not any(name.startswith(f"{column}.") for column in nests):
+            raise MappingError(f"there is no column {name!r}{_did_you_mean(name, columns)} {_there_are(columns)}")
+
+
+def _check_properties(plan: ColumnPlan) -> None:
+    """Refuse two values for one property."""
+    sources = {"time": plan.time_column, **dict(plan.ids)}
+    if plan.insert_id_columns:
+        sources["$insert_id"] = " + ".join(plan.insert_id_columns)
+    own = [(name, f"column {column}") for name, column in plan.properties if column not in plan.spread_columns]
+    own += [(name, f"tag {name}") for name, _ in plan.tags]
+    for name, source in own:
+        if name in sources:
+            raise MappingError(
+                f"{source} and {sources[name]} would both be the property {name}; exclude or rename one of them"
+            )
+        sources[name] = source
+
+
+def _check_together(mapping: EventMapping) -> None:
+    if mapping.map is not None:
+        for each in fields(mapping):
+            default = each.default_factory() if callable(each.default_factory) else each.default
+            if each.name not in MAP_TAKES and getattr(mapping, each.name) != default:
+                raise MappingError(f"map takes the place of {each.name}; leave one of them out")
+    if mapping.event is not None and mapping.event_column is not None:
+        raise MappingError("give event or event_column, not both")
+    if mapping.time_unit != "auto" and mapping.time_format is not None:
+        raise MappingError("give time_unit, for numbers, or time_format, for text, not both")
+    from_ms, until_ms = (_bound_ms(key, getattr(mapping, key), timezone.utc) for key in ("from_time", "until_time"))
+    if from_ms is not None and until_ms is not None and from_ms >= until_ms:
+        raise MappingError("from_time must be before until_time; until_time itself is not imported")
 
 
 @lru_cache(maxsize=4096)
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+def matches(name: str, patterns: tuple[str, ...]) -> bool:
     """Tell whether a name is one of the patterns, in which only `*` is special."""
     return any(name == pattern or ("*" in pattern and _pattern(pattern).fullmatch(name)) for pattern in patterns)
 
@@ -430,35 +596,33 @@ def _pattern(pattern: str) -> re.Pattern[str]:
     return re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)
 
 
-def _check_properties(plan: ColumnPlan) -> None:
-    taken: dict[str, str] = {"time": plan.time_column, **dict(plan.ids)}
-    if plan.insert_id_columns:
-        taken["$insert_id"] = "+".join(plan.insert_id_columns)
-    named = [(name, column) for name, column in plan.properties if column not in plan.spread_columns]
-    for name, column in [*named, *((name, f"the tag {name}") for name, _ in plan.tags)]:
-        if taken.setdefault(name, column) != column or (name in ("time", "$insert_id") and column != taken[name]):
-            raise MappingError(
-                f"{taken[name]} and {column} would both be the property {name}; exclude or rename one of them"
-            )
-
-
-def _there_are(columns: Sequence[str]) -> str:
-    shown = ", ".join(columns[:40])
-    return f"The columns are: {shown}{', …' if len(columns) > 40 else ''}"
-
-
-def _bound_ms(key: str, value: str | int | None) -> int | None:
+def _bound_ms(key: str, value: Any, zone: tzinfo) -> int | None:
     if value is None:
         return None
-    time_ms = to_epoch_ms(value)
+    time_ms = to_epoch_ms(value, zone=zone)
     if time_ms is None:
-        raise MappingError(f"{key} must be a date, ISO 8601 or epoch time, got {value!r}")
+        raise MappingError(f"{key} must be a date, ISO 8601 or an epoch time, got {value!r}")
     return time_ms
 
 
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, list(known), 1)
+    return f"; did you mean {near[0]}?" if near else "."
+
+
+def _there_are(columns: Sequence[str]) -> str:
+    return f"The columns are: {_listed(columns)}" if columns else "There are no columns"
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = len(names) - _SHOWN_COLUMNS
+    return ", ".join(names[:_SHOWN_COLUMNS]) + (f" and {rest} more" if rest > 0 else "")
+
+
 def _read_text(key: str, value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise MappingError(f"{key} must be a text, got {value!r}")
+    if not isinstance(value, str) or not value.strip():
+        quote = "" if isinstance(value, str) else "; in YAML, put it in quotes"
+        raise MappingError(f"{key} must be a text, got {value!r}{quote}")
     return value
 
 
@@ -469,10 +633,22 @@ def _read_texts(key: str, value: Any) -> tuple[str, ...]:
     return tuple(_read_text(key, item) for item in values)
 
 
-def _read_map(key: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+def _read_names(key: str, value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping):
         raise MappingError(f"{key} must map names, such as {{old: new}}, got {value!r}")
-    return dict(value)
+    return {_read_text(key, old): _read_text(key, new) for old, new in value.items()}
+
+
+def _read_tags(key: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise MappingError(f"{key} must map properties to values, such as {{source: backfill}}, got {value!r}")
+    try:
+        tags = {_read_text(key, name): to_json_value(item) for name, item in value.items()}
+    except UnsupportedValueError as error:
+        raise MappingError(f"{key}: {error}") from None
+    if None in tags.values():
+        raise MappingError(f"{key} must have values; null is none")
+    return tags
 
 
 def _read_flag(key: str, value: Any) -> bool:
@@ -481,24 +657,46 @@ def _read_flag(key: str, value: Any) -> bool:
     return value
 
 
-def _read_bound(key: str, value: Any) -> Any:
-    """Take what YAML makes of a date, too."""
-    return value if isinstance(value, (str, int)) and not isinstance(value, bool) else _as_text(key, value)
+def _read_unit(key: str, value: Any) -> str:
+    if value not in TIME_UNITS:
+        raise MappingError(f"{key} must be one of {', '.join(TIME_UNITS)}, got {value!r}")
+    return str(value)
 
 
-def _as_text(key: str, value: Any) -> str:
-    if not hasattr(value, "isoformat"):
-        raise MappingError(f"{key} must be a date, ISO 8601 or epoch time, got {value!r}")
-    return str(value.isoformat())
+def _read_format(key: str, value: Any) -> str:
+    text = _read_text(key, value)
+    try:
+        datetime.strptime(datetime(2001, 2, 3, tzinfo=timezone.utc).strftime(text), text)  # noqa: DTZ007 - a trial
+    except ValueError as error:
+        raise MappingError(f"{key} {text!r} is no format of strptime, such as '%d/%m/%Y %H:%M:%S': {error}") from None
+    return text
+
+
+def _read_bound(key: str, value: Any) -> str:
+    """Take a number and what YAML makes of a date, too."""
+    text = value.isoformat() if isinstance(value, date) else value
+    if isinstance(text, bool) or not isinstance(text, (str, int)) or to_epoch_ms(text) is None:
+        raise MappingError(f"{key} must be a date, ISO 8601 or an epoch time, got {value!r}")
+    return str(text)
+
+
+def _read_function(key: str, value: Any) -> Any:
+    if callable(value):
+        return value
+    if not isinstance(value, str) or not re.fullmatch(r"[^\s:]+:[^\s:]+", value):
+        raise MappingError(f"{key} must be module:function, such as my_events:to_event, got {value!r}")
+    return value
 
 
 _READERS: Final[dict[str, Callable[[str, Any], Any]]] = {
-    **dict.fromkeys(EventMapping._fields, _read_text),
-    **dict.fromkeys(
-        ("insert_id_columns", "include", "exclude", "json_columns", "spread_columns", "only_events", "skip_events"),
-        _read_texts,
-    ),
-    **dict.fromkeys(("rename", "tags"), _read_map),
+    **dict.fromkeys(("event", "event_column", "time_column", *(key for _, key in ID_ROLES)), _read_text),
+    **dict.fromkeys(("insert_id_columns", "include", "exclude", "json_columns", "spread_columns"), _read_texts),
+    **dict.fromkeys(("only_events", "skip_events"), _read_texts),
     **dict.fromkeys(("flatten", "keep_nulls"), _read_flag),
     **dict.fromkeys(("from_time", "until_time"), _read_bound),
+    "time_unit": _read_unit,
+    "time_format": _read_format,
+    "rename": _read_names,
+    "tags": _read_tags,
+    "map": _read_function,
 }

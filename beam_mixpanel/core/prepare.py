@@ -287,10 +287,10 @@ def _identity(done: Preparation) -> tuple[str, int] | None:
     return identity_of(done.events.bodies[0]) if done.events else None
 
 
-def _parse(line: bytes) -> _Parsed | DeadLetter:
-    """Read a line that the typed decoder refused."""
+def parse_object(line: bytes) -> dict[str, Any] | DeadLetter:
+    """Read a line as a JSON object, its numbers exact."""
     try:
-        fields = _decode_exact(line.removeprefix(BOM_UTF8))
+        fields = decode_exact(line.removeprefix(BOM_UTF8))
     except RecursionError:
         return _dead_letter(line, [Violation("nested_too_deep", "")], stage=PARSE)
     except UnicodeDecodeError:
@@ -302,6 +302,14 @@ def _parse(line: bytes) -> _Parsed | DeadLetter:
         return letter._replace(message=f"{letter.message}: {error}")
     if not isinstance(fields, dict):
         return _dead_letter(line, [Violation("not_an_object", "")], stage=PARSE)
+    return fields
+
+
+def _parse(line: bytes) -> _Parsed | DeadLetter:
+    """Read a line that the typed decoder refused."""
+    fields = parse_object(line)
+    if isinstance(fields, DeadLetter):
+        return fields
     event = to_event(_with_float_time(fields))
     if isinstance(event, Violation):
         return _dead_letter(line, [event])
@@ -356,7 +364,8 @@ def _stdlib_verdict(line: bytes) -> str:
     return "surrogate"
 
 
-_decode_exact = msgspec.json.Decoder(float_hook=_number).decode
+decode_exact = msgspec.json.Decoder(float_hook=_number).decode
+"""Reads JSON; no number loses a digit."""
 
 
 def _cut_line_letter(block: EventBlock) -> DeadLetter:

@@ -75,7 +75,7 @@ class RowPreparer:
         if schema not in self._columnar:
             columnar = None
             try:
-                plan = self._plan(tuple(schema.names))
+                plan = self._mapping.bind(schema.names, zone=self._form.zone)
                 if ColumnarPreparer.can_prepare(plan, schema, self._form):
                     columnar = ColumnarPreparer(plan, schema, self._form, self._retention_ms)
             except MappingError:
@@ -86,7 +86,7 @@ class RowPreparer:
     def _plan(self, columns: tuple[str, ...]) -> ColumnPlan:
         plan = self._plans.get(columns)
         if plan is None:
-            plan = self._plans[columns] = self._mapping.bind(columns)
+            plan = self._plans[columns] = self._mapping.bind(columns, zone=self._form.zone, complete=False)
         return plan
 
     def _add_row(self, done: Preparation, row: Mapping[str, Any], source: str, now_ms: int) -> None:
