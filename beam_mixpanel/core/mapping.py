@@ -61,6 +61,7 @@ class Filtered(Enum):
 
     BY_NAME = "name"
     BY_TIME = "time"
+    BY_FUNCTION = "function"
 
 
 class Unmappable(NamedTuple):
@@ -97,7 +98,8 @@ class EventMapping:
       rename: from column, or `COLUMN.KEY`, to property.
       tags: properties that every event gets.
       json_columns: columns whose text is JSON.
-      spread_columns: columns that hold an object, or JSON text of one, whose keys become properties.
+      spread_columns: columns that hold an object, or JSON text of one, whose keys become properties; a key whose name
+        another property has becomes `COLUMN.KEY`.
       flatten: write nested records as `parent.child`.
       keep_nulls: keep properties that are null.
       only_events: names of the events to import, with `*`; empty for all.
@@ -162,6 +164,10 @@ class EventMapping:
         """
         return cls().replaced(settings)
 
+    def plan_for_function(self, *, zone: tzinfo = timezone.utc) -> ColumnPlan:
+        """Give what is to be done with events that the function of `map` makes: filters and tags."""
+        return replace(self, map=None, event_column="event", time_column="time").bind((), zone=zone, complete=False)
+
     def bind(self, columns: Sequence[str], *, zone: tzinfo = timezone.utc, complete: bool = True) -> ColumnPlan:
         """Settle which column is what.
 
@@ -174,6 +180,8 @@ class EventMapping:
           MappingError: a column that the mapping names is not there, none holds the time or the name, or two
             properties would have one name.
         """
+        if not all(isinstance(column, str) for column in columns):
+            raise MappingError("the names of columns must be text")
         if complete:
             _check_columns(self, columns)
         roles = _find_roles(self, columns, complete=complete)
@@ -202,8 +210,7 @@ class EventMapping:
             nested_exclude=tuple(name for name in self.exclude if "." in name),
             nested_rename=tuple((name, to) for name, to in self.rename.items() if "." in name),
         )
-        _check_properties(plan)
-        return plan
+        return plan._replace(reserved=_check_properties(plan))
 
 
 KEYS: Final = tuple(each.name for each in fields(EventMapping))
@@ -225,6 +232,7 @@ class ColumnPlan(NamedTuple):
         content. A null in columns that the user names is a violation.
       nested_exclude: patterns of `COLUMN.KEY` that are left out of spread and flattened columns.
       nested_rename: pairs of `COLUMN.KEY` there and property.
+      reserved: the names of all properties but those; a key with such a name is written `COLUMN.KEY`.
 
     The others are as in `EventMapping`.
     """
@@ -249,6 +257,7 @@ class ColumnPlan(NamedTuple):
     insert_id_may_be_null: bool = False
     nested_exclude: tuple[str, ...] = ()
     nested_rename: tuple[tuple[str, str], ...] = ()
+    reserved: frozenset[str] = frozenset()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -295,14 +304,37 @@ def map_row(
     own = _own(name, time, plan, row)
     if isinstance(own, Violation):
         return own
-    properties = _collect(plan, row)
+    properties = _collect(plan, row, own)
     if isinstance(properties, Unmappable):
         return properties
-    clash = _clash(properties, own) if plan.flatten or plan.spread_columns else None
-    if clash is not None:
-        return clash
     properties.update(own)
     return {"event": name, "properties": properties}
+
+
+def finish_event(plan: ColumnPlan, event: Mapping[Any, Any], zone: tzinfo) -> Mapping[Any, Any] | Filtered | Unmappable:
+    """Filter and tag an event that a function made, in Mixpanel's shape or flat.
+
+    Args:
+      plan: of `EventMapping.plan_for_function`.
+      event: as it was made.
+      zone: of times that name none.
+    """
+    inner = fields_of(event.get("properties"))
+    properties = event if inner is None else inner
+    name = event.get("event")
+    if not is_wanted(event_name(event.get("event_name") if name is None else name), plan):
+        return Filtered.BY_NAME
+    if plan.from_ms is not None or plan.until_ms is not None:
+        time = properties.get("time")
+        if not is_in_window(read_time(event.get("time") if time is None else time, plan, zone), plan):
+            return Filtered.BY_TIME
+    if not plan.tags:
+        return event
+    tags = dict(plan.tags)
+    for tag in tags.keys() & properties.keys():
+        if tags[tag] != properties[tag]:
+            return _given_twice(tag)
+    return {**event, **tags} if inner is None else {**event, "properties": {**inner, **tags}}
 
 
 def event_name(value: Any) -> str:
@@ -362,10 +394,10 @@ def _in_bounds(time_ms: int | None, column: str) -> int | Unmappable | Violation
     return time_ms if time_ms < MILLISECONDS_BELOW else Violation("time_in_future", "properties.time")
 
 
-def _collect(plan: ColumnPlan, row: Mapping[str, Any]) -> dict[str, Any] | Unmappable:
+def _collect(plan: ColumnPlan, row: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any] | Unmappable:
     """Gather the properties that come from columns of their own."""
     if plan.flatten or plan.json_columns or plan.spread_columns:
-        return _Unfolding(plan).collect(row)
+        return _Unfolding(plan, own).collect(row)
     get = row.get
     if plan.keep_nulls:
         return {name: get(column) for name, column in plan.properties}
@@ -418,14 +450,6 @@ def _insert_id(name: str, plan: ColumnPlan, row: Mapping[str, Any]) -> Any:
         return None
 
 
-def _clash(properties: dict[str, Any], own: dict[str, Any]) -> Unmappable | None:
-    """Tell of a key of a nested record that would take another value's place."""
-    for name in own.keys() & properties.keys():
-        if own[name] != properties[name]:
-            return _given_twice(name)
-    return None
-
-
 def _given_twice(name: str) -> Unmappable:
     return Unmappable(
         "property_twice", f"properties.{name}", f"the property {name} is given twice, with different values"
@@ -435,8 +459,9 @@ def _given_twice(name: str) -> Unmappable:
 class _Unfolding:
     """Gathers properties from columns of which some hold records."""
 
-    def __init__(self, plan: ColumnPlan) -> None:
+    def __init__(self, plan: ColumnPlan, own: Mapping[str, Any]) -> None:
         self._plan = plan
+        self._own = own
         self._rename = dict(plan.nested_rename)
         self._properties: dict[str, Any] = {}
 
@@ -486,10 +511,18 @@ class _Unfolding:
                 return self._add_fields(f"{name}.", path, fields)
             except RecursionError:
                 return Unmappable("nested_too_deep", path, f"{path} nests too deep to flatten")
-        if self._plan.keep_nulls or not _is_null(value):
-            if name in self._properties and self._properties[name] != value:
-                return _given_twice(name)
-            self._properties[name] = value
+        return self._put(name, path, value) if self._plan.keep_nulls or not _is_null(value) else None
+
+    def _put(self, name: str, path: str, value: Any) -> Unmappable | None:
+        """Add a value; one whose name another has is named by its whole path."""
+        if name in self._properties or (name in self._plan.reserved and path not in self._plan.columns):
+            given = self._own.get(name, self._properties.get(name))
+            if type(given) is type(value) and given == value:
+                return None
+            if path in self._properties or path in self._plan.reserved:
+                return _given_twice(path)
+            name = path
+        self._properties[name] = value
         return None
 
 
@@ -555,8 +588,8 @@ def _check_columns(mapping: EventMapping, columns: Sequence[str]) -> None:
             raise MappingError(f"there is no column {name!r}{_did_you_mean(name, columns)} {_there_are(columns)}")
 
 
-def _check_properties(plan: ColumnPlan) -> None:
-    """Refuse two values for one property."""
+def _check_properties(plan: ColumnPlan) -> frozenset[str]:
+    """Give the names of all properties that are no keys of records; refuse two values for one property."""
     sources = {"time": plan.time_column, **dict(plan.ids)}
     if plan.insert_id_columns:
         sources["$insert_id"] = " + ".join(plan.insert_id_columns)
@@ -568,6 +601,7 @@ def _check_properties(plan: ColumnPlan) -> None:
                 f"{source} and {sources[name]} would both be the property {name}; exclude or rename one of them"
             )
         sources[name] = source
+    return frozenset(sources) | {"$insert_id"}
 
 
 def _check_together(mapping: EventMapping) -> None:

@@ -400,22 +400,22 @@ def _encode(event: Event, needs_id: bool) -> bytes:
     return b'%s,"$insert_id":"%s"}}' % (canonical[:-2], insert_ids.from_content(canonical).encode())
 
 
-def original_text(value: Any) -> bytes:
+def original_text(value: Any, time_key: str = "time") -> bytes:
     """Write an event that came as an object as JSON text, its time with its zone, as faithfully as JSON can."""
     try:
         if not isinstance(value, Mapping):
             return _encode_as_given(to_json_value(value))
-        return _encode_as_given(_as_given(value))
+        return _encode_as_given(_as_given(value, time_key))
     except (UnsupportedValueError, UnicodeEncodeError, RecursionError):
         return _last_resort(value)
 
 
-def _as_given(fields: Mapping[Any, Any]) -> dict[str, Any]:
+def _as_given(fields: Mapping[Any, Any], time_key: str = "time") -> dict[str, Any]:
     given: dict[str, Any] = {}
     for key, item in fields.items():
         inner = fields_of(item) if key == "properties" else None
         given[to_json_key(key)] = (
-            _as_given(inner) if inner is not None else _with_zone(item) if key == "time" else to_json_value(item)
+            _as_given(inner) if inner is not None else _with_zone(item) if key == time_key else to_json_value(item)
         )
     return given
 

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from datetime import tzinfo
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from beam_mixpanel.core import user_function
 from beam_mixpanel.core.chunk import origin_of
-from beam_mixpanel.core.dead_letter import MAP, VALIDATE, DeadLetter
+from beam_mixpanel.core.dead_letter import IMPORT, MAP, VALIDATE, DeadLetter
 from beam_mixpanel.core.event import TEXT_IDS, Form
+from beam_mixpanel.core.json_values import fields_of
 from beam_mixpanel.core.limits import DEFAULT_RETENTION_DAYS
-from beam_mixpanel.core.mapping import ColumnPlan, EventMapping, Filtered, MappingError, Unmappable, map_row
-from beam_mixpanel.core.prepare import EventPreparer, Preparation, original_text
+from beam_mixpanel.core.mapping import (
+    ColumnPlan,
+    EventMapping,
+    Filtered,
+    MappingError,
+    Unmappable,
+    finish_event,
+    map_row,
+)
+from beam_mixpanel.core.prepare import (
+    LINE_TOO_LONG,
+    EventBlock,
+    EventPreparer,
+    Preparation,
+    original_text,
+    parse_object,
+)
 from beam_mixpanel.core.redaction import Redaction, withhold
 from beam_mixpanel.core.rows import RowBatch, RowList
 from beam_mixpanel.core.validation import Violation
@@ -18,14 +36,32 @@ from beam_mixpanel.core.validation import Violation
 if TYPE_CHECKING:
     from beam_mixpanel.core.columnar import ColumnarPreparer
 
+_MOST_PLANS: Final = 1000
+"""Plans that are kept; rows of JSON could have keys without number."""
+
+
+_Mapped = Mapping[Any, Any] | Filtered | Unmappable | Violation
+
+
+class _Origin(NamedTuple):
+    """Where a row comes from, and the text it was read from; None where it was no text."""
+
+    source: str
+    text: bytes | None = None
+
 
 class RowPreparer:
     """Turns rows into bytes that Mixpanel accepts, or into dead letters.
+
+    A row that cannot be sent is kept whole in its dead letter: as the line that it was, or as a JSON object.
 
     Args:
       mapping: how rows become events.
       form: how times and ids are read and made.
       retention_days: events older than this are counted, since the project will delete them.
+
+    Raises:
+      UserFunctionError: the mapping's function cannot be found.
     """
 
     def __init__(
@@ -37,19 +73,48 @@ class RowPreparer:
         self._preparer = EventPreparer(form, retention_days=retention_days)
         self._plans: dict[tuple[str, ...], ColumnPlan] = {}
         self._columnar: dict[Any, ColumnarPreparer | None] = {}
+        self._function = None if mapping.map is None else _Function(mapping, form.zone)
 
     def prepare_rows(self, rows: RowList, now_ms: int) -> Preparation:
         """Prepare rows one by one."""
         done = Preparation()
         for number, row in enumerate(rows.rows):
-            self._add_row(done, row, _origin(rows, number), now_ms)
+            self._add_row(done, row, _Origin(_place(rows, number)), now_ms)
         return done
 
-    def prepare_row(self, row: Mapping[str, Any], now_ms: int, *, source: str = "") -> Preparation:
-        """Prepare one row."""
+    def prepare_row(self, row: Any, now_ms: int, *, source: str = "") -> Preparation:
+        """Prepare one row: a mapping, Beam Row, NamedTuple or dataclass."""
+        fields = fields_of(row)
+        if fields is None:
+            return self._preparer.prepare_object(row, now_ms, source=source)
         done = Preparation()
-        self._add_row(done, row, source, now_ms)
+        self._add_row(done, fields, _Origin(source), now_ms)
         return done
+
+    def prepare_block(self, block: EventBlock, now_ms: int) -> Preparation:
+        """Prepare the lines of a block, each the JSON object of a row; blank lines are no rows."""
+        if block.cut_line_bytes:
+            return self._preparer.prepare_block(block, now_ms)
+        done = Preparation()
+        offset = block.offset
+        for line in block.data.split(b"\n"):
+            if line and not line.isspace():
+                self._add_text(done, line, origin_of(block.source, offset), now_ms)
+            offset += len(line) + 1
+        return done
+
+    def prepare_text(self, row: bytes | str, now_ms: int, *, source: str = "") -> Preparation:
+        """Prepare one row given as JSON text."""
+        done = Preparation()
+        text = row if isinstance(row, bytes) else row.encode(errors="surrogatepass")
+        self._add_text(done, text, source, now_ms)
+        return done
+
+    def prepare_dead_letter(self, letter: DeadLetter, now_ms: int) -> Preparation:
+        """Prepare a row that was not imported; what was sent is an event already."""
+        if letter.stage == IMPORT or letter.reason == LINE_TOO_LONG:
+            return self._preparer.prepare_dead_letter(letter, now_ms)
+        return self.prepare_text(letter.event, now_ms, source=letter.source)
 
     def prepare_batch(self, rows: RowBatch, now_ms: int) -> Preparation:
         """Prepare the rows of an Arrow record batch."""
@@ -62,7 +127,7 @@ class RowPreparer:
 
         def explain(places: list[int]) -> None:
             for place, row in zip(places, rows_of(rows.batch.take(places)), strict=True):
-                self._add_row(explained, row, _origin(rows, place), now_ms)
+                self._add_row(explained, row, _Origin(_place(rows, place)), now_ms)
 
         done = columnar.prepare(rows, now_ms, explain)
         done.add(explained)
@@ -76,7 +141,7 @@ class RowPreparer:
             columnar = None
             try:
                 plan = self._mapping.bind(schema.names, zone=self._form.zone)
-                if ColumnarPreparer.can_prepare(plan, schema, self._form):
+                if self._function is None and ColumnarPreparer.can_prepare(plan, schema, self._form):
                     columnar = ColumnarPreparer(plan, schema, self._form, self._retention_ms)
             except MappingError:
                 pass  # each row will say so
@@ -86,43 +151,67 @@ class RowPreparer:
     def _plan(self, columns: tuple[str, ...]) -> ColumnPlan:
         plan = self._plans.get(columns)
         if plan is None:
+            if len(self._plans) >= _MOST_PLANS:
+                self._plans.clear()
             plan = self._plans[columns] = self._mapping.bind(columns, zone=self._form.zone, complete=False)
         return plan
 
-    def _add_row(self, done: Preparation, row: Mapping[str, Any], source: str, now_ms: int) -> None:
-        try:
-            event = map_row(self._plan(tuple(row)), row, self._form.zone)
-        except MappingError as error:
-            event = Unmappable("mapping_does_not_fit", "", str(error))
-        if isinstance(event, Filtered):
-            done.filtered += 1
-        elif isinstance(event, Unmappable):
-            done.invalid.append(DeadLetter(self._kept(row), MAP, *event, source=source))
-        elif isinstance(event, Violation):
-            letter = DeadLetter(self._kept(row), VALIDATE, event.rule, event.field, event.message, source=source)
-            done.invalid.append(letter)
+    def _add_text(self, done: Preparation, text: bytes, source: str, now_ms: int) -> None:
+        row = parse_object(text)
+        if isinstance(row, DeadLetter):
+            kept = Redaction(self._form.redact).rewrite_text(text) if self._form.redact else text
+            done.invalid.append(row._replace(event=kept, source=source))
         else:
-            prepared = self._preparer.prepare_object(event, now_ms, source=source)
-            prepared.invalid = [letter._replace(event=self._kept(row)) for letter in prepared.invalid]
+            self._add_row(done, row, _Origin(source, text), now_ms)
+
+    def _add_row(self, done: Preparation, row: Mapping[str, Any], origin: _Origin, now_ms: int) -> None:
+        """Add what becomes of a row, which a function may make several events of."""
+        events, time_column = self._map(row)
+        for event in events:
+            if isinstance(event, Filtered):
+                done.filtered += 1
+                continue
+            if isinstance(event, (Unmappable, Violation)):
+                prepared = Preparation()
+                prepared.invalid.append(_letter(event, origin.source))
+            else:
+                prepared = self._preparer.prepare_object(event, now_ms, source=origin.source)
+            if prepared.invalid:
+                kept = self._kept(row, origin.text, time_column)
+                prepared.invalid = [letter._replace(event=kept) for letter in prepared.invalid]
             done.add(prepared)
 
-    def _kept(self, row: Mapping[str, Any]) -> bytes:
+    def _map(self, row: Mapping[str, Any]) -> tuple[Sequence[_Mapped], str]:
+        """Give the events of a row, and the column that holds its time."""
+        if self._function is not None:
+            return self._function(row), "time"
+        try:
+            plan = self._plan(tuple(row))
+        except MappingError as error:
+            return (Unmappable("mapping_does_not_fit", "", str(error)),), "time"
+        return (map_row(plan, row, self._form.zone),), plan.time_column
+
+    def _kept(self, row: Mapping[str, Any], text: bytes | None, time_column: str) -> bytes:
         """Write a row that gave no event, without the columns that give, or may hold, what is redacted."""
-        text = original_text(row)
+        if text is None:
+            text = original_text(row, time_column)
         if not self._form.redact:
             return text
+        if self._function is not None:
+            return withhold(text)  # what it makes of which column is its own affair
         hidden = self._hidden_columns(tuple(row))
         kept = {column: value for column, value in row.items() if column not in hidden}
         rewritten = Redaction(self._form.redact).rewrite_fields(kept, text) if kept else None
-        return withhold(text) if rewritten is None else original_text(rewritten)
+        return withhold(text) if rewritten is None else original_text(rewritten, time_column)
 
     def _hidden_columns(self, columns: tuple[str, ...]) -> set[str]:
         mapping, redact = self._mapping, self._form.redact
         hidden = set(mapping.spread_columns)
         for column in columns:
             name = mapping.rename.get(column, column)
-            nested = mapping.flatten and any(each.startswith(f"{name}.") for each in redact)
-            if nested or not redact.isdisjoint((column, name)):
+            nested = mapping.flatten and any(each.startswith((f"{name}.", f"{column}.")) for each in redact)
+            renamed = any(old.startswith(f"{column}.") and new in redact for old, new in mapping.rename.items())
+            if nested or renamed or not redact.isdisjoint((column, name)):
                 hidden.add(column)
         return hidden | self._hidden_ids(columns)
 
@@ -136,5 +225,27 @@ class RowPreparer:
         return {column for name, column in ids if name in self._form.redact}
 
 
-def _origin(rows: RowBatch | RowList, place: int) -> str:
-    return origin_of(f"{rows.source}#", rows.first_row + place) if rows.first_row >= 0 else rows.source
+class _Function:
+    """The user's function, with the filters and tags that serve beside it."""
+
+    def __init__(self, mapping: EventMapping, zone: tzinfo) -> None:
+        self._call = user_function.load(mapping.map or "")
+        self._plan = mapping.plan_for_function(zone=zone)
+        self._zone = zone
+
+    def __call__(self, row: Mapping[str, Any]) -> Sequence[_Mapped]:
+        """Give the events of a row; one that the function skips is filtered."""
+        events = user_function.call(self._call, dict(row))
+        if isinstance(events, user_function.Failure):
+            return (Unmappable(str(events), "", events.message),)
+        return [finish_event(self._plan, event, self._zone) for event in events] or (Filtered.BY_FUNCTION,)
+
+
+def _letter(problem: Unmappable | Violation, source: str) -> DeadLetter:
+    if isinstance(problem, Unmappable):
+        return DeadLetter(b"", MAP, *problem, source=source)
+    return DeadLetter(b"", VALIDATE, problem.rule, problem.field, problem.message, source=source)
+
+
+def _place(rows: RowBatch | RowList, number: int) -> str:
+    return origin_of(f"{rows.source}#", rows.first_row + number) if rows.first_row >= 0 else rows.source

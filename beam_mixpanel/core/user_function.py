@@ -1,0 +1,89 @@
+"""A function that the user names, such as `my_events:to_event`: how it is found, called, and what its results mean."""
+
+from __future__ import annotations
+
+import importlib
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from beam_mixpanel.core.json_values import fields_of
+
+FAILED: Final = "map_failed"
+NO_EVENT: Final = "map_gave_no_event"
+
+
+class UserFunctionError(ValueError):
+    """The function cannot be found; the message names the cure."""
+
+
+class Failure(str):
+    """Why a call gave no events: a short stable reason, with the words for people beside it.
+
+    Attributes:
+      message: what went wrong; never a value.
+    """
+
+    __slots__ = ("message",)
+    message: str
+
+    def __new__(cls, reason: str, message: str) -> Failure:
+        """Make a reason with its message."""
+        failure = super().__new__(cls, reason)
+        failure.message = message
+        return failure
+
+
+def load(reference: str | Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Import a function by `module:function`; a function is itself.
+
+    Raises:
+      UserFunctionError: there is no such module, or no such function in it.
+    """
+    if callable(reference):
+        return reference
+    module, _, name = reference.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except ImportError as error:
+        raise UserFunctionError(
+            f"cannot import {module} for {reference}: {error}; run from its folder, or put that on PYTHONPATH"
+        ) from None
+    except AttributeError:
+        raise UserFunctionError(f"module {module} has no {name}, as {reference} says") from None
+    if not callable(found):
+        raise UserFunctionError(f"{reference} is no function")
+    return found  # type: ignore[no-any-return]
+
+
+def call(function: Callable[[Any], Any], value: Any) -> list[Mapping[Any, Any]] | Failure:
+    """Give the events that a function makes of a value: of None none, of one event it, of several all.
+
+    Whatever the function raises ends here, since one bad row is no reason to end a job.
+    """
+    try:
+        events = _events_of(function(value))
+    except Exception as error:  # noqa: BLE001 - a user's function may raise anything
+        return Failure(FAILED, f"the function raised {type(error).__name__}{_place(error)}")
+    if None in events:
+        return Failure(NO_EVENT, "the function gave something that is no event; an event is a dict")
+    return events  # type: ignore[return-value]
+
+
+def _events_of(result: Any) -> list[Mapping[Any, Any] | None]:
+    if result is None:
+        return []
+    fields = fields_of(result)
+    if fields is not None:
+        return [fields]
+    if isinstance(result, (str, bytes)) or not isinstance(result, Iterable):
+        return [None]
+    return [fields_of(event) for event in result]
+
+
+def _place(error: Exception) -> str:
+    """Name the line that raised; the error's own words may hold a value of the row."""
+    frames = traceback.extract_tb(error.__traceback__)[1:]
+    return f" in {frames[-1].name}, line {frames[-1].lineno}" if frames else ""
