@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from beam_mixpanel.client.client import ImportReceipt
     from beam_mixpanel.client.credentials import ProjectToken, ServiceAccount
     from beam_mixpanel.core.dead_letter import DeadLetter
+    from beam_mixpanel.core.mapping import EventMapping
+    from beam_mixpanel.core.mapping_settings import mapping_of
+    from beam_mixpanel.core.rows import RowBatch, RowList
     from beam_mixpanel.transforms.dead_letters import ReadDeadLetters, WriteDeadLetters
     from beam_mixpanel.transforms.prepare import PreparedEvents, PrepareEvents
     from beam_mixpanel.transforms.read import ReadEventBlocksFromFiles, ReadEventsFromFiles
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "DeadLetter": "core.dead_letter",
+    "EventMapping": "core.mapping",
     "ImportReceipt": "client.client",
     "PrepareEvents": "transforms.prepare",
     "PreparedEvents": "transforms.prepare",
@@ -29,14 +33,18 @@ _HOMES = {
     "ReadDeadLetters": "transforms.dead_letters",
     "ReadEventBlocksFromFiles": "transforms.read",
     "ReadEventsFromFiles": "transforms.read",
+    "RowBatch": "core.rows",
+    "RowList": "core.rows",
     "ServiceAccount": "client.credentials",
     "WriteDeadLetters": "transforms.dead_letters",
     "WriteToMixpanel": "transforms.write",
     "WriteToMixpanelResult": "transforms.write",
+    "mapping_of": "core.mapping_settings",
 }
 
 __all__ = [
     "DeadLetter",
+    "EventMapping",
     "ImportReceipt",
     "PrepareEvents",
     "PreparedEvents",
@@ -44,11 +52,14 @@ __all__ = [
     "ReadDeadLetters",
     "ReadEventBlocksFromFiles",
     "ReadEventsFromFiles",
+    "RowBatch",
+    "RowList",
     "ServiceAccount",
     "WriteDeadLetters",
     "WriteToMixpanel",
     "WriteToMixpanelResult",
     "__version__",
+    "mapping_of",
 ]
 
 

@@ -10,10 +10,12 @@ from beam_mixpanel import ReadEventBlocksFromFiles
 from beam_mixpanel.launcher.arguments import Settings
 from beam_mixpanel.launcher.connect import import_events
 from beam_mixpanel.launcher.job import end_process, run_job
+from beam_mixpanel.launcher.mapping import announce_lines
 
 
 def build(pipeline: beam.Pipeline, settings: Settings) -> None:
     """Connect the files to Mixpanel."""
+    announce_lines(settings)
     import_events(pipeline | "ReadFiles" >> ReadEventBlocksFromFiles(settings.inputs), settings)
 
 

@@ -275,7 +275,14 @@ class ColumnPlan(NamedTuple):
             parts.append(f"$insert_id from {' + '.join(self.insert_id_columns)}")
         else:
             parts.append("$insert_id made from the content")
-        names = [name if name == column else f"{name} (from {column})" for name, column in self.properties]
+        names = [
+            f"keys of {column}"
+            if column in self.spread_columns
+            else name
+            if name == column
+            else f"{name} (from {column})"
+            for name, column in self.properties
+        ]
         names += [f"{name} (tag)" for name, _ in self.tags]
         return f"{'; '.join(parts)}; properties: {_listed(names) if names else 'none'}"
 
@@ -468,7 +475,10 @@ class _Unfolding:
     def collect(self, row: Mapping[str, Any]) -> dict[str, Any] | Unmappable:
         """Give the properties of a row, or why it has none."""
         for name, column in self._plan.properties:
-            problem = self._add_column(name, column, row.get(column))
+            try:
+                problem = self._add_column(name, column, row.get(column))
+            except RecursionError:
+                return Unmappable("nested_too_deep", column, f"the column {column} nests too deep")
             if problem is not None:
                 return problem
         return self._properties
@@ -482,14 +492,14 @@ class _Unfolding:
                 return Unmappable(
                     "json_column_invalid", column, f"the column {column} is not JSON, as the mapping says"
                 )
-        if not spread:
-            return self._add(name, column, value)
-        if _is_null(value):
-            return None
-        fields = fields_of(value)
-        if fields is None:
+        fields = fields_of(value) if spread or self._plan.flatten else None
+        if fields is not None:
+            return self._add_fields("" if spread else f"{name}.", column, fields)
+        if spread and not _is_null(value):
             return Unmappable("spread_column_not_object", column, f"the column {column} is no object to spread")
-        return self._add_fields("", column, fields)
+        if not spread and (self._plan.keep_nulls or not _is_null(value)):
+            self._properties[name] = value
+        return None
 
     def _add_fields(self, prefix: str, path: str, fields: Mapping[Any, Any]) -> Unmappable | None:
         for key, value in fields.items():
@@ -504,18 +514,15 @@ class _Unfolding:
         return None
 
     def _add(self, name: str, path: str, value: Any) -> Unmappable | None:
-        """Add a property, or those of its fields."""
+        """Add a field, or the fields in it."""
         fields = fields_of(value) if self._plan.flatten else None
         if fields is not None:
-            try:
-                return self._add_fields(f"{name}.", path, fields)
-            except RecursionError:
-                return Unmappable("nested_too_deep", path, f"{path} nests too deep to flatten")
+            return self._add_fields(f"{name}.", path, fields)
         return self._put(name, path, value) if self._plan.keep_nulls or not _is_null(value) else None
 
     def _put(self, name: str, path: str, value: Any) -> Unmappable | None:
         """Add a value; one whose name another has is named by its whole path."""
-        if name in self._properties or (name in self._plan.reserved and path not in self._plan.columns):
+        if name in self._properties or name in self._plan.reserved:
             given = self._own.get(name, self._properties.get(name))
             if type(given) is type(value) and given == value:
                 return None

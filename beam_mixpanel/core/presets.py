@@ -54,7 +54,7 @@ def ga4_event(row: Mapping[str, Any]) -> dict[str, Any]:
     for column, value in row.items():
         if column not in _GA4_NO_PROPERTIES:
             properties |= _flat(column, value)
-    properties |= {f"user.{key}": value for key, value in _ga4_pairs(row.get("user_properties"))}
+    properties |= {f"user.{key}": value for key, value in _ga4_pairs(row.get("user_properties")).items()}
     properties |= _ga4_pairs(row.get("event_params"))
     items = [_ga4_item(item) for item in row.get("items") or ()]
     if items:

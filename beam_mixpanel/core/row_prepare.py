@@ -22,7 +22,6 @@ from beam_mixpanel.core.mapping import (
     map_row,
 )
 from beam_mixpanel.core.prepare import (
-    LINE_TOO_LONG,
     EventBlock,
     EventPreparer,
     Preparation,
@@ -31,7 +30,7 @@ from beam_mixpanel.core.prepare import (
 )
 from beam_mixpanel.core.redaction import Redaction, withhold
 from beam_mixpanel.core.rows import RowBatch, RowList
-from beam_mixpanel.core.validation import Violation
+from beam_mixpanel.core.validation import LINE_TOO_LONG, Violation
 
 if TYPE_CHECKING:
     from beam_mixpanel.core.columnar import ColumnarPreparer
@@ -82,7 +81,7 @@ class RowPreparer:
             self._add_row(done, row, _Origin(_place(rows, number)), now_ms)
         return done
 
-    def prepare_row(self, row: Any, now_ms: int, *, source: str = "") -> Preparation:
+    def prepare_object(self, row: Any, now_ms: int, *, source: str = "") -> Preparation:
         """Prepare one row: a mapping, Beam Row, NamedTuple or dataclass."""
         fields = fields_of(row)
         if fields is None:

@@ -17,8 +17,11 @@ from apache_beam.runners.runner import create_runner
 from beam_mixpanel.client.credentials import Credentials, ProjectToken, SecretReference, ServiceAccount
 from beam_mixpanel.client.errors import MixpanelError
 from beam_mixpanel.client.transport import PooledTransport
-from beam_mixpanel.transforms.files import UnreadableFileError, match_files
-from beam_mixpanel.transforms.options import FileOptions, JobOptions, MixpanelOptions
+from beam_mixpanel.core.mapping import EventMapping, MappingError
+from beam_mixpanel.core.mapping_settings import FLAGS, mapping_of, settings_from_flags, settings_from_yaml
+from beam_mixpanel.core.user_function import UserFunctionError, load
+from beam_mixpanel.transforms.files import UnreadableFileError, match_files, open_file
+from beam_mixpanel.transforms.options import FileOptions, JobOptions, MappingOptions, MixpanelOptions
 from beam_mixpanel.transforms.prepare import PrepareEvents
 from beam_mixpanel.transforms.write import WriteToMixpanel
 
@@ -72,6 +75,7 @@ class Settings(NamedTuple):
       summary: file for the books; None for none.
       validate_only: send nothing.
       use_emulator: start one for this run.
+      mapping: how rows become events; None where no flag says so.
     """
 
     options: PipelineOptions
@@ -81,6 +85,7 @@ class Settings(NamedTuple):
     summary: str | None
     validate_only: bool
     use_emulator: bool
+    mapping: EventMapping | None = None
 
     def write_to_mixpanel(self) -> WriteToMixpanel:
         """Make the sink as the options say."""
@@ -94,6 +99,7 @@ class Settings(NamedTuple):
             time_zone=options.mixpanel_time_zone,
             retention_days=options.mixpanel_retention_days,
             redact=options.redact or (),
+            mapping=self.mapping,
             max_concurrent_requests=options.mixpanel_max_concurrent_requests,
             max_events_per_sec=options.mixpanel_max_events_per_sec,
             max_batch_events=options.mixpanel_max_batch_events,
@@ -114,6 +120,7 @@ class Settings(NamedTuple):
             time_zone=options.mixpanel_time_zone,
             retention_days=options.mixpanel_retention_days,
             redact=options.redact or (),
+            mapping=self.mapping,
         )
 
     def send_to_emulator(self, url: str) -> None:
@@ -150,6 +157,7 @@ def parse(program: str, description: str, argv: Sequence[str] | None) -> Setting
         job.summary,
         job.validate_only,
         mixpanel.mixpanel_emulator and not job.validate_only,
+        _mapping(options.view_as(MappingOptions)),
     )
     _check_outputs(settings)
     _check_destination(settings, mixpanel)
@@ -164,7 +172,7 @@ def _parse_options(arguments: list[str]) -> PipelineOptions:
         with contextlib.redirect_stderr(complaint):
             chosen, unknown = _all_options().parse_known_args(arguments)
             options = PipelineOptions(arguments)
-            for group in (FileOptions, JobOptions, MixpanelOptions):
+            for group in (FileOptions, MappingOptions, JobOptions, MixpanelOptions):
                 options.view_as(group)
     except SystemExit:
         raise UsageError(complaint.getvalue().strip().rpartition("error: ")[2]) from None
@@ -220,6 +228,29 @@ def _check_inputs(patterns: list[str] | None) -> list[str]:
         except (UnreadableFileError, ValueError) as error:
             raise UsageError(str(error)) from None
     return patterns
+
+
+def _mapping(options: MappingOptions) -> EventMapping | None:
+    """Put together what the mapping file and the flags say; None where they say nothing."""
+    try:
+        flags = settings_from_flags({flag: getattr(options, flag) for flag in FLAGS.values()})
+        settings = _mapping_file(options.mapping) | flags if options.mapping else flags
+        if not settings and not options.mapping:
+            return None
+        mapping = mapping_of(settings)
+        if mapping.map is not None:
+            load(mapping.map)
+    except (MappingError, UserFunctionError) as error:
+        raise UsageError(str(error)) from None
+    return mapping
+
+
+def _mapping_file(path: str) -> dict[str, Any]:
+    try:
+        with open_file(path) as file:
+            return settings_from_yaml(file.read(), path)
+    except (UnreadableFileError, OSError) as error:
+        raise UsageError(f"cannot read --mapping {path}: {error}") from None
 
 
 def _check_outputs(settings: Settings) -> None:
@@ -314,7 +345,7 @@ def _print_help(program: str, description: str) -> NoReturn:
         epilog="Every option of Apache Beam and of the chosen --runner works, too. Exit codes: 0 all imported; 3 ended "
         "with dead letters; 1 the job failed; 2 the arguments are wrong.",
     )
-    for group in (FileOptions, MixpanelOptions, JobOptions):
+    for group in (FileOptions, MappingOptions, MixpanelOptions, JobOptions):
         group._add_argparse_args(parser)
     parser.print_help()
     raise SystemExit(0)

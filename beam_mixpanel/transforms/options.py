@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Final
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -10,6 +11,9 @@ from beam_mixpanel.client.client import DEFAULT_RETRY_DEADLINE_SECS
 from beam_mixpanel.client.credentials import REGION_HOSTS
 from beam_mixpanel.client.transport import TOTAL_TIMEOUT_SECS
 from beam_mixpanel.core import limits
+from beam_mixpanel.core.mapping import TIME_UNITS
+from beam_mixpanel.core.mapping_settings import FLAGS
+from beam_mixpanel.core.presets import PRESETS
 from beam_mixpanel.transforms.write import ENDPOINTS, MAX_BUFFERING_SECS, ON_UNDELIVERED
 
 
@@ -45,6 +49,62 @@ class JobOptions(PipelineOptions):
             action="store_true",
             help="prepare and check everything, send nothing; needs no credentials",
         )
+
+
+class MappingOptions(PipelineOptions):
+    """How rows become events; each flag is a key of a mapping file, too."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--mapping", metavar="FILE", help="YAML file with the keys of these flags; a flag takes its key's place"
+        )
+        parser.add_argument("--preset", metavar="NAME", help=f"a mapping that is ready: {', '.join(PRESETS)}")
+        for key, (metavar, meaning) in _MAPPING_HELP.items():
+            _add_mapping_flag(parser, key, metavar, meaning)
+
+
+_MAPPING_HELP: Final[dict[str, tuple[str, str]]] = {
+    "event": ("NAME", "name of every event"),
+    "event_column": ("COLUMN", "column that holds the event's name"),
+    "time_column": ("COLUMN", "column that holds the time"),
+    "time_unit": ("UNIT", f"unit of numbers in it: {', '.join(TIME_UNITS)} (default auto: told by size)"),
+    "time_format": ("FORMAT", "format of text in it, as for strptime (default: ISO 8601)"),
+    "distinct_id_column": ("COLUMN", "column that becomes distinct_id"),
+    "user_id_column": ("COLUMN", "column that becomes $user_id, and distinct_id if no other does"),
+    "device_id_column": ("COLUMN", "column that becomes $device_id"),
+    "insert_id_columns": ("A,B", "column that becomes $insert_id; several are hashed"),
+    "include": ("COLUMN", "columns that become properties (default *)"),
+    "exclude": ("COLUMN", "columns that do not"),
+    "rename": ("OLD=NEW", "give a column's property another name"),
+    "tags": ("NAME=VALUE", "property that every event gets"),
+    "json_columns": ("COLUMN", "column whose text is JSON"),
+    "spread_columns": ("COLUMN", "column that holds an object whose keys become properties"),
+    "flatten": ("", "write nested records as parent.child"),
+    "keep_nulls": ("", "keep properties that are null"),
+    "only_events": ("NAME", "import events of this name only"),
+    "skip_events": ("NAME", "leave out events of this name"),
+    "from_time": ("TIME", "leave out earlier events"),
+    "until_time": ("TIME", "leave out events of this time and later ones"),
+    "map": ("MODULE:FUNCTION", "Python function from row to event, list of events or None, instead of columns"),
+}
+_MAPPING_SWITCHES: Final = ("flatten", "keep_nulls")
+_MAPPING_LISTS: Final = (
+    "include", "exclude", "rename", "tags", "json_columns", "spread_columns", "only_events", "skip_events",
+)  # fmt: skip
+
+
+def _add_mapping_flag(parser: argparse.ArgumentParser, key: str, metavar: str, meaning: str) -> None:
+    flag = f"--{FLAGS[key]}"
+    if key in _MAPPING_SWITCHES:
+        parser.add_argument(flag, action="store_true", help=meaning)
+    elif key in _MAPPING_LISTS:
+        hint = "; may be given several times" + (
+            "" if key in ("rename", "tags", "json_columns", "spread_columns") else "; * stands for anything"
+        )
+        parser.add_argument(flag, action="append", metavar=metavar, help=meaning + hint)
+    else:
+        parser.add_argument(flag, metavar=metavar, help=meaning)
 
 
 class FileOptions(PipelineOptions):

@@ -15,8 +15,12 @@ from beam_mixpanel.core.dead_letter import DeadLetter
 from beam_mixpanel.core.event import Form
 from beam_mixpanel.core.insert_id import InsertIdStrategy
 from beam_mixpanel.core.limits import DEFAULT_RETENTION_DAYS
+from beam_mixpanel.core.mapping import EventMapping
 from beam_mixpanel.core.prepare import EventBlock, EventPreparer, Preparation
 from beam_mixpanel.core.redaction import check_names
+from beam_mixpanel.core.row_prepare import RowPreparer
+from beam_mixpanel.core.rows import RowBatch, RowList
+from beam_mixpanel.core.user_function import load
 from beam_mixpanel.transforms.coding import register_coders
 from beam_mixpanel.transforms.metrics import Ledger
 
@@ -49,6 +53,8 @@ class PrepareEvents(beam.PTransform):
       retention_days: how long the project keeps events; older ones are counted as `past_retention`.
       max_age_ms: events older than this are invalid; None for no such bound.
       redact: names of properties that are neither sent nor kept in dead letters; see `core/redaction.py`.
+      mapping: how rows become events; None where dicts and JSON text are events already. Rows of files and warehouses
+        (`RowBatch`, `RowList`) are always mapped, without one by the names of their columns.
       clock: seconds since 1970; events more than an hour ahead of it are invalid.
 
     Raises:
@@ -63,6 +69,7 @@ class PrepareEvents(beam.PTransform):
         retention_days: int = DEFAULT_RETENTION_DAYS,
         max_age_ms: int | None = None,
         redact: Iterable[str] = (),
+        mapping: EventMapping | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()
@@ -70,10 +77,17 @@ class PrepareEvents(beam.PTransform):
         _zone(time_zone)
         if retention_days < 1:
             raise ValueError(f"retention_days must be at least 1, got {retention_days}")
-        self._fn = _PrepareEventsFn(insert_id, time_zone, retention_days, max_age_ms, check_names(redact), clock)
+        if mapping is not None and mapping.map is not None:
+            load(mapping.map)
+        self._fn = _PrepareEventsFn(
+            insert_id, time_zone, retention_days, max_age_ms, check_names(redact), mapping, clock
+        )
 
     def expand(self, events: PCollection[Any]) -> PreparedEvents:
-        """Prepare each element: an `EventBlock`, JSON bytes or str, a dict, Beam Row, NamedTuple, or `DeadLetter`."""
+        """Prepare each element.
+
+        It may be a dict, Beam Row, NamedTuple, JSON bytes or str, `EventBlock`, `RowBatch`, `RowList` or `DeadLetter`.
+        """
         step = beam.ParDo(self._fn).with_output_types(EventChunk, **{INVALID: DeadLetter})
         outputs = events | "PrepareEvents" >> step.with_outputs(INVALID, main="prepared")
         return PreparedEvents(outputs["prepared"], outputs[INVALID])
@@ -94,6 +108,7 @@ class _PrepareEventsFn(beam.DoFn):
         retention_days: int,
         max_age_ms: int | None,
         redact: frozenset[str],
+        mapping: EventMapping | None,
         clock: Callable[[], float],
     ) -> None:
         self._insert_id = insert_id
@@ -101,11 +116,15 @@ class _PrepareEventsFn(beam.DoFn):
         self._retention_days = retention_days
         self._max_age_ms = max_age_ms
         self._redact = redact
+        self._mapping = mapping
         self._clock = clock
 
     def setup(self) -> None:
         form = Form(InsertIdStrategy.parse(self._insert_id), _zone(self._time_zone), self._max_age_ms, self._redact)
-        self._preparer = EventPreparer(form, retention_days=self._retention_days)
+        self._rows = RowPreparer(self._mapping or EventMapping(), form, retention_days=self._retention_days)
+        self._preparer: EventPreparer | RowPreparer = (
+            EventPreparer(form, retention_days=self._retention_days) if self._mapping is None else self._rows
+        )
         self._ledger = Ledger()
 
     def process(self, element: Any) -> Iterator[EventChunk | TaggedOutput]:
@@ -113,6 +132,7 @@ class _PrepareEventsFn(beam.DoFn):
         ledger = self._ledger
         ledger.count("read", done.read)
         ledger.count("prepared", len(done.events))
+        ledger.count("filtered", done.filtered)
         ledger.count("repaired_insert_ids", done.repaired)
         ledger.count("past_retention", done.past_retention)
         for letter in done.invalid:
@@ -123,6 +143,10 @@ class _PrepareEventsFn(beam.DoFn):
             yield done.events
 
     def _prepare(self, element: Any, now_ms: int) -> Preparation:
+        if isinstance(element, RowBatch):
+            return self._rows.prepare_batch(element, now_ms)
+        if isinstance(element, RowList):
+            return self._rows.prepare_rows(element, now_ms)
         if isinstance(element, EventBlock):
             return self._preparer.prepare_block(element, now_ms)
         if isinstance(element, (bytes, str)):

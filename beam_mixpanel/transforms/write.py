@@ -28,6 +28,7 @@ from beam_mixpanel.client.transport import TOTAL_TIMEOUT_SECS, abandon_requests
 from beam_mixpanel.core import limits
 from beam_mixpanel.core.chunk import EventChunk, PreparedEvent
 from beam_mixpanel.core.dead_letter import IMPORT, DeadLetter
+from beam_mixpanel.core.mapping import EventMapping
 from beam_mixpanel.core.prepare import identity_of
 from beam_mixpanel.transforms.batches import BatchLimits, PackByShard, PackInBundles
 from beam_mixpanel.transforms.coding import register_coders
@@ -82,7 +83,8 @@ class WriteToMixpanel(beam.PTransform):
     """Imports events into Mixpanel.
 
     Takes dicts in Mixpanel's shape or flat, JSON bytes or str, Beam Rows, NamedTuples, or the blocks that
-    `ReadEventBlocksFromFiles` gives; bounded or unbounded, in any windows, which receipts and dead letters keep.
+    `ReadEventBlocksFromFiles` gives; with a mapping, rows of any shape, and without one, too, where they are a
+    `RowBatch` or a `RowList`; bounded or unbounded, in any windows, which receipts and dead letters keep.
 
     Delivery: every event ends as imported, or as a dead letter, or fails the job. What a runner retries is sent again
     with the same bytes and the same `$insert_id`, so Mixpanel shows it once
@@ -100,6 +102,7 @@ class WriteToMixpanel(beam.PTransform):
       time_zone: IANA name of the zone of times that name none.
       retention_days: how long the project keeps events; older ones are counted as `past_retention`.
       redact: names of properties that are taken out of each event: neither sent, nor kept in dead letters.
+      mapping: how rows become events, an `EventMapping`.
       max_concurrent_requests: upper bound on requests in flight in a worker process.
       max_events_per_sec: upper bound on events/s of a worker process; None for the documented 30,000 at Mixpanel's
         hosts and none elsewhere. The rate adapts below it.
@@ -131,6 +134,7 @@ class WriteToMixpanel(beam.PTransform):
         time_zone: str = "UTC",
         retention_days: int = limits.DEFAULT_RETENTION_DAYS,
         redact: Iterable[str] = (),
+        mapping: EventMapping | None = None,
         max_concurrent_requests: int = limits.RECOMMENDED_REQUESTS_IN_FLIGHT,
         max_events_per_sec: float | None = None,
         max_batch_events: int = limits.MAX_BATCH_EVENTS,
@@ -164,6 +168,7 @@ class WriteToMixpanel(beam.PTransform):
             retention_days=retention_days,
             max_age_ms=limits.TRACK_MAX_AGE_MS if endpoint == "track" else None,
             redact=redact,
+            mapping=mapping,
         )
         self._batch_limits = BatchLimits(max_batch_events, max_batch_bytes)
         self._num_shards = num_shards
