@@ -14,6 +14,7 @@ from decimal import Decimal
 from difflib import get_close_matches
 from enum import Enum
 from functools import lru_cache
+from math import isfinite
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -351,7 +352,8 @@ def event_name(value: Any) -> str:
     plain = unwrap(value)
     if isinstance(plain, str):
         return str.__str__(plain)
-    return id_text(plain) if isinstance(plain, (int, float, Decimal)) and not isinstance(plain, bool) else ""
+    is_number = isinstance(plain, (int, float, Decimal)) and not isinstance(plain, bool) and isfinite(plain)
+    return id_text(plain) if is_number else ""
 
 
 def is_wanted(name: str, plan: ColumnPlan) -> bool:
