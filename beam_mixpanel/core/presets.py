@@ -16,11 +16,11 @@ from beam_mixpanel.core.mapping import EventMapping
 
 _GA4_IDENTITY: Final = (
     "event_name", "event_timestamp", "user_pseudo_id", "event_bundle_sequence_id", "batch_event_index",
-    "batch_page_id", "batch_ordering_id", "event_params",
+    "batch_page_id", "batch_ordering_id",
 )  # fmt: skip
-"""What tells one event from another there and does not change when Google writes a day's table again."""
+"""With the parameters, what tells one event from another and stays when Google writes a day's table again."""
 _GA4_NO_PROPERTIES: Final = frozenset(_GA4_IDENTITY) | {
-    "event_date", "event_previous_timestamp", "event_server_timestamp_offset", "user_first_touch_timestamp",
+    "event_date", "event_params", "event_previous_timestamp", "event_server_timestamp_offset", "user_first_touch_timestamp",
     "user_id", "user_properties", "items",
 }  # fmt: skip
 _GA4_VALUES: Final = ("string_value", "int_value", "float_value", "double_value")
@@ -49,20 +49,21 @@ def ga4_event(row: Mapping[str, Any]) -> dict[str, Any]:
     Parameters become properties, `user_properties` become `user.KEY`, records (`device`, `geo`, …) `parent.child`. The
     `$insert_id` is a hash of what does not change when Google writes a day's table again.
     """
-    identity = {column: to_json_value(row[column]) for column in _GA4_IDENTITY if row.get(column) is not None}
+    parameters = _ga4_pairs(row.get("event_params"))
+    identity = {column: str(row[column]) for column in _GA4_IDENTITY if row.get(column) is not None}
     properties: dict[str, Any] = {}
     for column, value in row.items():
         if column not in _GA4_NO_PROPERTIES:
             properties |= _flat(column, value)
     properties |= {f"user.{key}": value for key, value in _ga4_pairs(row.get("user_properties")).items()}
-    properties |= _ga4_pairs(row.get("event_params"))
+    properties |= parameters
     items = [_ga4_item(item) for item in row.get("items") or ()]
     if items:
         properties["items"] = items
     micros = row.get("event_timestamp")
     properties |= _ids(row.get("user_id"), row.get("user_pseudo_id"))
     properties["time"] = int(micros) // 1000 if micros is not None else None
-    properties["$insert_id"] = hash_bytes(_encode(identity))
+    properties["$insert_id"] = hash_bytes(_encode([identity, to_json_value(parameters)]))
     return {"event": row.get("event_name"), "properties": properties}
 
 
