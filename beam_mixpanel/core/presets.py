@@ -20,8 +20,8 @@ _GA4_IDENTITY: Final = (
 )  # fmt: skip
 """With the parameters, what tells one event from another and stays when Google writes a day's table again."""
 _GA4_NO_PROPERTIES: Final = frozenset(_GA4_IDENTITY) | {
-    "event_date", "event_params", "event_previous_timestamp", "event_server_timestamp_offset", "user_first_touch_timestamp",
-    "user_id", "user_properties", "items",
+    "event_date", "event_params", "event_previous_timestamp", "event_server_timestamp_offset",
+    "user_first_touch_timestamp", "user_id", "user_properties", "items",
 }  # fmt: skip
 _GA4_VALUES: Final = ("string_value", "int_value", "float_value", "double_value")
 _MIXPANEL_ADDS: Final = ("mp_processing_time_ms", "$mp_api_endpoint", "$mp_api_timestamp_ms", "$mp_event_size")

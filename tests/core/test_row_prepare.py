@@ -1,0 +1,198 @@
+"""Rows on their way to events: every row has one fate, and what cannot be sent is kept whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any, NamedTuple
+
+import pytest
+
+from beam_mixpanel.core import user_function
+from beam_mixpanel.core.dead_letter import DeadLetter
+from beam_mixpanel.core.mapping import EventMapping
+from beam_mixpanel.core.prepare import EventBlock, Preparation
+from beam_mixpanel.core.row_prepare import RowPreparer
+from beam_mixpanel.core.rows import RowList
+from beam_mixpanel.core.user_function import Failure, UserFunctionError
+
+NOW_MS = 1_720_000_000_000
+TIME = 1_700_000_000_000
+SECRET = "hunter2"
+
+
+class Row(NamedTuple):
+    name: str
+    at: int
+    n: int
+
+
+def explode(row: dict[str, Any]) -> Any:
+    """Make of a row what its `do` says."""
+    event = {"event": row.get("name", "A"), "time": TIME, "n": row.get("n")}
+    row["n"] = "changed"
+    results: dict[str, Any] = {
+        "skip": None,
+        "none": [],
+        "two": [event, {**event, "n": 2}],
+        "yield": (made for made in (event, {"event": "B", "properties": {"time": TIME}})),
+        "late": _fails_late(event),
+        "text": json.dumps(event),
+        "mixed": [event, 5],
+        "bad": [event, {"event": "", "time": TIME}],
+        "": event,
+    }
+    if row.get("do") == "fail":
+        raise KeyError(SECRET)
+    return results[row.get("do", "")]
+
+
+def _fails_late(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield event
+    raise ValueError(SECRET)
+
+
+def prepare(*rows: Any, **mapping: Any) -> Preparation:
+    preparer = RowPreparer(EventMapping(**mapping))
+    return preparer.prepare_rows(RowList(list(rows), "table", 10), NOW_MS)
+
+
+def sent(done: Preparation) -> list[Any]:
+    return [json.loads(event.body) for event in done.events]
+
+
+@pytest.mark.parametrize(
+    ("do", "names", "filtered"),
+    [
+        ("", [("A", 1)], 0),
+        ("skip", [], 1),
+        ("none", [], 1),
+        ("two", [("A", 1), ("A", 2)], 0),
+        ("yield", [("A", 1), ("B", None)], 0),
+    ],
+)
+def test_a_function_makes_events(do: str, names: list[Any], filtered: int) -> None:
+    """One, several, or none; a row that it skips counts as filtered."""
+    done = prepare({"do": do, "n": 1}, map=explode)
+    assert [(event["event"], event["properties"].get("n")) for event in sent(done)] == names
+    assert (done.filtered, done.invalid, done.read) == (filtered, [], len(names) + filtered)
+
+
+@pytest.mark.parametrize(
+    ("do", "stage", "reason"),
+    [
+        ("fail", "map", "map_failed"),
+        ("late", "map", "map_failed"),
+        ("text", "map", "map_gave_no_event"),
+        ("mixed", "map", "map_gave_no_event"),
+        ("bad", "validate", "event_missing"),
+    ],
+)
+def test_what_a_function_does_wrong_costs_its_row_alone(do: str, stage: str, reason: str) -> None:
+    """The row is kept as it was read, the message names type and line but no value, the next row is fine."""
+    row = {"do": do, "n": 1}
+    done = prepare(row, {"n": 3}, map=explode)
+    (letter,) = done.invalid
+    assert (letter.stage, letter.reason, letter.source) == (stage, reason, "table#10")
+    assert json.loads(letter.event) == {"do": do, "n": 1}
+    assert SECRET not in repr(letter)
+    assert sent(done)[-1]["properties"]["n"] == 3
+
+
+def test_messages_of_functions_name_the_line() -> None:
+    """The line that raised can be found."""
+    failure = user_function.call(explode, {"do": "fail"})
+    assert isinstance(failure, Failure)
+    assert failure.message.startswith("the function raised KeyError in explode, line ")
+
+
+def test_filters_and_tags_apply_to_what_a_function_makes() -> None:
+    """Names, times and tags serve beside a function, in either shape of event."""
+    rows = [{"name": name} for name in "AB"]
+    assert [event["event"] for event in sent(prepare(*rows, map=explode, skip_events=("B",)))] == ["A"]
+    assert prepare(*rows, map=explode, from_time=TIME + 1).filtered == 2
+    done = prepare({"do": "yield", "n": 1}, map=explode, tags={"t": 1})
+    assert [event["properties"]["t"] for event in sent(done)] == [1, 1]
+    (letter,) = prepare({"n": 1}, map=explode, tags={"n": 2}).invalid
+    assert letter.reason == "property_twice"
+
+
+@pytest.mark.parametrize(
+    ("reference", "cure"),
+    [("no_such_module:f", "PYTHONPATH"), ("json:no_such", "has no no_such"), ("json:__doc__", "is no function")],
+)
+def test_a_function_that_is_not_there_is_told_at_once(reference: str, cure: str) -> None:
+    """Before a row is read, with what to do."""
+    with pytest.raises(UserFunctionError, match=cure):
+        RowPreparer(EventMapping(map=reference))
+    assert user_function.load("json:decoder.JSONDecoder").__name__ == "JSONDecoder"
+
+
+def test_lines_are_rows_and_kept_as_they_were() -> None:
+    """A line that cannot be mapped keeps its bytes and its place; one that is no JSON object, too."""
+    lines = [b'{"name":"A", "at":%d}' % TIME, b"", b'{"name":"A",  "at":"soon"}', b"[1]", b'{"name":"B","at":null}']
+    done = RowPreparer(EventMapping(event_column="name", time_column="at", time_unit="ms")).prepare_block(
+        EventBlock(b"\r\n".join(lines) + b"\n", "f", 100), NOW_MS
+    )
+    assert [event.origin for event in done.events] == ["f@100"]
+    assert [(letter.stage, letter.reason, letter.source) for letter in done.invalid] == [
+        ("map", "time_unreadable", f"f@{100 + len(lines[0]) + 4}"),
+        ("parse", "not_an_object", f"f@{100 + len(lines[0]) + len(lines[2]) + 6}"),
+        ("validate", "time_missing", f"f@{100 + len(lines[0]) + len(lines[2]) + 11}"),
+    ]
+    assert [letter.event.strip() for letter in done.invalid] == lines[2:]
+    assert done.read == 4
+
+
+@pytest.mark.parametrize("row", [{"name": "A", "at": TIME, "n": 1}, Row("A", TIME, 1)])
+def test_rows_of_python_are_rows(row: Any) -> None:
+    """Dicts and NamedTuples are mapped alike; what has no fields is invalid."""
+    preparer = RowPreparer(EventMapping(event_column="name", time_column="at"))
+    assert sent(preparer.prepare_object(row, NOW_MS))[0]["properties"]["n"] == 1
+    assert [letter.reason for letter in preparer.prepare_object(5, NOW_MS).invalid] == ["not_an_object"]
+
+
+def test_a_row_of_other_keys_is_mapped_by_its_own() -> None:
+    """Rows may differ in their columns; a row where two give one property is kept, and the job goes on."""
+    done = prepare(
+        {"name": "A", "at": TIME, "a": 1},
+        {"at": TIME, "name": "B", "b": 2},
+        {"name": "C", "at": TIME, "a": 1, "X": 2},
+        {"name": "D", "at": TIME, 5: 1},
+        event_column="name",
+        time_column="at",
+        rename={"a": "X"},
+    )
+    assert [(event["event"], event["properties"].get("X")) for event in sent(done)] == [("A", 1), ("B", None)]
+    assert [(letter.stage, letter.reason, letter.source) for letter in done.invalid] == [
+        ("map", "mapping_does_not_fit", "table#12"),
+        ("map", "mapping_does_not_fit", "table#13"),
+    ]
+
+
+def test_rows_with_keys_without_number_need_no_memory() -> None:
+    """Plans are kept for a thousand sets of columns only."""
+    preparer = RowPreparer(EventMapping(event="A", time_column="t"))
+    for number in range(2500):
+        assert preparer.prepare_object({"t": TIME, f"k{number}": 1}, NOW_MS).read == 1
+    assert len(preparer._plans) <= 1000
+
+
+def test_a_kept_row_gives_the_same_event_again() -> None:
+    """The time's zone is in the dead letter, so that a replay in another zone reads the same moment."""
+    moment = datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=9)))
+    mapping = EventMapping(event_column="name", time_column="at")
+    (letter,) = RowPreparer(mapping).prepare_object({"name": "", "at": moment}, NOW_MS).invalid
+    assert json.loads(letter.event) == {"name": "", "at": "2024-01-01T00:00:00+09:00"}
+    mended = letter._replace(event=letter.event.replace(b'""', b'"A"'))
+    (event,) = sent(RowPreparer(mapping).prepare_dead_letter(mended, NOW_MS))
+    assert event["properties"]["time"] == 1_704_034_800_000
+
+
+def test_what_was_sent_is_replayed_as_an_event() -> None:
+    """A letter of the import stage holds the event, not the row, and is not mapped again."""
+    body = b'{"event":"A","properties":{"time":%d,"$insert_id":"i-1"}}' % TIME
+    letter = DeadLetter(body, "import", "http_503", insert_id="i-1", time_ms=TIME)
+    done = RowPreparer(EventMapping(event="B", time_column="at")).prepare_dead_letter(letter, NOW_MS)
+    assert [event.body for event in done.events] == [body]
