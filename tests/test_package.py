@@ -6,6 +6,7 @@ import argparse
 import ast
 import os
 import re
+import shlex
 import subprocess
 import sys
 import venv
@@ -15,10 +16,13 @@ from pathlib import Path
 import pytest
 
 import beam_mixpanel
-from beam_mixpanel.transforms.options import FileOptions, JobOptions, MixpanelOptions
+from beam_mixpanel.core.mapping_settings import FLAGS
+from beam_mixpanel.core.presets import PRESETS
+from beam_mixpanel.transforms.options import FileOptions, JobOptions, MappingOptions, MixpanelOptions
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+MAPPING_DOCS = (ROOT / "docs" / "mapping.md").read_text()
 
 
 def _run(*arguments: str, python: str | Path = sys.executable, folder: Path = ROOT) -> str:
@@ -51,7 +55,7 @@ def test_readme_lists_every_option_and_no_other() -> None:
     for group in (FileOptions, MixpanelOptions, JobOptions):
         group._add_argparse_args(parser)
     in_code = {action.option_strings[0] for action in parser._actions}
-    table = README.partition("<!-- options:")[2].partition("\n\n`/track`")[0]
+    table = README.partition("<!-- options:")[2].partition("\n\nHow rows")[0]
     assert set(re.findall(r"^\| `(--\w+)", table, re.MULTILINE)) == in_code
 
 
@@ -75,6 +79,40 @@ with Emulator() as emulator:
     assert _run("-c", script, folder=tmp_path).strip() == "1"
 
 
+def test_docs_list_every_key_of_a_mapping() -> None:
+    """The table of keys is that of the code: keys, flags and the options of the command line."""
+    parser = argparse.ArgumentParser(add_help=False)
+    MappingOptions._add_argparse_args(parser)
+    in_code = {action.option_strings[0] for action in parser._actions} - {"--mapping"}
+    rows = re.findall(r"^\| `(\w+)` \| `--(\w+)", MAPPING_DOCS, re.MULTILINE)
+    assert dict(rows) == FLAGS
+    assert {f"--{flag}" for _, flag in rows} == in_code
+    presets = MAPPING_DOCS.partition("<!-- presets")[2]
+    assert re.findall(r"^\| `(\w+)` \| ([^|]+) \|", presets, re.MULTILINE) == [
+        (name, preset.title) for name, preset in PRESETS.items()
+    ]
+
+
+def test_mapping_of_the_readme_runs(tmp_path: Path) -> None:
+    """The README's command imports orders as events."""
+    (tmp_path / "orders").mkdir()
+    (tmp_path / "orders" / "a.ndjson").write_text(
+        '{"ordered_at": "2026-01-02T03:04:05Z", "customer": 7, "order_id": "o-1", "total": 5, "internal_note": "x"}\n'
+    )
+    command = re.search(r"<!-- a test runs this -->\n```sh\npython (.*?)```", README, re.DOTALL)
+    assert command
+    done = subprocess.run(
+        [sys.executable, *shlex.split(command[1].replace("\\\n", " "))],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "shows 1 events, each once" in done.stderr
+    assert "properties: Revenue (from total), source (tag)" in done.stderr
+
+
 def test_commands_of_the_readme_exist() -> None:
     """Every `make` target and every module that the README names exists."""
     makefile = (ROOT / "Makefile").read_text()
@@ -87,9 +125,9 @@ def test_commands_of_the_readme_exist() -> None:
 
 def test_relative_links_of_the_docs_lead_somewhere() -> None:
     """No link to a file that is not there."""
-    for document in ROOT.glob("*.md"):
+    for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")):
         for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text()):
-            assert (ROOT / target).exists(), f"{document.name}: {target}"
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
 
 
 def test_every_test_that_the_threat_model_names_exists() -> None:
