@@ -205,8 +205,8 @@ class EventMapping:
             keep_nulls=self.keep_nulls,
             only_events=self.only_events,
             skip_events=self.skip_events,
-            from_ms=_bound_ms("from_time", self.from_time, zone),
-            until_ms=_bound_ms("until_time", self.until_time, zone),
+            from_ms=_bound_ms(self.from_time, zone),
+            until_ms=_bound_ms(self.until_time, zone),
             insert_id_may_be_null=not self.insert_id_columns,
             nested_exclude=tuple(name for name in self.exclude if "." in name),
             nested_rename=tuple((name, to) for name, to in self.rename.items() if "." in name),
@@ -623,7 +623,7 @@ def _check_together(mapping: EventMapping) -> None:
         raise MappingError("give event or event_column, not both")
     if mapping.time_unit != "auto" and mapping.time_format is not None:
         raise MappingError("give time_unit, for numbers, or time_format, for text, not both")
-    from_ms, until_ms = (_bound_ms(key, getattr(mapping, key), timezone.utc) for key in ("from_time", "until_time"))
+    from_ms, until_ms = (_bound_ms(bound, timezone.utc) for bound in (mapping.from_time, mapping.until_time))
     if from_ms is not None and until_ms is not None and from_ms >= until_ms:
         raise MappingError("from_time must be before until_time; until_time itself is not imported")
 
@@ -639,13 +639,8 @@ def _pattern(pattern: str) -> re.Pattern[str]:
     return re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)
 
 
-def _bound_ms(key: str, value: Any, zone: tzinfo) -> int | None:
-    if value is None:
-        return None
-    time_ms = to_epoch_ms(value, zone=zone)
-    if time_ms is None:
-        raise MappingError(f"{key} must be a date, ISO 8601 or an epoch time, got {value!r}")
-    return time_ms
+def _bound_ms(value: Any, zone: tzinfo) -> int | None:
+    return None if value is None else to_epoch_ms(value, zone=zone)
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -70,6 +70,7 @@ class RowPreparer:
         self._form = form
         self._retention_ms = retention_days * 86_400_000
         self._preparer = EventPreparer(form, retention_days=retention_days)
+        self._preparers = {form.redact: self._preparer}
         self._plans: dict[tuple[str, ...], ColumnPlan] = {}
         self._columnar: dict[Any, ColumnarPreparer | None] = {}
         self._function = None if mapping.map is None else _Function(mapping, form.zone)
@@ -165,7 +166,9 @@ class RowPreparer:
 
     def _add_row(self, done: Preparation, row: Mapping[str, Any], origin: _Origin, now_ms: int) -> None:
         """Add what becomes of a row, which a function may make several events of."""
-        events, time_column = self._map(row)
+        events, plan = self._map(row)
+        preparer = self._preparer_for(plan)
+        time_column = plan.time_column if plan else "time"
         for event in events:
             if isinstance(event, Filtered):
                 done.filtered += 1
@@ -174,21 +177,33 @@ class RowPreparer:
                 prepared = Preparation()
                 prepared.invalid.append(_letter(event, origin.source))
             else:
-                prepared = self._preparer.prepare_object(event, now_ms, source=origin.source)
+                prepared = preparer.prepare_object(event, now_ms, source=origin.source)
             if prepared.invalid:
                 kept = self._kept(row, origin.text, time_column)
                 prepared.invalid = [letter._replace(event=kept) for letter in prepared.invalid]
             done.add(prepared)
 
-    def _map(self, row: Mapping[str, Any]) -> tuple[Sequence[_Mapped], str]:
-        """Give the events of a row, and the column that holds its time."""
+    def _map(self, row: Mapping[str, Any]) -> tuple[Sequence[_Mapped], ColumnPlan | None]:
+        """Give the events of a row, and the plan that made them."""
         if self._function is not None:
-            return self._function(row), "time"
+            return self._function(row), None
         try:
             plan = self._plan(tuple(row))
         except MappingError as error:
-            return (Unmappable("mapping_does_not_fit", "", str(error)),), "time"
-        return (map_row(plan, row, self._form.zone),), plan.time_column
+            return (Unmappable("mapping_does_not_fit", "", str(error)),), None
+        return (map_row(plan, row, self._form.zone),), plan
+
+    def _preparer_for(self, plan: ColumnPlan | None) -> EventPreparer:
+        """Redact each property of a column together with the others that it gives."""
+        redact = self._form.redact
+        if plan is None or redact.isdisjoint(TEXT_IDS):
+            return self._preparer
+        hidden = {column for name, column in plan.ids if name in redact}
+        names = redact | {name for name, column in plan.ids if column in hidden}
+        if names not in self._preparers:
+            form = self._form._replace(redact=names)
+            self._preparers[names] = EventPreparer(form, retention_days=self._retention_ms // 86_400_000)
+        return self._preparers[names]
 
     def _kept(self, row: Mapping[str, Any], text: bytes | None, time_column: str) -> bytes:
         """Write a row that gave no event, without the columns that give, or may hold, what is redacted."""

@@ -369,6 +369,7 @@ def test_times_of_a_stated_unit_or_format(value: Any, mapping: dict[str, Any], t
         (True, {"time_unit": "s"}, "time_unreadable"),
         (float("inf"), {"time_unit": "s"}, "time_unreadable"),
         (Decimal("1e9999999"), {"time_unit": "s"}, "time_unreadable"),
+        (Decimal("nan"), {"time_unit": "s"}, "time_unreadable"),
         ("2023-11-14", {"time_format": "%d/%m/%Y"}, "time_unreadable"),
         (1_700_000_000, {"time_unit": "ms"}, "time_before_1971"),
         (1_700_000_000_000_000, {"time_unit": "ms"}, "time_in_future"),
@@ -466,3 +467,45 @@ def test_the_columns_that_are_read_are_known() -> None:
         ["ts", "a1", "b", "k", "l", "uid"]
     )
     assert set(plan.columns) == {"ts", "a1", "k", "l"}
+
+
+@pytest.mark.parametrize("column", ["j", "x"])
+def test_values_that_nest_too_deep_are_told(column: str) -> None:
+    """Depth without end ends in the row's own dead letter."""
+    deep: Any = {}
+    for _ in range(5000):
+        deep = {"a": deep}
+    assert mapped({**ROW, column: deep}, flatten=True)[:2] == ("nested_too_deep", column)
+
+
+def test_values_without_json_form_are_left_to_the_check() -> None:
+    """They are no nulls; an id made of them is unknown, and so is a key that is one."""
+    row = {**ROW, "x": 1j}
+    assert properties(row)["x"] == 1j
+    assert mapped(row, insert_id_columns=("x", "n")) == Violation("insert_id_column_missing", "x,n")
+    assert mapped({**ROW, "p": {1j: 1}}, spread_columns=("p",))[:2] == ("key_not_text", "p")
+
+
+def test_a_value_is_never_hidden_by_another() -> None:
+    """Where even the path of a nested key is another column's name, the row is refused."""
+    row = {**ROW, "p": {"plan": 1}, "p.plan": 2}
+    assert mapped(row, spread_columns=("p",))[:2] == ("property_twice", "properties.p.plan")
+
+
+def test_names_that_are_kinds_of_text_are_text() -> None:
+    """Subclasses of str give plain text."""
+
+    class Name(str):
+        __slots__ = ()
+
+    assert type(mapped({**ROW, "event": Name("A")})["event"]) is str
+
+
+def test_unnamed_columns_are_refused() -> None:
+    """Names that are no text cannot be meant by any key."""
+    with pytest.raises(MappingError, match="must be text"):
+        EventMapping().bind([5])  # type: ignore[list-item]
+    with pytest.raises(MappingError, match="must be a text"):
+        EventMapping(rename={"a": ""})
+    with pytest.raises(MappingError, match="module:function"):
+        EventMapping(map=5)  # type: ignore[arg-type]

@@ -265,6 +265,13 @@ def test_posthog() -> None:
     ]
 
 
+def test_ga4_parameters_of_one_key() -> None:
+    """Of equal keys the first counts, and a parameter without a value is none."""
+    pairs = [{"key": "a", "value": {"int_value": 1}}, {"key": "a", "value": {"int_value": 2}}, {"key": "b"}]
+    made = ga4_event({"event_name": "e", "event_params": pairs})["properties"]
+    assert (made["a"], "b" in made, made["time"]) == (1, False, None)
+
+
 def test_presets_differ_from_the_default() -> None:
     """Each preset says something."""
     assert all(preset.mapping != EventMapping() for preset in PRESETS.values())

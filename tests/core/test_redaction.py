@@ -294,7 +294,7 @@ def test_rows_are_redacted(name: str, mapping: dict[str, Any], changes: dict[str
     """Rows with a mapping, one by one and by column: what becomes a redacted property is neither sent nor kept."""
     row = ROW | changes | {"time": str(time)}
     prepare = RowPreparer(EventMapping.from_dict(mapping), Form(redact=check_names([name])))
-    one = prepare.prepare_row(row, NOW)
+    one = prepare.prepare_object(row, NOW)
     batch = prepare.prepare_batch(RowBatch(pa.RecordBatch.from_pylist([row, row]), "f", 0), NOW)
     for done, rows in ((one, 1), (batch, 2)):
         assert done.read == rows

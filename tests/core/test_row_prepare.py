@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
+import pyarrow as pa
 import pytest
 
 from beam_mixpanel.core import user_function
 from beam_mixpanel.core.dead_letter import DeadLetter
+from beam_mixpanel.core.event import Form
 from beam_mixpanel.core.mapping import EventMapping
 from beam_mixpanel.core.prepare import EventBlock, Preparation
 from beam_mixpanel.core.row_prepare import RowPreparer
-from beam_mixpanel.core.rows import RowList
+from beam_mixpanel.core.rows import RowBatch, RowList
 from beam_mixpanel.core.user_function import Failure, UserFunctionError
 
 NOW_MS = 1_720_000_000_000
@@ -196,3 +198,49 @@ def test_what_was_sent_is_replayed_as_an_event() -> None:
     letter = DeadLetter(body, "import", "http_503", insert_id="i-1", time_ms=TIME)
     done = RowPreparer(EventMapping(event="B", time_column="at")).prepare_dead_letter(letter, NOW_MS)
     assert [event.body for event in done.events] == [body]
+
+
+@pytest.mark.parametrize(
+    ("row", "mapping", "kept"),
+    [
+        (b'{"a":"hunter2","t":"soon"}', {"rename": {"a": "Secret"}}, {"t": "soon"}),
+        (b'{"p":{"a":"hunter2"},"t":"soon"}', {"flatten": True, "rename": {"p.a": "Secret"}}, {"t": "soon"}),
+        (b'{"p":{"Secret":"hunter2"},"t":"soon"}', {"spread_columns": ("p",)}, {"t": "soon"}),
+        (b'{"Secret":"hunter2"', {}, None),
+    ],
+)
+def test_lines_are_kept_without_what_is_redacted(row: bytes, mapping: dict[str, Any], kept: Any) -> None:
+    """A line that cannot be sent keeps no column that gives, or may hold, a redacted property."""
+    form = Form(redact=frozenset({"Secret"}))
+    preparer = RowPreparer(EventMapping(event="A", time_column="t", time_unit="s", **mapping), form)
+    (letter,) = preparer.prepare_text(row, NOW_MS).invalid
+    assert SECRET not in repr(letter)
+    if kept is not None:
+        given = json.loads(letter.event)
+        assert {name: value for name, value in given.items() if name != "$insert_id"} == kept
+
+
+def test_nothing_is_kept_of_a_functions_row_where_properties_are_redacted() -> None:
+    """A function may make the redacted property of any column, so that the row is told by its hash alone."""
+    preparer = RowPreparer(EventMapping(map=explode), Form(redact=frozenset({"n"})))
+    (letter,) = preparer.prepare_object({"do": "fail", "x": SECRET}, NOW_MS).invalid
+    assert letter.event.startswith(b'"withheld: ')
+    (event,) = sent(preparer.prepare_object({"n": 1}, NOW_MS))
+    assert "n" not in event["properties"]
+
+
+def test_a_line_that_was_cut_is_one_dead_letter() -> None:
+    """What is too long to be held is no row, and its letter stays one when it is replayed."""
+    preparer = RowPreparer(EventMapping(event="A", time_column="t"))
+    block = EventBlock(b'{"t":1}', "f", 0, cut_line_bytes=10**9, cut_line_sha256="0" * 64)
+    (letter,) = preparer.prepare_block(block, NOW_MS).invalid
+    assert letter.reason == "line_too_long"
+    assert preparer.prepare_dead_letter(letter, NOW_MS).invalid == [letter]
+
+
+def test_batches_that_do_not_bind_are_mapped_row_by_row() -> None:
+    """One file of many may lack a column that the mapping names: it is null there, and the other columns arrive."""
+    batch = pa.RecordBatch.from_pylist([{"name": "A", "at": TIME, "b": 1}])
+    preparer = RowPreparer(EventMapping(event_column="name", time_column="at", rename={"a": "X"}))
+    (event,) = sent(preparer.prepare_batch(RowBatch(batch, "f", 0), NOW_MS))
+    assert event["properties"]["b"] == 1
