@@ -164,7 +164,7 @@ class EventPreparer:
         """
         if letter.reason == LINE_TOO_LONG:
             done = Preparation()
-            done.invalid.append(letter)
+            done.invalid.append(self._kept(letter))
             return done
         done = self.prepare_text(letter.event, now_ms, source=letter.source)
         if letter.stage != IMPORT or not letter.time_ms or _identity(done) == (letter.insert_id, letter.time_ms):
@@ -370,7 +370,7 @@ decode_exact = msgspec.json.Decoder(float_hook=_number).decode
 
 def _cut_line_letter(block: EventBlock) -> DeadLetter:
     letter = _dead_letter(block.data, [Violation(LINE_TOO_LONG, "")], stage=PARSE)
-    facts = f"{block.cut_line_bytes} bytes, SHA-256 {block.cut_line_sha256}; only the first {len(block.data)} are kept"
+    facts = f"{block.cut_line_bytes} bytes, SHA-256 {block.cut_line_sha256}; the rest of it is in the file only"
     return letter._replace(message=f"{letter.message}: {facts}", source=origin_of(block.source, block.offset))
 
 
