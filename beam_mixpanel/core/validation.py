@@ -159,6 +159,8 @@ def _nested_in(value: dict[str, Any] | list[Any], field: str) -> Iterator[tuple[
                 yield f"{field}[]", child
 
 
-def _short(name: str) -> str:
-    """Cut a property's name for a message: it may be as long as a line."""
+def _short(name: Any) -> str:
+    """Cut a name for a message: it may be as long as a line, and within a time, which is not looked into, no text."""
+    if not isinstance(name, str):
+        return f"<{type(name).__name__}>"
     return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"

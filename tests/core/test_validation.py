@@ -291,3 +291,10 @@ def test_an_event_that_breaks_a_rule_a_million_times_is_told_in_short(properties
     assert letter.reason in ("nested_too_deep", "too_many_properties")
     assert len(letter.field) <= 1_000
     assert len(letter.message) <= 5_000
+
+
+@pytest.mark.parametrize("key", [None, 10**5000, ("a", 1), b"a"], ids=["None", "int", "tuple", "bytes"])
+def test_a_time_that_is_an_object_of_objects_is_refused(key: Any) -> None:
+    """A time is read as it was given, whatever keys it has."""
+    done = EventPreparer().prepare_object({"event": "Tested", "properties": {"time": {key: [[]]}}}, NOW)
+    assert [letter.reason for letter in done.invalid] == ["time_unreadable"]
