@@ -6,20 +6,21 @@ from collections.abc import Sequence
 
 import apache_beam as beam
 
-from beam_mixpanel import ReadDeadLetters
 from beam_mixpanel.launcher.arguments import Settings
-from beam_mixpanel.launcher.connect import import_events
+from beam_mixpanel.launcher.connect import import_events, read_dead_letters
 from beam_mixpanel.launcher.job import end_process, run_job
+from beam_mixpanel.transforms.options import ReplayOptions
 
 
 def build(pipeline: beam.Pipeline, settings: Settings) -> None:
     """Connect the dead letters to Mixpanel, and what fails again to new dead letters."""
-    import_events(pipeline | "ReadDeadLetters" >> ReadDeadLetters(settings.inputs), settings)
+    import_events(read_dead_letters(pipeline, settings), settings)
 
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run it; see `run_job` for the exit codes."""
-    return run_job("pipelines.replay_dead_letters", "Send dead letters to Mixpanel again.", build, argv)
+    program = "pipelines.replay_dead_letters"
+    return run_job(program, "Send dead letters to Mixpanel again.", build, argv, also=(ReplayOptions,))
 
 
 if __name__ == "__main__":

@@ -47,6 +47,21 @@ class DeadLetter(NamedTuple):
     fate: str = "invalid"
     time_ms: int = 0
 
+    @property
+    def was_sent(self) -> bool:
+        """Whether a request may have carried the event, so that it must keep the identity it was sent with."""
+        return self.stage == IMPORT or self.time_ms != 0
+
+
+class Refused(NamedTuple):
+    """An event that a step before the check refused: it goes to the dead letters as it is.
+
+    Attributes:
+      letter: why, and the original text.
+    """
+
+    letter: DeadLetter
+
 
 _TYPES: Final = {"stage": str, "reason": str} | {
     name: type(default) for name, default in DeadLetter._field_defaults.items()

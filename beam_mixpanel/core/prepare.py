@@ -21,7 +21,7 @@ import msgspec
 from beam_mixpanel.core import insert_id as insert_ids
 from beam_mixpanel.core import limits
 from beam_mixpanel.core.chunk import EventChunk, origin_of
-from beam_mixpanel.core.dead_letter import IMPORT, PARSE, VALIDATE, DeadLetter
+from beam_mixpanel.core.dead_letter import PARSE, VALIDATE, DeadLetter
 from beam_mixpanel.core.event import TEXT_IDS, Changes, Form, normalise, to_event
 from beam_mixpanel.core.json_values import (
     UnsupportedValueError,
@@ -167,14 +167,22 @@ class EventPreparer:
             done.invalid.append(self._kept(letter))
             return done
         done = self.prepare_text(letter.event, now_ms, source=letter.source)
-        if letter.stage != IMPORT or not letter.time_ms or _identity(done) == (letter.insert_id, letter.time_ms):
+        sent = _sent_as(letter)
+        if not sent or not sent.items() - _identity(done):
             return done
         parsed = _parse(letter.event)
-        if isinstance(parsed, DeadLetter):
-            return done
-        parsed.event.properties |= {"$insert_id": letter.insert_id, "time": letter.time_ms}
+        if not isinstance(parsed, DeadLetter):
+            parsed.event.properties |= sent
+            done = Preparation()
+            self._finish(parsed._replace(in_shape=False), letter.event, letter.source, -1, now_ms, done)
+        done.invalid = [again._replace(insert_id=letter.insert_id, time_ms=letter.time_ms) for again in done.invalid]
+        return done
+
+    def refuse(self, letter: DeadLetter) -> Preparation:
+        """Take over an event that an earlier step refused; one that it could not read cannot be redacted."""
         done = Preparation()
-        self._finish(parsed._replace(in_shape=False), letter.event, letter.source, -1, now_ms, done)
+        unread = self._redaction is not None and letter.stage == PARSE
+        done.invalid.append(letter._replace(event=withhold(letter.event)) if unread else self._kept(letter))
         return done
 
     def prepare_object(self, event: Any, now_ms: int, *, source: str = "") -> Preparation:
@@ -283,8 +291,17 @@ def identity_of(body: bytes) -> tuple[str, int]:
     return properties["$insert_id"], properties["time"]
 
 
-def _identity(done: Preparation) -> tuple[str, int] | None:
-    return identity_of(done.events.bodies[0]) if done.events else None
+def _identity(done: Preparation) -> set[tuple[str, str | int]]:
+    if not done.events:
+        return set()
+    insert_id, time_ms = identity_of(done.events.bodies[0])
+    return {("$insert_id", insert_id), ("time", time_ms)}
+
+
+def _sent_as(letter: DeadLetter) -> dict[str, str | int]:
+    """Give the properties that an event must be sent with again, as far as they are known; none if it never was."""
+    known: dict[str, str | int] = {"$insert_id": letter.insert_id, "time": letter.time_ms}
+    return {name: value for name, value in known.items() if value} if letter.was_sent else {}
 
 
 def parse_object(line: bytes) -> dict[str, Any] | DeadLetter:
@@ -400,12 +417,23 @@ def _encode(event: Event, needs_id: bool) -> bytes:
     return b'%s,"$insert_id":"%s"}}' % (canonical[:-2], insert_ids.from_content(canonical).encode())
 
 
+def write_as_given(fields: Mapping[Any, Any], time_key: str = "time") -> bytes:
+    """Write an event that came as an object as JSON text, its time with its zone, as faithfully as JSON can.
+
+    Raises:
+      UnsupportedValueError: a value has no JSON form.
+      ValueError: a text holds lone surrogates, or a number has too many digits.
+      RecursionError: it nests too deeply.
+    """
+    return _encode_as_given(_as_given(fields, time_key))
+
+
 def original_text(value: Any, time_key: str = "time") -> bytes:
-    """Write an event that came as an object as JSON text, its time with its zone, as faithfully as JSON can."""
+    """Write an event that came as an object as JSON text, or as well as it can be told where it has no JSON form."""
     try:
         if not isinstance(value, Mapping):
             return _encode_as_given(to_json_value(value))
-        return _encode_as_given(_as_given(value, time_key))
+        return write_as_given(value, time_key)
     except (UnsupportedValueError, UnicodeEncodeError, RecursionError):
         return _last_resort(value)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from beam_mixpanel.core import user_function
 from beam_mixpanel.core.chunk import origin_of
-from beam_mixpanel.core.dead_letter import IMPORT, MAP, VALIDATE, DeadLetter
+from beam_mixpanel.core.dead_letter import MAP, PARSE, VALIDATE, DeadLetter
 from beam_mixpanel.core.event import TEXT_IDS, Form
 from beam_mixpanel.core.json_values import fields_of
 from beam_mixpanel.core.limits import DEFAULT_RETENTION_DAYS
@@ -112,9 +112,18 @@ class RowPreparer:
 
     def prepare_dead_letter(self, letter: DeadLetter, now_ms: int) -> Preparation:
         """Prepare a row that was not imported; what was sent is an event already."""
-        if letter.stage == IMPORT or letter.reason == LINE_TOO_LONG:
+        if letter.was_sent or letter.reason == LINE_TOO_LONG:
             return self._preparer.prepare_dead_letter(letter, now_ms)
         return self.prepare_text(letter.event, now_ms, source=letter.source)
+
+    def refuse(self, letter: DeadLetter) -> Preparation:
+        """Take over a row that an earlier step refused."""
+        row = parse_object(letter.event)
+        if letter.was_sent or letter.stage == PARSE or isinstance(row, DeadLetter):
+            return self._preparer.refuse(letter)
+        done = Preparation()
+        done.invalid.append(letter._replace(event=self._kept(row, letter.event, "time")))
+        return done
 
     def prepare_batch(self, rows: RowBatch, now_ms: int) -> Preparation:
         """Prepare the rows of an Arrow record batch."""

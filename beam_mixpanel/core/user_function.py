@@ -43,19 +43,30 @@ def load(reference: str | Callable[[Any], Any]) -> Callable[[Any], Any]:
     if callable(reference):
         return reference
     module, _, name = reference.partition(":")
+    if not module or not name:
+        raise UserFunctionError(f"{reference!r} names no function; give module:function, such as my_events:repair")
+    found = _import(module, reference)
     try:
-        found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
-    except ImportError as error:
-        raise UserFunctionError(
-            f"cannot import {module} for {reference}: {error}; run from its folder, or put that on PYTHONPATH"
-        ) from None
     except AttributeError:
         raise UserFunctionError(f"module {module} has no {name}, as {reference} says") from None
     if not callable(found):
         raise UserFunctionError(f"{reference} is no function")
     return found  # type: ignore[no-any-return]
+
+
+def _import(module: str, reference: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UserFunctionError(
+            f"cannot import {module} for {reference}: {error}; run from its folder, or put that on PYTHONPATH"
+        ) from None
+    except (Exception, SystemExit) as error:
+        raise UserFunctionError(
+            f"cannot import {module} for {reference}: it raised {type(error).__name__}: {error}"
+        ) from error
 
 
 def call(function: Callable[[Any], Any], value: Any) -> list[Mapping[Any, Any]] | Failure:
@@ -65,7 +76,7 @@ def call(function: Callable[[Any], Any], value: Any) -> list[Mapping[Any, Any]] 
     """
     try:
         events = _events_of(function(value))
-    except Exception as error:  # noqa: BLE001 - a user's function may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's function may raise anything
         return Failure(FAILED, f"the function raised {type(error).__name__}{_place(error)}")
     if None in events:
         return Failure(NO_EVENT, "the function gave something that is no event; an event is a dict")
@@ -83,7 +94,7 @@ def _events_of(result: Any) -> list[Mapping[Any, Any] | None]:
     return [fields_of(event) for event in result]
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     """Name the line that raised; the error's own words may hold a value of the row."""
     frames = traceback.extract_tb(error.__traceback__)[1:]
     return f" in {frames[-1].name}, line {frames[-1].lineno}" if frames else ""

@@ -21,12 +21,17 @@ from beam_mixpanel.core.mapping import EventMapping, MappingError
 from beam_mixpanel.core.mapping_settings import FLAGS, mapping_of, settings_from_flags, settings_from_yaml
 from beam_mixpanel.core.user_function import UserFunctionError, load
 from beam_mixpanel.transforms.files import UnreadableFileError, match_files, open_file
-from beam_mixpanel.transforms.options import FileOptions, JobOptions, MappingOptions, MixpanelOptions
+from beam_mixpanel.transforms.options import FileOptions, JobOptions, MappingOptions, MixpanelOptions, ReplayOptions
 from beam_mixpanel.transforms.prepare import PrepareEvents
 from beam_mixpanel.transforms.write import WriteToMixpanel
 
 DEFAULT_RUNNER = "FnApiRunner"
 LOCAL_RUNNERS = frozenset({"FnApiRunner", "DirectRunner", "BundleBasedDirectRunner", "PrismRunner"})
+OptionGroups = tuple[type[PipelineOptions], ...]
+COMMON_OPTIONS: OptionGroups = (FileOptions, MappingOptions, MixpanelOptions, JobOptions)
+"""What every pipeline of ours takes."""
+_SOME_TAKE: OptionGroups = (ReplayOptions,)
+"""What only some of them take; the others refuse it rather than ignore it."""
 EMULATOR_REFERENCE = "env:BEAM_MIXPANEL_EMULATOR_TOKEN"
 _EMULATOR_TOKEN = "emulator"  # noqa: S105 - accepted by the emulator only
 
@@ -76,6 +81,8 @@ class Settings(NamedTuple):
       validate_only: send nothing.
       use_emulator: start one for this run.
       mapping: how rows become events; None where no flag says so.
+      only_reasons: of the dead letters to replay; empty for all.
+      fix: repairs events on the way; None to send them as they are.
     """
 
     options: PipelineOptions
@@ -86,6 +93,8 @@ class Settings(NamedTuple):
     validate_only: bool
     use_emulator: bool
     mapping: EventMapping | None = None
+    only_reasons: tuple[str, ...] = ()
+    fix: str | None = None
 
     def write_to_mixpanel(self) -> WriteToMixpanel:
         """Make the sink as the options say."""
@@ -131,13 +140,14 @@ class Settings(NamedTuple):
         options.mixpanel_project_token = EMULATOR_REFERENCE
 
 
-def parse(program: str, description: str, argv: Sequence[str] | None) -> Settings:
+def parse(program: str, description: str, argv: Sequence[str] | None, also: OptionGroups = ()) -> Settings:
     """Read and check the arguments, as far as that goes without reading or sending an event.
 
     Args:
       program: the module's name, for the help.
       description: what it does, for the help.
       argv: the arguments; None for the process's.
+      also: the options that it takes besides those of every pipeline.
 
     Raises:
       UsageError: something is wrong with them.
@@ -145,10 +155,11 @@ def parse(program: str, description: str, argv: Sequence[str] | None) -> Setting
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(arguments):
-        _print_help(program, description)
-    options = _parse_options(arguments)
+        _print_help(program, description, (*COMMON_OPTIONS, *also))
+    options = _parse_options(arguments, also)
     job = options.view_as(JobOptions)
     mixpanel = options.view_as(MixpanelOptions)
+    replay = options.view_as(ReplayOptions)
     settings = Settings(
         options,
         _check_inputs(options.view_as(FileOptions).input),
@@ -158,37 +169,50 @@ def parse(program: str, description: str, argv: Sequence[str] | None) -> Setting
         job.validate_only,
         mixpanel.mixpanel_emulator and not job.validate_only,
         _mapping(options.view_as(MappingOptions)),
+        tuple(replay.only_reason or ()),
+        _function("--fix", replay.fix),
     )
     _check_outputs(settings)
     _check_destination(settings, mixpanel)
     return settings
 
 
-def _parse_options(arguments: list[str]) -> PipelineOptions:
+def _function(option: str, name: str | None) -> str | None:
+    """Check that a function is there before the workers look for it."""
+    try:
+        if name is not None:
+            load(name)
+    except UserFunctionError as error:
+        raise UsageError(f"{option}: {error}") from None
+    return name
+
+
+def _parse_options(arguments: list[str], also: OptionGroups) -> PipelineOptions:
     if not any(argument.partition("=")[0] == "--runner" for argument in arguments):
         arguments = [*arguments, f"--runner={DEFAULT_RUNNER}"]
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            chosen, unknown = _all_options().parse_known_args(arguments)
+            parser = _all_options(also)
+            chosen, unknown = parser.parse_known_args(arguments)
             options = PipelineOptions(arguments)
-            for group in (FileOptions, MappingOptions, JobOptions, MixpanelOptions):
+            for group in (*COMMON_OPTIONS, *also):
                 options.view_as(group)
     except SystemExit:
         raise UsageError(complaint.getvalue().strip().rpartition("error: ")[2]) from None
     _check_runner(chosen.runner)
-    _check_unknown(unknown, takes_others=chosen.runner not in LOCAL_RUNNERS)
+    _check_unknown(unknown, list(parser._option_string_actions), takes_others=chosen.runner not in LOCAL_RUNNERS)
     return options
 
 
-def _all_options() -> argparse.ArgumentParser:
-    """Make a parser of every option that Beam and we know."""
+def _all_options(also: OptionGroups) -> argparse.ArgumentParser:
+    """Make a parser of every option that Beam and this pipeline know."""
     parser = argparse.ArgumentParser(add_help=False, conflict_handler="resolve", allow_abbrev=False)
     pending = list(PipelineOptions.__subclasses__())
     while pending:
         group = pending.pop()
         pending += group.__subclasses__()
-        if "_add_argparse_args" in vars(group):
+        if "_add_argparse_args" in vars(group) and (group in also or group not in _SOME_TAKE):
             group._add_argparse_args(parser)
     return parser
 
@@ -200,7 +224,7 @@ def _check_runner(name: str) -> None:
         raise UsageError(f"unknown runner {name}; use one of {', '.join(StandardOptions.KNOWN_RUNNER_NAMES)}") from None
 
 
-def _check_unknown(unknown: list[str], *, takes_others: bool) -> None:
+def _check_unknown(unknown: list[str], options: list[str], *, takes_others: bool) -> None:
     """Refuse what nobody knows, rather than drop it as Beam does; remote runners bring options of their own."""
     before = ""
     for argument in unknown:
@@ -214,7 +238,7 @@ def _check_unknown(unknown: list[str], *, takes_others: bool) -> None:
                     "(--input 'events/*.ndjson') or give --input several times"
                 )
         elif not takes_others or name.startswith("--mixpanel"):
-            near = difflib.get_close_matches(f"--{name.lstrip('-')}", _all_options()._option_string_actions, 1)
+            near = difflib.get_close_matches(f"--{name.lstrip('-')}", options, 1)
             raise UsageError(f"unknown option {name}{f'; did you mean {near[0]}?' if near else ''}")
         before = argument
 
@@ -338,14 +362,14 @@ def _check_ca_bundle(path: str | None, options: PipelineOptions) -> None:
         PooledTransport(ca_bundle=path)
 
 
-def _print_help(program: str, description: str) -> NoReturn:
+def _print_help(program: str, description: str, groups: OptionGroups) -> NoReturn:
     parser = argparse.ArgumentParser(
         prog=f"python -m {program}",
         description=description,
         epilog="Every option of Apache Beam and of the chosen --runner works, too. Exit codes: 0 all imported; 3 ended "
         "with dead letters; 1 the job failed; 2 the arguments are wrong.",
     )
-    for group in (FileOptions, MappingOptions, MixpanelOptions, JobOptions):
+    for group in groups:
         group._add_argparse_args(parser)
     parser.print_help()
     raise SystemExit(0)

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
-from beam_mixpanel.core.dead_letter import DeadLetter
+from beam_mixpanel.core.dead_letter import DeadLetter, Refused
 from beam_mixpanel.launcher.arguments import Settings
-from beam_mixpanel.transforms.dead_letters import WriteDeadLetters
+from beam_mixpanel.transforms.dead_letters import FixDeadLetters, ReadDeadLetters, SelectDeadLetters, WriteDeadLetters
+
+
+def read_dead_letters(pipeline: beam.Pipeline, settings: Settings) -> PCollection[DeadLetter | Refused]:
+    """Read the dead letters to try again, chosen and repaired."""
+    letters = pipeline | "ReadDeadLetters" >> ReadDeadLetters(settings.inputs)
+    if settings.only_reasons:
+        letters |= "SelectDeadLetters" >> SelectDeadLetters(settings.only_reasons)
+    if settings.fix:
+        letters |= "FixDeadLetters" >> FixDeadLetters(settings.fix)
+    return letters
 
 
 def import_events(events: PCollection[Any], settings: Settings) -> None:

@@ -21,7 +21,7 @@ from apache_beam.runners.portability.portable_runner import PipelineResult as Po
 from rich.console import Console
 
 from beam_mixpanel.client.errors import MixpanelError
-from beam_mixpanel.launcher.arguments import Settings, UsageError, parse
+from beam_mixpanel.launcher.arguments import OptionGroups, Settings, UsageError, parse
 from beam_mixpanel.launcher.progress import ProgressDisplay
 from beam_mixpanel.launcher.summary import Summary
 from beam_mixpanel.transforms.dead_letters import WriteDeadLetters, remove_unfinished
@@ -48,6 +48,8 @@ def run_job(
     description: str,
     build: Callable[[beam.Pipeline, Settings], None],
     argv: Sequence[str] | None = None,
+    *,
+    also: OptionGroups = (),
 ) -> int:
     """Run a pipeline from the command line.
 
@@ -56,6 +58,7 @@ def run_job(
       description: what it does, for the help.
       build: connects the transforms.
       argv: the arguments; None for the process's.
+      also: the options that it takes besides those of every pipeline.
 
     Returns:
       0 where every event was imported or filtered and the books balance; 3 where the job ended with more dead letters
@@ -63,7 +66,7 @@ def run_job(
     """
     console = Console(stderr=True)
     try:
-        settings = parse(program, description, argv)
+        settings = parse(program, description, argv, also)
         with _emulator(settings, console):
             return _run(build, settings, console)
     except UsageError as error:
@@ -143,15 +146,35 @@ def _verdict(summary: Summary, settings: Settings, failure: str, console: Consol
     if not failure and books.read == 0:
         failure = f"no events were read from {', '.join(settings.inputs)}"
     permitted = settings.allowed_dead_letters.permit(books.dead_letters, books.read)
-    if not failure and permitted and not books.imported and not settings.validate_only:
-        failure = "nothing was imported"
+    useful = books.imported or (settings.validate_only and books.filtered < books.read)
+    if not failure and permitted and not useful:
+        failure = _why_nothing(summary, settings)
     if failure:
         console.print(f"[bold red]failed:[/] {_plain(failure)}", highlight=False, soft_wrap=True)
         return EXIT_FAILED
+    _tell_unmatched_reasons(summary, settings, console)
     if permitted:
         return EXIT_IMPORTED
     _say_what_next(summary, settings, console)
     return EXIT_DEAD_LETTERS
+
+
+def _why_nothing(summary: Summary, settings: Settings) -> str:
+    books = summary.books
+    if settings.only_reasons and not summary.chosen and summary.left_out:
+        there = ", ".join(f"{reason} ({count:,})" for reason, count in summary.left_out.items())
+        return f"no dead letter has the reason {' or '.join(settings.only_reasons)}; the reasons there are: {there}"
+    if books.filtered:
+        return f"nothing was imported: {books.filtered:,} of {books.read:,} events were filtered"
+    return "nothing was imported"
+
+
+def _tell_unmatched_reasons(summary: Summary, settings: Settings, console: Console) -> None:
+    unmatched = [reason for reason in settings.only_reasons if reason not in summary.chosen]
+    if unmatched:
+        console.print(
+            f"no dead letter has the reason {_plain(' or '.join(unmatched))}", highlight=False, soft_wrap=True
+        )
 
 
 def _say_what_next(summary: Summary, settings: Settings, console: Console) -> None:

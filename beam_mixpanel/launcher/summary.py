@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from beam_mixpanel.core.books import Books
-from beam_mixpanel.transforms.metrics import REASON_PREFIX, THROTTLED
+from beam_mixpanel.transforms.metrics import CHOSEN_PREFIX, LEFT_OUT_PREFIX, REASON_PREFIX, THROTTLED
 
 
 class Summary:
@@ -32,11 +32,9 @@ class Summary:
         self.books = Books.from_counts(counts)
         self.valid = counts.get("prepared", 0) if validate_only else 0
         self.balanced = complete and self.books._replace(read=self.books.read - self.valid).balanced
-        self.reasons = {
-            name.removeprefix(REASON_PREFIX): count
-            for name, count in sorted(counts.items(), key=lambda item: -item[1])
-            if name.startswith(REASON_PREFIX)
-        }
+        self.reasons = _by_reason(counts, REASON_PREFIX)
+        self.chosen = _by_reason(counts, CHOSEN_PREFIX)
+        self.left_out = _by_reason(counts, LEFT_OUT_PREFIX)
 
     def as_json(self) -> dict[str, Any]:
         """Give the summary as `--summary` writes it."""
@@ -109,3 +107,12 @@ class Summary:
         for reason, count in self.reasons.items():
             table.add_row(reason, f"{count:,}")
         console.print(table)
+
+
+def _by_reason(counts: Mapping[str, int], prefix: str) -> dict[str, int]:
+    """Take the counters of reasons out of a run's, the largest first."""
+    return {
+        name.removeprefix(prefix): count
+        for name, count in sorted(counts.items(), key=lambda item: -item[1])
+        if name.startswith(prefix)
+    }

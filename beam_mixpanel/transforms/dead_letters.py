@@ -1,21 +1,27 @@
-"""Dead letters into files and back."""
+"""Dead letters into files, back, and on the way to another try."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
-from typing import Final
+from typing import Any, Final
 
 import apache_beam as beam
 from apache_beam.pvalue import PBegin, PCollection
 
-from beam_mixpanel.core.dead_letter import DeadLetter, from_json_line, to_json_line
+from beam_mixpanel.core.chunk import origin_of
+from beam_mixpanel.core.dead_letter import PARSE, DeadLetter, Refused, from_json_line, to_json_line
 from beam_mixpanel.core.limits import MAX_LINE_BYTES
-from beam_mixpanel.transforms.read import ReadEventsFromFiles
+from beam_mixpanel.core.prepare import EventBlock
+from beam_mixpanel.core.repair import as_given, refuse, repaired
+from beam_mixpanel.core.user_function import Failure, call, load
+from beam_mixpanel.transforms.metrics import CHOSEN_PREFIX, LEFT_OUT_PREFIX, Ledger
+from beam_mixpanel.transforms.read import ReadEventBlocksFromFiles, lines_of
 
 SUFFIX: Final = ".jsonl"
+NOT_A_DEAD_LETTER: Final = "not_a_dead_letter"
 MAX_DEAD_LETTER_LINE_BYTES: Final = 6 * MAX_LINE_BYTES + 1_000_000
 """A dead letter holds a line as a JSON string, where each character may take six bytes, and some words beside it."""
 _TEMPORARY: Final = "beam-temp-"
@@ -80,14 +86,109 @@ class ReadDeadLetters(beam.PTransform):
         super().__init__()
         self._patterns = patterns
 
-    def expand(self, begin: PBegin) -> PCollection[DeadLetter | bytes]:
-        """Give each dead letter; a line that is none is given as it is, to end as invalid in the books."""
-        lines = ReadEventsFromFiles(self._patterns, max_line_bytes=MAX_DEAD_LETTER_LINE_BYTES)
-        return begin | "ReadLines" >> lines | "Parse" >> beam.FlatMap(_parse_line)
+    def expand(self, begin: PBegin) -> PCollection[DeadLetter | Refused]:
+        """Give each dead letter; a line that is none is refused, to end as invalid in the books."""
+        blocks = ReadEventBlocksFromFiles(self._patterns, max_line_bytes=MAX_DEAD_LETTER_LINE_BYTES)
+        return begin | "ReadLines" >> blocks | "Parse" >> beam.FlatMap(_letters_of)
 
 
-def _parse_line(line: bytes) -> Iterator[DeadLetter | bytes]:
+class SelectDeadLetters(beam.PTransform):
+    """Keeps the dead letters of some reasons; the others are counted as read and filtered.
+
+    What was refused as no dead letter at all has no reason, and is kept, to end in the books.
+
+    Args:
+      reasons: as dead letters name them, such as `time_missing` or `http_503`.
+    """
+
+    def __init__(self, reasons: Iterable[str]) -> None:
+        super().__init__()
+        self._reasons = frozenset(reasons)
+
+    def expand(self, letters: PCollection[DeadLetter | Refused]) -> PCollection[DeadLetter | Refused]:
+        """Give the letters to try again."""
+        return letters | "Select" >> beam.ParDo(_SelectFn(self._reasons))
+
+
+class _SelectFn(beam.DoFn):
+    def __init__(self, reasons: frozenset[str]) -> None:
+        self._reasons = reasons
+
+    def setup(self) -> None:
+        self._ledger = Ledger()
+
+    def process(self, letter: DeadLetter | Refused) -> Iterator[DeadLetter | Refused]:
+        if isinstance(letter, Refused):
+            yield letter
+        elif letter.reason in self._reasons:
+            self._ledger.count(CHOSEN_PREFIX + letter.reason, 1)
+            yield letter
+        else:
+            self._ledger.count_filtered()
+            self._ledger.count_reason(letter.reason, prefix=LEFT_OUT_PREFIX)
+
+
+class FixDeadLetters(beam.PTransform):
+    """Repairs the events of dead letters by a function of the user's, from event to event, list of events or None.
+
+    The function is given the event's fields as a dict where its text is a JSON object, else the text, or bytes that are
+    not UTF-8. An event for which it gives none is counted as read and filtered. One on which it fails is refused, with
+    its original text, as `fix_failed`. What it gives is tried again, under the identity that the original was sent
+    with unless the function changed that (`core.repair.repaired`).
+
+    Args:
+      function: the function, or `module:function`, which the workers import by that name.
+
+    Raises:
+      UserFunctionError: there is no such function.
+    """
+
+    def __init__(self, function: str | Callable[[Any], Any]) -> None:
+        super().__init__()
+        load(function)
+        self._function = function
+
+    def expand(self, letters: PCollection[DeadLetter | Refused]) -> PCollection[DeadLetter | Refused]:
+        """Give the repaired letters to try again, and those on which the function failed."""
+        return letters | "Fix" >> beam.ParDo(_FixFn(self._function))
+
+
+class _FixFn(beam.DoFn):
+    def __init__(self, function: str | Callable[[Any], Any]) -> None:
+        self._function = function
+
+    def setup(self) -> None:
+        self._call = load(self._function)
+        self._ledger = Ledger()
+
+    def process(self, letter: DeadLetter | Refused) -> Iterator[DeadLetter | Refused]:
+        if isinstance(letter, Refused):
+            yield letter
+            return
+        result = call(self._call, as_given(letter.event))
+        fixed = refuse(letter, result.message) if isinstance(result, Failure) else repaired(letter, result)
+        if isinstance(fixed, Refused):
+            yield fixed
+        elif fixed:
+            yield from fixed
+        else:
+            self._ledger.count_filtered()
+
+
+def _letters_of(block: EventBlock) -> Iterator[DeadLetter | Refused]:
+    if block.cut_line_bytes:
+        (head,) = lines_of(block)
+        yield _read_line(head, origin_of(block.source, block.offset))
+        return
+    offset = block.offset
+    for line in block.data.split(b"\n"):
+        if line and not line.isspace():
+            yield _read_line(line, origin_of(block.source, offset))
+        offset += len(line) + 1
+
+
+def _read_line(line: bytes, place: str) -> DeadLetter | Refused:
     try:
-        yield from_json_line(line)
-    except ValueError:
-        yield line
+        return from_json_line(line)
+    except ValueError as error:
+        return Refused(DeadLetter(line, PARSE, NOT_A_DEAD_LETTER, message=str(error), source=place))

@@ -12,6 +12,9 @@ from apache_beam.metrics.metricbase import Distribution
 
 NAMESPACE: Final = "beam_mixpanel"
 REASON_PREFIX: Final = "reason/"
+CHOSEN_PREFIX: Final = "chosen/"
+LEFT_OUT_PREFIX: Final = "left_out/"
+"""Dead letters that a replay took, or left out, by their reason."""
 THROTTLED: Final = "cumulativeThrottlingSeconds"
 """The name by which Dataflow knows that a step waits on purpose, and adds no workers for it
 (https://github.com/apache/beam/pull/31924)."""
@@ -64,12 +67,17 @@ class Ledger:
         counter.inc(amount)
         LIVE.add(name, amount)
 
-    def count_reason(self, reason: str, amount: int = 1) -> None:
+    def count_filtered(self) -> None:
+        """Count an event that was read and left out because the user asked for that."""
+        self.count("read", 1)
+        self.count("filtered", 1)
+
+    def count_reason(self, reason: str, amount: int = 1, *, prefix: str = REASON_PREFIX) -> None:
         """Count why an event was not imported."""
         if reason not in self._reasons and len(self._reasons) >= _MAX_REASONS:
             reason = "other"
         self._reasons.add(reason)
-        self.count(REASON_PREFIX + reason, amount)
+        self.count(prefix + reason, amount)
 
     def observe(self, name: str, value: int) -> None:
         """Add a value to a distribution."""

@@ -126,6 +126,25 @@ class FileOptions(PipelineOptions):
         )
 
 
+class ReplayOptions(PipelineOptions):
+    """Which dead letters to try again, and how to repair them."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--only-reason",
+            "--only_reason",
+            action="append",
+            metavar="REASON",
+            help="replay only the dead letters of this reason; may be given several times",
+        )
+        parser.add_argument(
+            "--fix",
+            metavar="MODULE:FUNCTION",
+            help="repair each event by this Python function, from event to event, list of events or None",
+        )
+
+
 def _add_destination(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mixpanel_project_id", metavar="ID", help="the project's number; needed with a service account"

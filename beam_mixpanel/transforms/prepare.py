@@ -11,7 +11,7 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
 
 from beam_mixpanel.core.chunk import EventChunk
-from beam_mixpanel.core.dead_letter import DeadLetter
+from beam_mixpanel.core.dead_letter import DeadLetter, Refused
 from beam_mixpanel.core.event import Form
 from beam_mixpanel.core.insert_id import InsertIdStrategy
 from beam_mixpanel.core.limits import DEFAULT_RETENTION_DAYS
@@ -86,7 +86,8 @@ class PrepareEvents(beam.PTransform):
     def expand(self, events: PCollection[Any]) -> PreparedEvents:
         """Prepare each element.
 
-        It may be a dict, Beam Row, NamedTuple, JSON bytes or str, `EventBlock`, `RowBatch`, `RowList` or `DeadLetter`.
+        It may be a dict, Beam Row, NamedTuple, JSON bytes or str, `EventBlock`, `RowBatch`, `RowList`, `DeadLetter` or
+        `Refused`.
         """
         step = beam.ParDo(self._fn).with_output_types(EventChunk, **{INVALID: DeadLetter})
         outputs = events | "PrepareEvents" >> step.with_outputs(INVALID, main="prepared")
@@ -151,6 +152,8 @@ class _PrepareEventsFn(beam.DoFn):
             return self._preparer.prepare_block(element, now_ms)
         if isinstance(element, (bytes, str)):
             return self._preparer.prepare_text(element, now_ms)
+        if isinstance(element, Refused):
+            return self._preparer.refuse(element.letter)
         if isinstance(element, DeadLetter):
             return self._preparer.prepare_dead_letter(element, now_ms)
         return self._preparer.prepare_object(element, now_ms)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -102,6 +104,19 @@ def test_what_a_function_does_wrong_costs_its_row_alone(do: str, stage: str, rea
     assert sent(done)[-1]["properties"]["n"] == 3
 
 
+def test_a_module_that_raises_and_a_function_that_exits_are_told_apart_from_crashes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error in the user's module names its type; a function that ends the program fails on its value alone."""
+    (tmp_path / "broken_functions.py").write_text("x = 1 /\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserFunctionError, match="it raised SyntaxError"):
+        user_function.load("broken_functions:f")
+    failure = user_function.call(sys.exit, 3)
+    assert isinstance(failure, Failure)
+    assert failure.message == "the function raised SystemExit"
+
+
 def test_messages_of_functions_name_the_line() -> None:
     """The line that raised can be found."""
     failure = user_function.call(explode, {"do": "fail"})
@@ -122,13 +137,22 @@ def test_filters_and_tags_apply_to_what_a_function_makes() -> None:
 
 @pytest.mark.parametrize(
     ("reference", "cure"),
-    [("no_such_module:f", "PYTHONPATH"), ("json:no_such", "has no no_such"), ("json:__doc__", "is no function")],
-)
+    [
+        ("no_such_module:f", "PYTHONPATH"), ("json:no_such", "has no no_such"), ("json:__doc__", "is no function"),
+        ("json", "give module:function"), (":f", "give module:function"), (".json:loads", "it raised TypeError"),
+    ],
+)  # fmt: skip
 def test_a_function_that_is_not_there_is_told_at_once(reference: str, cure: str) -> None:
     """Before a row is read, with what to do."""
     with pytest.raises(UserFunctionError, match=cure):
-        RowPreparer(EventMapping(map=reference))
+        user_function.load(reference)
     assert user_function.load("json:decoder.JSONDecoder").__name__ == "JSONDecoder"
+
+
+def test_the_function_of_a_mapping_is_looked_for_before_a_row_is_read() -> None:
+    """A preparer whose mapping names no function cannot be made."""
+    with pytest.raises(UserFunctionError, match="has no no_such"):
+        RowPreparer(EventMapping(map="json:no_such"))
 
 
 def test_lines_are_rows_and_kept_as_they_were() -> None:
