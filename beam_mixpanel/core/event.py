@@ -83,8 +83,8 @@ def to_event(fields: Mapping[Any, Any]) -> Event | Violation:
         return Violation("not_utf8", "")
     except RecursionError:
         return Violation("nested_too_deep", "")
-    for key in beside.keys() & inside.keys():
-        if beside[key] != inside[key]:
+    for key in beside:
+        if key in inside and beside[key] != inside[key]:
             return Violation("field_conflict", key)
     name = unwrap(fields.get(name_field))
     return Event(str.__str__(name) if isinstance(name, str) else "", inside | beside)

@@ -108,6 +108,13 @@ def test_a_time_is_one_millisecond_in_every_shape(time: str) -> None:
     assert {identity_of(done.events.bodies[0])[1] for done in prepared} == {round(float(time) * 1000)}
 
 
+def test_the_first_conflict_is_named() -> None:
+    """Which of several fields in conflict a dead letter names is the same in every process."""
+    names = [f"field {number}" for number in range(20)]
+    event = {"event": "e", "properties": dict.fromkeys(names, 1), **dict.fromkeys(names, 2)}
+    assert [letter.field for letter in PREPARER.prepare_object(event, NOW).invalid] == names[:1]
+
+
 def test_the_emulator_survives_deep_nesting() -> None:
     """Brackets nested past any recursion are malformed to the emulator, rather than an error of its own."""
     deep = b'{"event":"e","properties":{"a":%s}}' % (b"[" * 100_000 + b"]" * 100_000)
