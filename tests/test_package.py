@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import ast
+import gzip
+import json
 import os
 import re
 import shlex
@@ -18,7 +20,8 @@ import pytest
 import beam_mixpanel
 from beam_mixpanel.core.mapping_settings import FLAGS
 from beam_mixpanel.core.presets import PRESETS
-from beam_mixpanel.transforms.options import FileOptions, JobOptions, MappingOptions, MixpanelOptions
+from beam_mixpanel.emulator import Emulator
+from beam_mixpanel.transforms.options import FileOptions, JobOptions, MappingOptions, MixpanelOptions, ReplayOptions
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -52,11 +55,11 @@ def test_beam_is_loaded_only_where_it_is_needed(module: str) -> None:
 def test_readme_lists_every_option_and_no_other() -> None:
     """The table of options in the README is that of the code."""
     parser = argparse.ArgumentParser(add_help=False)
-    for group in (FileOptions, MixpanelOptions, JobOptions):
+    for group in (FileOptions, MixpanelOptions, ReplayOptions, JobOptions):
         group._add_argparse_args(parser)
     in_code = {action.option_strings[0] for action in parser._actions}
     table = README.partition("<!-- options:")[2].partition("\n\nHow rows")[0]
-    assert set(re.findall(r"^\| `(--\w+)", table, re.MULTILINE)) == in_code
+    assert set(re.findall(r"^\| `(--[\w-]+)", table, re.MULTILINE)) == in_code
 
 
 def test_readme_example_is_valid(tmp_path: Path) -> None:
@@ -111,6 +114,33 @@ def test_mapping_of_the_readme_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "shows 1 events, each once" in done.stderr
     assert "properties: Revenue (from total), source (tag)" in done.stderr
+
+
+def test_fix_of_the_readme_runs(tmp_path: Path) -> None:
+    """The README's function and command repair events that came without a time."""
+    code = re.search(r"```python\n# fixes.py\n(.*?)```", README, re.DOTALL)
+    command = re.search(r"<!-- a test runs this, too -->\n```sh\npython (.*?)```", README, re.DOTALL)
+    assert code
+    assert command
+    (tmp_path / "fixes.py").write_text(code[1])
+    letter = {"event": '{"event":"A","properties":{"created_at":"2026-01-02"}}', "stage": "validate"}
+    (tmp_path / "out").mkdir()
+    with gzip.open(tmp_path / "out" / "dead-1.jsonl.gz", "wt") as file:
+        for reason in ("time_missing", "event_missing"):
+            file.write(json.dumps({**letter, "reason": reason}) + "\n")
+    arguments = shlex.split(command[1].replace("\\\n", " "))
+    with Emulator() as emulator:
+        done = subprocess.run(
+            [sys.executable, *arguments, f"--mixpanel_api_host={emulator.url}"],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            check=False,
+            env={**os.environ, "MIXPANEL_SERVICE_ACCOUNT": "user:secret"},
+        )
+        assert done.returncode == 0, done.stderr
+        assert [event["properties"]["time"] for event in emulator.events()] == [1_767_312_000_000]
+    assert re.search(r"filtered\W+1\W", done.stderr)
 
 
 def test_commands_of_the_readme_exist() -> None:
