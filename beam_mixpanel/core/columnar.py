@@ -19,13 +19,13 @@ import pyarrow.compute as pc
 from beam_mixpanel.core import insert_id as insert_ids
 from beam_mixpanel.core import limits
 from beam_mixpanel.core.chunk import EventChunk
-from beam_mixpanel.core.event import TEXT_IDS, Form, id_text
+from beam_mixpanel.core.event import TEXT_IDS, Form, check_distinct_id, id_text
 from beam_mixpanel.core.event_time import MILLISECONDS_BELOW, SECONDS_BELOW, to_epoch_ms
 from beam_mixpanel.core.json_values import to_json_value
 from beam_mixpanel.core.mapping import ColumnPlan, is_in_window, is_wanted
-from beam_mixpanel.core.prepare import Preparation
+from beam_mixpanel.core.prepare import Preparation, with_content_id
 from beam_mixpanel.core.rows import RowBatch
-from beam_mixpanel.core.validation import Event, check_event
+from beam_mixpanel.core.validation import Event, check_event, check_name
 
 _RESERVED: Final = frozenset(("time", "$insert_id", *TEXT_IDS))
 _NO_FIELD_NAME: Final = frozenset('\\"') | {chr(code) for code in range(32)}
@@ -58,13 +58,13 @@ class ColumnarPreparer:
       plan: which column is what.
       schema: of all batches.
       form: how times and ids are read and made.
-      retention_ms: events older than this are counted.
+      retention_days: events older than this are counted.
     """
 
-    def __init__(self, plan: ColumnPlan, schema: pa.Schema, form: Form, retention_ms: int) -> None:
+    def __init__(self, plan: ColumnPlan, schema: pa.Schema, form: Form, *, retention_days: int) -> None:
         self._plan = plan
         self._form = form
-        self._retention_ms = retention_ms
+        self._retention_ms = retention_days * 86_400_000
         self._columns = {**dict(plan.properties), **dict(plan.ids)}
         self._tags = {name: _written(to_json_value(value)) for name, value in plan.tags}
         own_id = ["$insert_id"] if plan.insert_id_columns else []
@@ -145,14 +145,14 @@ class ColumnarPreparer:
         """
         names = self._event_names(batch)
         times = _times(batch.column(self._plan.time_column), self._form)
-        bad = _places(names, {name for name in set(names) if not _is_good_name(name)})
+        bad = _places(names, {name for name in set(names) if check_name(name)})
         bad.update(_bad_times(times, now_ms, self._form.max_age_ms))
         lists = [self._list(name, names, times, batch, bad) for name in self._names]
         if bad:
             raise _MayBreakARuleError(bad)
         bodies = list(map(_encode_event, map(_WrittenEvent, names, map(self._new_properties, *lists))))
         if not self._plan.insert_id_columns:
-            bodies = list(map(_with_content_id, bodies))
+            bodies = list(map(with_content_id, bodies))
         if max(map(len, bodies)) > limits.MAX_EVENT_BYTES:
             raise _MayBreakARuleError(
                 {place for place, body in enumerate(bodies) if len(body) > limits.MAX_EVENT_BYTES}
@@ -199,10 +199,6 @@ def _chunk(rows: RowBatch, bodies: list[bytes], places: list[int]) -> EventChunk
     size = len(bodies)
     numbers = [-1] * size if rows.first_row < 0 else [rows.first_row + place for place in places]
     return EventChunk(bodies, [None] * size, [f"{rows.source}#"] * size, numbers)
-
-
-def _is_good_name(name: Any) -> bool:
-    return isinstance(name, str) and bool(name.strip()) and len(name) <= limits.MAX_EVENT_NAME_CHARS
 
 
 def _places(values: list[Any], wanted: set[Any]) -> set[int]:
@@ -266,13 +262,9 @@ def _ids(name: str, column: pa.Array, bad: set[int]) -> list[Any]:
         bad.update(range(len(column)))
         return _plain(column)
     if name == "distinct_id":
-        unusable = {value for value in set(values) if value is not None and not _is_good_distinct_id(value)}
+        unusable = {value for value in set(values) if check_distinct_id(value)}
         bad.update(_places(values, unusable))
     return values
-
-
-def _is_good_distinct_id(value: str) -> bool:
-    return value.lower() not in limits.PLACEHOLDER_IDS and len(value) <= limits.MAX_DISTINCT_ID_CHARS
 
 
 def _insert_ids(columns: tuple[str, ...], names: list[str], batch: pa.RecordBatch, bad: set[int]) -> list[Any]:
@@ -352,7 +344,3 @@ def _is_text(kind: pa.DataType) -> bool:
 def _written(value: Any) -> Any:
     """Write a nested value now, its keys sorted; leave others as they are."""
     return msgspec.Raw(_encode_nested(value)) if isinstance(value, (dict, list)) else value
-
-
-def _with_content_id(canonical: bytes) -> bytes:
-    return b'%b,"$insert_id":"%b"}}' % (canonical[:-2], insert_ids.from_content(canonical).encode())

@@ -118,7 +118,7 @@ def normalise(event: Event, form: Form, now_ms: int) -> Changes:
         if type(value) is not str and key in properties:
             changed = True
             _normalise_id(properties, key, violations)
-    _check_distinct_id(properties.get("distinct_id"), violations)
+    violations += check_distinct_id(properties.get("distinct_id"))
     if violations:
         return Changes(changed, False, False, violations)
     given_id = properties.get("$insert_id")
@@ -188,13 +188,14 @@ def id_text(value: bool | int | float | Decimal) -> str:
     return str(value)
 
 
-def _check_distinct_id(distinct_id: Any, violations: list[Violation]) -> None:
-    if not isinstance(distinct_id, str):
-        return
-    if distinct_id.lower() in limits.PLACEHOLDER_IDS:
-        violations.append(Violation("distinct_id_placeholder", "properties.distinct_id"))
-    elif len(distinct_id) > limits.MAX_DISTINCT_ID_CHARS:
-        violations.append(Violation("distinct_id_too_long", "properties.distinct_id"))
+def check_distinct_id(distinct_id: Any) -> list[Violation]:
+    """Name the documented limits that a `distinct_id` breaks; what is no text is judged elsewhere."""
+    if isinstance(distinct_id, str):
+        if distinct_id.lower() in limits.PLACEHOLDER_IDS:
+            return [Violation("distinct_id_placeholder", "properties.distinct_id")]
+        if len(distinct_id) > limits.MAX_DISTINCT_ID_CHARS:
+            return [Violation("distinct_id_too_long", "properties.distinct_id")]
+    return []
 
 
 def _make_insert_id(

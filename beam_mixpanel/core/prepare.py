@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from codecs import BOM_UTF8
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from itertools import accumulate, islice
@@ -64,6 +64,14 @@ class EventBlock(NamedTuple):
     offset: int
     cut_line_bytes: int = 0
     cut_line_sha256: str = ""
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Give each whole line that is not blank, with its offset in the file."""
+        offset = self.offset
+        for line in self.data.split(b"\n"):
+            if line and not line.isspace():
+                yield offset, line
+            offset += len(line) + 1
 
 
 class _Parsed(NamedTuple):
@@ -412,9 +420,12 @@ def _encodable(text: str) -> str:
 def _encode(event: Event, needs_id: bool) -> bytes:
     """Write an event with sorted keys; the same bytes, without `$insert_id`, are what a missing one is made from."""
     canonical = _encode_canonical(event)
-    if not needs_id:
-        return canonical
-    return b'%s,"$insert_id":"%s"}}' % (canonical[:-2], insert_ids.from_content(canonical).encode())
+    return with_content_id(canonical) if needs_id else canonical
+
+
+def with_content_id(canonical: bytes) -> bytes:
+    """Give an event without `$insert_id`, in canonical JSON, the one that is made from it."""
+    return b'%b,"$insert_id":"%b"}}' % (canonical[:-2], insert_ids.from_content(canonical).encode())
 
 
 def write_as_given(fields: Mapping[Any, Any], time_key: str = "time") -> bytes:

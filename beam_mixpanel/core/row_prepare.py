@@ -68,7 +68,7 @@ class RowPreparer:
     ) -> None:
         self._mapping = mapping
         self._form = form
-        self._retention_ms = retention_days * 86_400_000
+        self._retention_days = retention_days
         self._preparer = EventPreparer(form, retention_days=retention_days)
         self._preparers = {form.redact: self._preparer}
         self._plans: dict[tuple[str, ...], ColumnPlan] = {}
@@ -96,11 +96,8 @@ class RowPreparer:
         if block.cut_line_bytes:
             return self._preparer.prepare_block(block, now_ms)
         done = Preparation()
-        offset = block.offset
-        for line in block.data.split(b"\n"):
-            if line and not line.isspace():
-                self._add_text(done, line, origin_of(block.source, offset), now_ms)
-            offset += len(line) + 1
+        for offset, line in block.lines():
+            self._add_text(done, line, origin_of(block.source, offset), now_ms)
         return done
 
     def prepare_text(self, row: bytes | str, now_ms: int, *, source: str = "") -> Preparation:
@@ -151,7 +148,7 @@ class RowPreparer:
             try:
                 plan = self._mapping.bind(schema.names, zone=self._form.zone)
                 if self._function is None and ColumnarPreparer.can_prepare(plan, schema, self._form):
-                    columnar = ColumnarPreparer(plan, schema, self._form, self._retention_ms)
+                    columnar = ColumnarPreparer(plan, schema, self._form, retention_days=self._retention_days)
             except MappingError:
                 pass  # each row will say so
             self._columnar[schema] = columnar
@@ -211,7 +208,7 @@ class RowPreparer:
         names = redact | {name for name, column in plan.ids if column in hidden}
         if names not in self._preparers:
             form = self._form._replace(redact=names)
-            self._preparers[names] = EventPreparer(form, retention_days=self._retention_ms // 86_400_000)
+            self._preparers[names] = EventPreparer(form, retention_days=self._retention_days)
         return self._preparers[names]
 
     def _kept(self, row: Mapping[str, Any], text: bytes | None, time_column: str) -> bytes:

@@ -115,7 +115,7 @@ def check_event(event: Event) -> list[Violation]:
     Time and ids are checked where they are brought into form (`event.normalise`); the encoded size where the bytes
     are at hand.
     """
-    found = list(_check_name(event.event))
+    found = list(check_name(event.event))
     if len(event.properties) > limits.MAX_PROPERTIES:
         found.append(Violation("too_many_properties", "properties"))
     for name, value in event.properties.items():
@@ -126,7 +126,8 @@ def check_event(event: Event) -> list[Violation]:
     return found
 
 
-def _check_name(name: Any) -> list[Violation]:
+def check_name(name: Any) -> list[Violation]:
+    """Name the documented limits that an event's name breaks."""
     if not isinstance(name, str) or not name.strip():
         return [Violation("event_missing", "event")]
     return [Violation("event_too_long", "event")] if len(name) > limits.MAX_EVENT_NAME_CHARS else []

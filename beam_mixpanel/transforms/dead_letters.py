@@ -180,11 +180,8 @@ def _letters_of(block: EventBlock) -> Iterator[DeadLetter | Refused]:
         (head,) = lines_of(block)
         yield _read_line(head, origin_of(block.source, block.offset))
         return
-    offset = block.offset
-    for line in block.data.split(b"\n"):
-        if line and not line.isspace():
-            yield _read_line(line, origin_of(block.source, offset))
-        offset += len(line) + 1
+    for offset, line in block.lines():
+        yield _read_line(line, origin_of(block.source, offset))
 
 
 def _read_line(line: bytes, place: str) -> DeadLetter | Refused:

@@ -118,7 +118,7 @@ def lines_of(block: EventBlock) -> list[bytes]:
     if block.cut_line_bytes:
         facts = f"line of {block.cut_line_bytes} bytes, SHA-256 {block.cut_line_sha256}"
         return [block.data + f" ...[cut: {facts}]".encode()]
-    return [line for line in block.data.split(b"\n") if line and not line.isspace()]
+    return [line for _, line in block.lines()]
 
 
 def _match_files(pattern: str) -> list[tuple[str, int]]:
