@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from beam_mixpanel.transforms.dead_letters import ReadDeadLetters, WriteDeadLetters
     from beam_mixpanel.transforms.prepare import PreparedEvents, PrepareEvents
     from beam_mixpanel.transforms.read import ReadEventBlocksFromFiles, ReadEventsFromFiles
+    from beam_mixpanel.transforms.read_rows import ReadRowsFromFiles
     from beam_mixpanel.transforms.write import WriteToMixpanel, WriteToMixpanelResult
 
 _HOMES = {
@@ -36,6 +37,7 @@ _HOMES = {
     "RowBatch": "core.rows",
     "RowList": "core.rows",
     "ServiceAccount": "client.credentials",
+    "ReadRowsFromFiles": "transforms.read_rows",
     "WriteDeadLetters": "transforms.dead_letters",
     "WriteToMixpanel": "transforms.write",
     "WriteToMixpanelResult": "transforms.write",
@@ -52,6 +54,7 @@ __all__ = [
     "ReadDeadLetters",
     "ReadEventBlocksFromFiles",
     "ReadEventsFromFiles",
+    "ReadRowsFromFiles",
     "RowBatch",
     "RowList",
     "ServiceAccount",

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 
 import apache_beam as beam
 
-from beam_mixpanel import ReadEventBlocksFromFiles
 from beam_mixpanel.launcher.arguments import Settings
 from beam_mixpanel.launcher.connect import import_events
 from beam_mixpanel.launcher.job import end_process, run_job
-from beam_mixpanel.launcher.mapping import announce_lines
+from beam_mixpanel.launcher.mapping import announce_files
 
 
 def build(pipeline: beam.Pipeline, settings: Settings) -> None:
     """Connect the files to Mixpanel."""
-    announce_lines(settings)
-    import_events(pipeline | "ReadFiles" >> ReadEventBlocksFromFiles(settings.inputs), settings)
+    announce_files(settings)
+    import_events(pipeline | "ReadFiles" >> settings.read_files(), settings)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

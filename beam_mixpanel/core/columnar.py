@@ -16,8 +16,9 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from beam_mixpanel.core import csv_types, limits
 from beam_mixpanel.core import insert_id as insert_ids
-from beam_mixpanel.core import limits
+from beam_mixpanel.core.arrow_rows import values_of
 from beam_mixpanel.core.chunk import EventChunk
 from beam_mixpanel.core.event import TEXT_IDS, Form, check_distinct_id, id_text
 from beam_mixpanel.core.event_time import MILLISECONDS_BELOW, SECONDS_BELOW, to_epoch_ms
@@ -94,6 +95,7 @@ class ColumnarPreparer:
             or len(names) + len(("time", "$insert_id")) > limits.MAX_PROPERTIES
             or any(not _NO_FIELD_NAME.isdisjoint(name) for name in names)
             or not form.redact.isdisjoint(names)
+            or any(csv_types.TYPED in (field.metadata or {}) for field in schema)
             or (plan.event is None and not _is_text(schema.field(plan.event_column).type))
         )
 
@@ -175,13 +177,6 @@ class ColumnarPreparer:
             return [self._plan.event] * batch.num_rows
         names: list[Any] = batch.column(self._plan.event_column).to_pylist()
         return names
-
-
-def rows_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    """Give the rows of a batch as Python objects; moments and durations in microseconds."""
-    columns = [_in_microseconds(column) for column in batch.columns]
-    rows: list[dict[str, Any]] = pa.RecordBatch.from_arrays(columns, names=batch.schema.names).to_pylist()
-    return rows
 
 
 def _in_microseconds(column: pa.Array) -> pa.Array:
@@ -303,7 +298,7 @@ def _values(column: pa.Array, bad: set[int]) -> list[Any]:
         return _iso_texts(column)
     if pa.types.is_date32(kind):
         return _plain(column.cast(pa.string()))
-    values = [to_json_value(value) for value in _in_microseconds(column).to_pylist()]
+    values = [to_json_value(value) for value in values_of(column)]
     return _write_nested(values, bad) if pa.types.is_nested(kind) else values
 
 

@@ -139,7 +139,7 @@ class EventPreparer:
         """Prepare the lines of a block; blank lines are no events, and one that is too long is one dead letter."""
         if block.cut_line_bytes:
             done = Preparation()
-            done.invalid.append(self._kept(_cut_line_letter(block)))
+            done.invalid.append(self._kept(cut_line_letter(block)))
             return done
         lines = block.data.split(b"\n")
         if not lines[-1]:
@@ -393,7 +393,8 @@ decode_exact = msgspec.json.Decoder(float_hook=_number).decode
 """Reads JSON; no number loses a digit."""
 
 
-def _cut_line_letter(block: EventBlock) -> DeadLetter:
+def cut_line_letter(block: EventBlock) -> DeadLetter:
+    """Give the dead letter of a line that is too long to be held."""
     letter = _dead_letter(block.data, [Violation(LINE_TOO_LONG, "")], stage=PARSE)
     facts = f"{block.cut_line_bytes} bytes, SHA-256 {block.cut_line_sha256}; the rest of it is in the file only"
     return letter._replace(message=f"{letter.message}: {facts}", source=origin_of(block.source, block.offset))

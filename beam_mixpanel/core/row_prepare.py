@@ -124,7 +124,7 @@ class RowPreparer:
 
     def prepare_batch(self, rows: RowBatch, now_ms: int) -> Preparation:
         """Prepare the rows of an Arrow record batch."""
-        from beam_mixpanel.core.columnar import rows_of
+        from beam_mixpanel.core.arrow_rows import rows_of
 
         columnar = self._columnar_for(rows.batch.schema)
         if columnar is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from beam_mixpanel.core.dead_letter import DeadLetter
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,3 +37,20 @@ class RowList(NamedTuple):
     rows: list[Mapping[str, Any]]
     source: str
     first_row: int
+
+
+def with_columns(rows: list[Mapping[str, Any]], columns: Sequence[str] | None) -> list[Mapping[str, Any]]:
+    """Give rows that have these columns and no others, null where a row has none; None to leave them as they are."""
+    if columns is None:
+        return rows
+    return [{column: row.get(column) for column in columns} for row in rows]
+
+
+class RefusedRows(NamedTuple):
+    """Rows that a source could not read, but that do not keep it from reading the others.
+
+    Attributes:
+      letters: one for each, stage `parse`.
+    """
+
+    letters: list[DeadLetter]

@@ -17,12 +17,15 @@ from apache_beam.runners.runner import create_runner
 from beam_mixpanel.client.credentials import Credentials, ProjectToken, SecretReference, ServiceAccount
 from beam_mixpanel.client.errors import MixpanelError
 from beam_mixpanel.client.transport import PooledTransport
+from beam_mixpanel.core.csv_format import CsvFormat
 from beam_mixpanel.core.mapping import EventMapping, MappingError
 from beam_mixpanel.core.mapping_settings import FLAGS, mapping_of, settings_from_flags, settings_from_yaml
 from beam_mixpanel.core.user_function import UserFunctionError, load
-from beam_mixpanel.transforms.files import UnreadableFileError, match_files, open_file
+from beam_mixpanel.transforms.files import InputFile, UnreadableFileError, match_files, open_file
 from beam_mixpanel.transforms.options import FileOptions, JobOptions, MappingOptions, MixpanelOptions, ReplayOptions
 from beam_mixpanel.transforms.prepare import PrepareEvents
+from beam_mixpanel.transforms.read_rows import ReadRowsFromFiles, look_at_columns
+from beam_mixpanel.transforms.row_files import RowSettings
 from beam_mixpanel.transforms.write import WriteToMixpanel
 
 DEFAULT_RUNNER = "FnApiRunner"
@@ -121,6 +124,17 @@ class Settings(NamedTuple):
             max_buffering_secs=options.mixpanel_max_buffering_secs,
         )
 
+    def look_at(self, file: InputFile) -> tuple[str, list[str]]:
+        """Tell a file's format and columns."""
+        chosen = self.options.view_as(FileOptions).input_format
+        return look_at_columns(file.path, RowSettings(chosen, csv=_csv_format(self.options)))
+
+    def read_files(self) -> ReadRowsFromFiles:
+        """Make the source as the options say."""
+        return ReadRowsFromFiles(
+            self.inputs, self.options.view_as(FileOptions).input_format, csv=_csv_format(self.options)
+        )
+
     def prepare_events(self) -> PrepareEvents:
         """Make the offline check as the options say."""
         options = self.options.view_as(MixpanelOptions)
@@ -172,6 +186,7 @@ def parse(program: str, description: str, argv: Sequence[str] | None, also: Opti
         tuple(replay.only_reason or ()),
         _function("--fix", replay.fix),
     )
+    _check_csv(options)
     _check_outputs(settings)
     _check_destination(settings, mixpanel)
     return settings
@@ -275,6 +290,20 @@ def _mapping_file(path: str) -> dict[str, Any]:
             return settings_from_yaml(file.read(), path)
     except (UnreadableFileError, OSError) as error:
         raise UsageError(f"cannot read --mapping {path}: {error}") from None
+
+
+def _csv_format(options: PipelineOptions) -> CsvFormat:
+    files = options.view_as(FileOptions)
+    return CsvFormat.from_flags(
+        files.csv_delimiter, files.csv_columns, files.csv_encoding, files.csv_types or [], text=files.csv_text
+    )
+
+
+def _check_csv(options: PipelineOptions) -> None:
+    try:
+        _csv_format(options)
+    except ValueError as error:
+        raise UsageError(f"--csv options: {error}") from None
 
 
 def _check_outputs(settings: Settings) -> None:

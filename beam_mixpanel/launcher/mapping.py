@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from beam_mixpanel.client.errors import MixpanelError
-from beam_mixpanel.core.dead_letter import DeadLetter
+from beam_mixpanel.core.file_formats import JSON, NDJSON
 from beam_mixpanel.core.mapping import ColumnPlan, EventMapping, MappingError
-from beam_mixpanel.core.prepare import parse_object
 from beam_mixpanel.launcher.arguments import Settings, UsageError
 from beam_mixpanel.transforms.files import match_files
-from beam_mixpanel.transforms.read import lines_of, read_first_block
 
-_LOOKED_AT: Final = 1000
-"""Lines whose keys are taken for the columns of a file of JSON lines."""
+_LOOKED_AT: Final = 10
+"""So many files are asked for their columns before a job."""
 
 
 def announce(settings: Settings, columns: Sequence[str]) -> ColumnPlan | None:
@@ -43,36 +41,30 @@ def announce(settings: Settings, columns: Sequence[str]) -> ColumnPlan | None:
     return plan
 
 
-def announce_lines(settings: Settings) -> None:
-    """Do so for files of JSON lines, if there is a mapping.
+def announce_files(settings: Settings) -> None:
+    """Do so for files: by the columns that the first ones have together.
 
-    Each line has its own keys, so a column that the first thousand lack is only worth a warning.
+    JSON has no header, and there may be more files; then a column that is missing is only worth a warning. Files of
+    JSON lines are events, not rows, unless there is a mapping.
     """
-    mapping = settings.mapping
-    if mapping is None:
+    mapping = settings.mapping or EventMapping()
+    try:
+        files = [file for pattern in settings.inputs for file in match_files(pattern)]
+        looked_at = [settings.look_at(file) for file in files[:_LOOKED_AT]]
+    except MixpanelError:
+        return  # the job will say so
+    formats = {file_format for file_format, _ in looked_at}
+    columns = list(dict.fromkeys(name for _, names in looked_at for name in names))
+    if not columns or (formats == {NDJSON} and settings.mapping is None):
         return
-    if mapping.map is not None:
-        _say(f"{mapping.map} makes events of rows")
+    if mapping.map is not None or (formats.isdisjoint((NDJSON, JSON)) and len(files) <= _LOOKED_AT):
+        announce(settings, columns)
         return
-    columns = _columns_of_lines(settings.inputs[0])
     try:
         _say(mapping.bind(columns, complete=False).describe())
         mapping.bind(columns)
     except MappingError as error:
         _say(f"warning: in the first lines, {error}")
-
-
-def _columns_of_lines(pattern: str) -> list[str]:
-    columns: dict[str, None] = {}
-    try:
-        block = read_first_block(match_files(pattern)[0].path)
-    except MixpanelError:
-        return []  # the job will say so
-    for line in lines_of(block)[:_LOOKED_AT] if block else ():
-        row = parse_object(line)
-        if not isinstance(row, DeadLetter):
-            columns.update(dict.fromkeys(row))
-    return list(columns)
 
 
 def _say(text: str) -> None:

@@ -11,6 +11,8 @@ from beam_mixpanel.client.client import DEFAULT_RETRY_DEADLINE_SECS
 from beam_mixpanel.client.credentials import REGION_HOSTS
 from beam_mixpanel.client.transport import TOTAL_TIMEOUT_SECS
 from beam_mixpanel.core import limits
+from beam_mixpanel.core.csv_types import COLUMN_TYPES
+from beam_mixpanel.core.file_formats import AUTO, FORMATS
 from beam_mixpanel.core.mapping import TIME_UNITS
 from beam_mixpanel.core.mapping_settings import FLAGS
 from beam_mixpanel.core.presets import PRESETS
@@ -120,10 +122,29 @@ class FileOptions(PipelineOptions):
         )
         parser.add_argument(
             "--input_format",
-            default="auto",
-            choices=("auto", "ndjson"),
-            help="format of the files (default auto)",
+            default=AUTO,
+            choices=(AUTO, *FORMATS),
+            help="format of the files (default auto: told by their first bytes and names)",
         )
+        _add_csv(parser)
+
+
+def _add_csv(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--csv_delimiter", metavar="C", help="what separates fields (default , and in TSV a tab)")
+    parser.add_argument("--csv_columns", metavar="A,B", help="names of the columns of CSV files without a header")
+    parser.add_argument(
+        "--csv_encoding",
+        default="utf-8",
+        metavar="NAME",
+        help="of CSV files (default utf-8; a BOM tells UTF-16)",
+    )
+    parser.add_argument(
+        "--csv_types",
+        action="append",
+        metavar="COLUMN:TYPE,…",
+        help=f"types of CSV columns: {', '.join(COLUMN_TYPES)}; others are typed by rule",
+    )
+    parser.add_argument("--csv_text", action="store_true", help="type no CSV column by rule; all is text")
 
 
 class ReplayOptions(PipelineOptions):

@@ -19,7 +19,7 @@ from beam_mixpanel.core.mapping import EventMapping
 from beam_mixpanel.core.prepare import EventBlock, EventPreparer, Preparation
 from beam_mixpanel.core.redaction import check_names
 from beam_mixpanel.core.row_prepare import RowPreparer
-from beam_mixpanel.core.rows import RowBatch, RowList
+from beam_mixpanel.core.rows import RefusedRows, RowBatch, RowList
 from beam_mixpanel.core.user_function import load
 from beam_mixpanel.transforms.coding import register_coders
 from beam_mixpanel.transforms.metrics import Ledger
@@ -86,8 +86,8 @@ class PrepareEvents(beam.PTransform):
     def expand(self, events: PCollection[Any]) -> PreparedEvents:
         """Prepare each element.
 
-        It may be a dict, Beam Row, NamedTuple, JSON bytes or str, `EventBlock`, `RowBatch`, `RowList`, `DeadLetter` or
-        `Refused`.
+        It may be a dict, Beam Row, NamedTuple, JSON bytes or str, `EventBlock`, `DeadLetter`, `Refused`, or what
+        `ReadRowsFromFiles` gives: `RowBatch`, `RowList`, `RefusedRows`.
         """
         step = beam.ParDo(self._fn).with_output_types(EventChunk, **{INVALID: DeadLetter})
         outputs = events | "PrepareEvents" >> step.with_outputs(INVALID, main="prepared")
@@ -148,6 +148,8 @@ class _PrepareEventsFn(beam.DoFn):
             return self._rows.prepare_batch(element, now_ms)
         if isinstance(element, RowList):
             return self._rows.prepare_rows(element, now_ms)
+        if isinstance(element, RefusedRows):
+            return self._refuse_rows(element)
         if isinstance(element, EventBlock):
             return self._preparer.prepare_block(element, now_ms)
         if isinstance(element, (bytes, str)):
@@ -157,3 +159,9 @@ class _PrepareEventsFn(beam.DoFn):
         if isinstance(element, DeadLetter):
             return self._preparer.prepare_dead_letter(element, now_ms)
         return self._preparer.prepare_object(element, now_ms)
+
+    def _refuse_rows(self, rows: RefusedRows) -> Preparation:
+        done = Preparation()
+        for letter in rows.letters:
+            done.add(self._rows.refuse(letter))
+        return done

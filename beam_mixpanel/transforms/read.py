@@ -125,18 +125,6 @@ def _match_files(pattern: str) -> list[tuple[str, int]]:
     return [(file.path, file.size_bytes) for file in match_files(pattern)]
 
 
-def read_first_block(path: str, block_bytes: int = 2**18) -> EventBlock | None:
-    """Give the first lines of a file, plain or compressed, to look at its form before a job; None if it is empty.
-
-    Raises:
-      UnreadableFileError: it cannot be read.
-    """
-    with open_file(path) as raw:
-        compressed = is_compressed(raw.read(MAGIC_BYTES))
-    part = ByteRange(path, 0, -1 if compressed else block_bytes)
-    return next(_read_range(part, block_bytes, MAX_LINE_BYTES), None)
-
-
 def _split_file(file: tuple[str, int], range_bytes: int) -> Iterator[ByteRange]:
     path, size_bytes = file
     with open_file(path) as raw, _failing_by_name(path):

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beam_mixpanel.core.columnar import ColumnarPreparer, rows_of
+from beam_mixpanel.core.arrow_rows import rows_of
+from beam_mixpanel.core.columnar import ColumnarPreparer
 from beam_mixpanel.core.event import Form
 from beam_mixpanel.core.insert_id import CONTENT_IDS
 from beam_mixpanel.core.mapping import EventMapping

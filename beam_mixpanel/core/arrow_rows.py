@@ -1,0 +1,77 @@
+"""Arrow record batches as rows of Python values, exact as far as JSON will show them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from beam_mixpanel.core import csv_types
+
+
+def rows_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """Give each row with its values by column name.
+
+    Decimals, moments, days, bytes and nested data come as the Python types that `to_json_value` knows; maps as dicts;
+    text that is typed by rule (`csv_types`) with its type. Nanoseconds are cut to microseconds.
+    """
+    columns = [_values(column, field) for column, field in zip(batch.columns, batch.schema, strict=True)]
+    names = batch.schema.names
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)] if columns else []
+
+
+def _values(column: pa.Array, field: pa.Field) -> list[Any]:
+    typed = (field.metadata or {}).get(csv_types.TYPED, b"").decode()
+    if typed == csv_types.BY_RULE:
+        return [csv_types.value_by_rule(text) for text in column.to_pylist()]
+    if typed == csv_types.NUMBER:
+        return [None if text is None else csv_types.number_of(text) for text in column.to_pylist()]
+    return values_of(column)
+
+
+def values_of(column: pa.Array) -> list[Any]:
+    """Give the values of a column, whatever its field says of text."""
+    plain = _in_microseconds(column.type)
+    if plain != column.type:
+        column = pc.cast(column, plain, safe=False)
+    try:
+        return list(column.to_pylist(maps_as_pydicts="lossy"))
+    except (OverflowError, ValueError):
+        return [_value_or_text(value) for value in column]
+
+
+def _value_or_text(value: pa.Scalar) -> Any:
+    """Give a moment that Python has no value for, past the year 9999, as text."""
+    try:
+        return value.as_py()
+    except (OverflowError, ValueError):
+        return str(pc.cast(value, pa.string()).as_py())
+
+
+def _in_microseconds(kind: pa.DataType) -> pa.DataType:
+    """Give the type with microseconds where it has nanoseconds, which Python has no values for."""
+    if pa.types.is_timestamp(kind):
+        return pa.timestamp("us", kind.tz) if kind.unit == "ns" else kind
+    if pa.types.is_time64(kind) or pa.types.is_duration(kind):
+        plain = pa.time64("us") if pa.types.is_time64(kind) else pa.duration("us")
+        return plain if kind.unit == "ns" else kind
+    if pa.types.is_dictionary(kind):
+        return kind.value_type
+    return _nested_in_microseconds(kind)
+
+
+def _nested_in_microseconds(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_in_microseconds(field.type)) for field in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(_in_microseconds(kind.key_type), _in_microseconds(kind.item_type))
+    for is_list, make in (
+        (pa.types.is_list, pa.list_),
+        (pa.types.is_large_list, pa.large_list),
+    ):
+        if is_list(kind):
+            return make(kind.value_field.with_type(_in_microseconds(kind.value_type)))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(kind.value_field.with_type(_in_microseconds(kind.value_type)), kind.list_size)
+    return kind

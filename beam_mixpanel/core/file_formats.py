@@ -1,0 +1,84 @@
+"""Which format a file has, told from its first bytes and its name."""
+
+from __future__ import annotations
+
+from codecs import BOM_UTF8
+from typing import Final
+
+import msgspec
+
+AUTO: Final = "auto"
+NDJSON: Final = "ndjson"
+JSON: Final = "json"
+CSV: Final = "csv"
+TSV: Final = "tsv"
+AVRO: Final = "avro"
+PARQUET: Final = "parquet"
+FORMATS: Final = (NDJSON, JSON, CSV, TSV, AVRO, PARQUET)
+
+HEAD_BYTES: Final = 65_536
+"""How much of a file's beginning is looked at."""
+
+_MAGIC: Final = ((b"PAR1", PARQUET), (b"Obj\x01", AVRO))
+_COMPRESSIONS: Final = frozenset({"gz", "gzip", "bz2", "zst", "zstd"})
+_SUFFIXES: Final = {
+    "ndjson": NDJSON,
+    "jsonl": NDJSON,
+    "csv": CSV,
+    "tsv": TSV,
+    "tab": TSV,
+    "avro": AVRO,
+    "parquet": PARQUET,
+    "pq": PARQUET,
+}
+
+
+class UnknownFormatError(ValueError):
+    """Neither the name nor the first bytes of a file tell its format."""
+
+
+def format_of(name: str, head: bytes) -> str:
+    """Tell a file's format.
+
+    The first bytes decide for Parquet and Avro; then the name, `.gz` and the like left aside; then the first bytes
+    for JSON, where `.json` may be an array, lines or objects that follow each other.
+
+    Args:
+      name: the file's.
+      head: its first `HEAD_BYTES`, decompressed; all of it if it is shorter.
+
+    Raises:
+      UnknownFormatError: neither tells.
+    """
+    for magic, file_format in _MAGIC:
+        if head.startswith(magic):
+            return file_format
+    return _by_name(name) or _json_by_content(name, head)
+
+
+def _by_name(name: str) -> str | None:
+    parts = name.lower().rpartition("/")[2].split(".")
+    if len(parts) > 1 and parts[-1] in _COMPRESSIONS:
+        parts.pop()
+    return _SUFFIXES.get(parts[-1]) if len(parts) > 1 else None
+
+
+def _json_by_content(name: str, head: bytes) -> str:
+    content = head.removeprefix(BOM_UTF8).lstrip()
+    if content.startswith(b"["):
+        return JSON
+    if not content:
+        return NDJSON
+    if not content.startswith(b"{"):
+        raise UnknownFormatError(
+            f"cannot tell the format of {name}: its name should end in .ndjson, .json, .csv, .tsv, .avro or .parquet "
+            "(.gz, .bz2 or .zst behind it where compressed); or name the format with --input_format"
+        )
+    line, newline, _ = content.partition(b"\n")
+    if not newline and len(head) >= HEAD_BYTES:
+        return NDJSON
+    try:
+        msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return JSON
+    return NDJSON

@@ -1,0 +1,138 @@
+"""`ReadRowsFromFiles`: rows from files of every format, and what must be known of files before a job begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import apache_beam as beam
+from apache_beam.pvalue import PBegin, PCollection, TaggedOutput
+
+from beam_mixpanel.core.byte_ranges import DEFAULT_RANGE_BYTES
+from beam_mixpanel.core.csv_format import CsvFormat
+from beam_mixpanel.core.file_formats import AUTO, AVRO, CSV, FORMATS, JSON, NDJSON, PARQUET, TSV
+from beam_mixpanel.transforms import read_avro, read_csv, read_json, read_parquet
+from beam_mixpanel.transforms.coding import register_coders
+from beam_mixpanel.transforms.read import _match_files as match_sizes
+from beam_mixpanel.transforms.row_files import RowFile, RowSettings, look_at
+
+_TO_SURVEY: Final = "to_survey"
+
+register_coders()
+
+
+class _Reader(NamedTuple):
+    """What a format offers: the names of a file's columns, and its parts."""
+
+    columns: Callable[[RowFile, RowSettings], list[str]]
+    split: Callable[[RowFile, RowSettings], Iterator[Any]]
+
+
+_READERS: Final = {
+    NDJSON: _Reader(read_json.columns_of_ndjson, read_json.split_ndjson),
+    JSON: _Reader(read_json.columns, read_json.split),
+    CSV: _Reader(read_csv.columns, read_csv.split),
+    TSV: _Reader(read_csv.columns, read_csv.split),
+    AVRO: _Reader(read_avro.columns, read_avro.split),
+    PARQUET: _Reader(read_parquet.columns, read_parquet.split),
+}
+_READ_PART: Final[Mapping[type, Callable[[Any, RowSettings], Iterator[Any]]]] = {
+    read_json.LinesPart: read_json.read_ndjson,
+    read_json.JsonPart: read_json.read,
+    read_csv.CsvPart: read_csv.read,
+    read_avro.AvroPart: read_avro.read,
+    read_parquet.ParquetPart: read_parquet.read,
+}
+
+
+class ReadRowsFromFiles(beam.PTransform):
+    """Reads files of rows: CSV, TSV, JSON, NDJSON, Avro and Parquet, many together.
+
+    On any file system that Beam knows; text files plain or compressed (gzip, bzip2, Zstandard, told by their first
+    bytes). Large files are split: Parquet by row groups, Avro, NDJSON and CSV by byte ranges. Memory stays flat: no
+    file, and no row group, is held as a whole. A file that cannot be read to its end fails the job; a row that is
+    none becomes a dead letter.
+
+    Gives `RowBatch`es (CSV, TSV, Parquet), `RowList`s (JSON, Avro), `EventBlock`s (NDJSON, unless `ndjson_as_rows`)
+    and `RefusedRows`, all of which `WriteToMixpanel` and `PrepareEvents` take.
+
+    Args:
+      patterns: file names or globs; a file that several of them match is read once.
+      format: one of `ndjson`, `json`, `csv`, `tsv`, `avro`, `parquet`; `auto` tells each file's by its first bytes
+        and its name.
+      columns: those that are needed; others are not decoded where the format permits (CSV, Parquet). One that a file
+        does not have is null.
+      csv: how CSV files are written.
+      ndjson_as_rows: give lines of JSON as rows, to be mapped, and not as blocks of events.
+      range_bytes: the size of the parts into which large files are split.
+
+    Raises:
+      ValueError: an argument is wrong.
+    """
+
+    def __init__(
+        self,
+        patterns: str | Iterable[str],
+        format: str = AUTO,
+        *,
+        columns: Sequence[str] | None = None,
+        csv: CsvFormat = CsvFormat(),
+        ndjson_as_rows: bool = False,
+        range_bytes: int = DEFAULT_RANGE_BYTES,
+    ) -> None:
+        super().__init__()
+        if format not in (AUTO, *FORMATS):
+            raise ValueError(f"format must be one of auto, {', '.join(FORMATS)}, got {format!r}")
+        csv.check()
+        self._patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+        wanted = None if columns is None else tuple(columns)
+        self._settings = RowSettings(format, wanted, csv, ndjson_as_rows, range_bytes)
+
+    def expand(self, begin: PBegin) -> PCollection[Any]:
+        """Match, split, survey large CSV files, share out, read."""
+        settings = self._settings
+        split = (
+            begin
+            | "Patterns" >> beam.Create(self._patterns)
+            | "MatchFiles" >> beam.FlatMap(match_sizes).with_output_types(tuple[str, int])
+            | "OncePerFile" >> beam.CombinePerKey(max)
+            | "SplitFiles" >> beam.FlatMap(_split, settings).with_outputs(_TO_SURVEY, main="parts")
+        )
+        surveyed = (
+            split[_TO_SURVEY]
+            | "ShareOutRanges" >> beam.Reshuffle()
+            | "SurveyRanges" >> beam.Map(read_csv.survey)
+            | "ByFile" >> beam.GroupByKey()
+            | "PlanFiles" >> beam.FlatMap(read_csv.parts_of)
+        )
+        return (
+            (split["parts"], surveyed)
+            | "AllParts" >> beam.Flatten()
+            | "ShareOut" >> beam.Reshuffle()
+            | "ReadParts" >> beam.FlatMap(_read, settings).with_output_types(Any)
+        )
+
+
+def columns_of(path: str, settings: RowSettings = RowSettings()) -> list[str]:
+    """Tell the names of a file's columns without reading it; for JSON, those that its first rows hold.
+
+    Raises:
+      UnreadableFileError: it cannot be read, or its format cannot be told.
+    """
+    return look_at_columns(path, settings)[1]
+
+
+def look_at_columns(path: str, settings: RowSettings = RowSettings()) -> tuple[str, list[str]]:
+    """Tell a file's format, and its columns as `columns_of` does."""
+    file = look_at(path, 0, settings)
+    return file.file_format, _READERS[file.file_format].columns(file, settings)
+
+
+def _split(path_and_size: tuple[str, int], settings: RowSettings) -> Iterator[Any]:
+    file = look_at(*path_and_size, settings)
+    for part in _READERS[file.file_format].split(file, settings):
+        yield TaggedOutput(_TO_SURVEY, part) if isinstance(part, read_csv.CsvRangeToSurvey) else part
+
+
+def _read(part: Any, settings: RowSettings) -> Iterator[Any]:
+    return _READ_PART[type(part)](part, settings)
