@@ -8,13 +8,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_mixpanel.core import csv_types
+from beam_mixpanel.core.arrow_json import json_reader
 
 
 def rows_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     """Give each row with its values by column name.
 
     Decimals, moments, days, bytes and nested data come as the Python types that `to_json_value` knows; maps as dicts;
-    text that is typed by rule (`csv_types`) with its type. Nanoseconds are cut to microseconds.
+    text that is typed by rule (`csv_types`) with its type, text that is marked as JSON (`arrow_json`) as what it says. Nanoseconds are cut to microseconds.
     """
     columns = [_values(column, field) for column, field in zip(batch.columns, batch.schema, strict=True)]
     names = batch.schema.names
@@ -27,7 +28,8 @@ def _values(column: pa.Array, field: pa.Field) -> list[Any]:
         return [csv_types.value_by_rule(text) for text in column.to_pylist()]
     if typed == csv_types.NUMBER:
         return [None if text is None else csv_types.number_of(text) for text in column.to_pylist()]
-    return values_of(column)
+    read = json_reader(field)
+    return values_of(column) if read is None else [read(value) for value in values_of(column)]
 
 
 def values_of(column: pa.Array) -> list[Any]:

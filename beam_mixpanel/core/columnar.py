@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from beam_mixpanel.core import csv_types, limits
 from beam_mixpanel.core import insert_id as insert_ids
+from beam_mixpanel.core.arrow_json import json_reader
 from beam_mixpanel.core.arrow_rows import values_of
 from beam_mixpanel.core.chunk import EventChunk
 from beam_mixpanel.core.event import TEXT_IDS, Form, check_distinct_id, id_text
@@ -67,6 +68,7 @@ class ColumnarPreparer:
         self._form = form
         self._retention_ms = retention_days * 86_400_000
         self._columns = {**dict(plan.properties), **dict(plan.ids)}
+        self._json = {name: read for name, column in plan.properties if (read := json_reader(schema.field(column)))}
         self._tags = {name: _written(to_json_value(value)) for name, value in plan.tags}
         own_id = ["$insert_id"] if plan.insert_id_columns else []
         self._names = sorted({*self._columns, *self._tags, "time", *own_id})
@@ -96,6 +98,7 @@ class ColumnarPreparer:
             or any(not _NO_FIELD_NAME.isdisjoint(name) for name in names)
             or not form.redact.isdisjoint(names)
             or any(csv_types.TYPED in (field.metadata or {}) for field in schema)
+            or any(json_reader(schema.field(column)) for column in _used_columns(plan))
             or (plan.event is None and not _is_text(schema.field(plan.event_column).type))
         )
 
@@ -170,6 +173,8 @@ class ColumnarPreparer:
         if name in self._tags:
             return [self._tags[name]] * batch.num_rows
         column = batch.column(self._columns[name])
+        if name in self._json:
+            return _write_nested([to_json_value(self._json[name](value)) for value in column.to_pylist()], bad)
         return _ids(name, column, bad) if name in TEXT_IDS else _values(column, bad)
 
     def _event_names(self, batch: pa.RecordBatch) -> list[Any]:
@@ -177,6 +182,12 @@ class ColumnarPreparer:
             return [self._plan.event] * batch.num_rows
         names: list[Any] = batch.column(self._plan.event_column).to_pylist()
         return names
+
+
+def _used_columns(plan: ColumnPlan) -> list[str]:
+    """Give the columns that are more than properties."""
+    named = [plan.event_column, plan.time_column, *(column for _, column in plan.ids), *plan.insert_id_columns]
+    return [column for column in named if column]
 
 
 def _in_microseconds(column: pa.Array) -> pa.Array:
