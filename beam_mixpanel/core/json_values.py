@@ -9,6 +9,7 @@
 | `datetime`, Beam `Timestamp` | text `YYYY-MM-DDTHH:MM:SS[.ffffff]` in UTC; without zone as it stands |
 | `date`, `time` | ISO text |
 | `timedelta`, Beam `Duration` | number of seconds |
+| Arrow interval of months, days and nanoseconds | text `Y-M D H:M:S[.F]`, as BigQuery writes it |
 | bytes | base64 text |
 | `UUID` | text with hyphens |
 | mapping, Beam Row, NamedTuple, dataclass | object, keys as text |
@@ -35,7 +36,10 @@ import msgspec
 
 _MISSING: Final = ("NaTType", "NAType")
 """The types of the missing values of pandas."""
+_INTERVAL: Final = "MonthDayNano"
+"""The type that Arrow gives intervals of months, days and nanoseconds."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_NS_PER_SEC: Final = 10**9
 
 _TOO_MANY_DIGITS: Final = 10**4300
 """Python writes and reads no more, since that takes quadratic time (`sys.get_int_max_str_digits`)."""
@@ -52,13 +56,15 @@ def unwrap(value: Any) -> Any:
 
     Returns:
       None for their missing values (`NaT`, `NA`); moments and durations in microseconds; a moment past the year 9999
-      as text.
+      and an interval as text.
     """
     kind = type(value)
     if kind in _CONVERTERS or isinstance(value, (type, memoryview)):
         return value
     if kind.__name__ in _MISSING:
         return None
+    if kind.__name__ == _INTERVAL:
+        return _interval(value)
     if kind.__module__.partition(".")[0] == "numpy" and hasattr(value, "dtype"):
         return _from_numpy(value)
     for method in ("as_py", "tolist"):
@@ -148,6 +154,16 @@ def _microseconds(value: Any) -> Any:
         except OverflowError:
             pass
     return value.micros / 1_000_000
+
+
+def _interval(value: Any) -> str:
+    """Write an interval in SQL's form, each part with its sign."""
+    years, months = divmod(abs(value.months), 12)
+    seconds, nanoseconds = divmod(abs(value.nanoseconds), _NS_PER_SEC)
+    minutes, seconds = divmod(seconds, 60)
+    fraction = f".{nanoseconds:09}".rstrip("0") if nanoseconds else ""
+    calendar, clock = ("-" if part < 0 else "" for part in (value.months, value.nanoseconds))
+    return f"{calendar}{years}-{months} {value.days} {clock}{minutes // 60}:{minutes % 60}:{seconds}{fraction}"
 
 
 def _mapping(value: Mapping[Any, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import apache_beam as beam
 import pyarrow as pa
+from apache_beam.io.iobase import SourceBundle
 from apache_beam.options.pipeline_options import GoogleCloudOptions
 from apache_beam.pvalue import PBegin, PCollection
 
@@ -21,11 +22,8 @@ from beam_mixpanel.transforms.coding import register_coders
 
 try:
     from apache_beam.io.gcp import bigquery
-    from apache_beam.io.iobase import SourceBundle
-
-    if bigquery.bq_storage is None:
-        raise ImportError
-except (ImportError, AttributeError):
+    from apache_beam.io.gcp.bigquery import bq_storage
+except ImportError:
     raise ImportError("BigQuery needs Google's clients: pip install 'beam-mixpanel[gcp]'") from None
 
 DIRECT_READ: Final = "DIRECT_READ"
@@ -40,8 +38,8 @@ class ReadRowsFromBigQuery(beam.PTransform):
     Bounded. A table is read as it was when the session, or the export, began.
 
     Args:
-      table: `PROJECT.DATASET.TABLE`, `PROJECT:DATASET.TABLE`, or `DATASET.TABLE` in the pipeline's project. Views cannot
-        be read as tables; query them.
+      table: `PROJECT.DATASET.TABLE`, `PROJECT:DATASET.TABLE`, or `DATASET.TABLE` in the pipeline's project. Views
+        cannot be read as tables; query them.
       query: GoogleSQL instead of a table; its result is kept in a temporary table while it is read.
       method: `DIRECT_READ` through the Storage API, which gives Arrow batches and reads only the columns asked for;
         or `EXPORT` to Avro files under temp_location, which gives dicts.
@@ -151,7 +149,7 @@ class _BatchesStream(bigquery._CustomBigQueryStorageStreamSource):
 
     def read_arrow(self) -> Iterator[RowBatch]:
         """Read batch by batch; the client goes on where a lost connection left off."""
-        client = bigquery.bq_storage.BigQueryReadClient()
+        client = bq_storage.BigQueryReadClient()
         timeout = {} if self.timeout is None else {"timeout": self.timeout}
         schema: pa.Schema | None = None
         for response in client.read_rows(

@@ -197,3 +197,49 @@ def test_a_row_that_breaks_a_rule_costs_no_other(rows: int) -> None:
         ("time_missing", "table#7", b'{"time":null,"n":0}')
     ]
     assert [event.origin for event in done.events] == [f"table#{7 + place}" for place in range(1, rows)]
+
+
+def _json_field(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, metadata={"ARROW:extension:name": "google:sqlType:json"})
+
+
+def test_marked_json_is_read_both_ways_alike() -> None:
+    """Fields that BigQuery marks as JSON hold what the text says, at any depth; what is no JSON stays text."""
+    texts = ['{"b":1.1,"a":true}', '"t"', "12345678901234567890", "null", "", "{", "[" * 5000, '{"a":{"b":[1]}}', None]
+    pair = pa.struct([_json_field("j", pa.string()), pa.field("s", pa.string())])
+    fields = [
+        pa.field("time", pa.int64()),
+        _json_field("json", pa.string()),
+        _json_field("list", pa.list_(pa.string())),
+        pa.field("records", pa.list_(pair)),
+    ]
+    columns = [
+        pa.array([NOW_MS] * len(texts)),
+        pa.array(texts),
+        pa.array([[text] for text in texts[:-1]] + [None], fields[2].type),
+        pa.array([[{"j": text, "s": "1"}, None] for text in texts], fields[3].type),
+    ]
+    batch = pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
+    mapping = EventMapping(event="A")
+    assert ColumnarPreparer.can_prepare(mapping.bind(batch.schema.names), batch.schema, Form())
+    preparer = RowPreparer(mapping)
+    by_column = preparer.prepare_batch(RowBatch(batch, "table", 0), NOW_MS)
+    by_row = preparer.prepare_rows(RowList(list(rows_of(batch)), "table", 0), NOW_MS)
+    assert _in_order(by_column) == _in_order(by_row)
+    [first, second, *_] = [json.loads(event.body, parse_float=Decimal)["properties"] for event in by_column.events]
+    value = {"b": Decimal("1.1"), "a": True}
+    assert (first["json"], first["list"], first["records"]) == (value, [value], [{"j": value, "s": "1"}, None])
+    assert second["json"] == "t"
+
+
+def test_marked_json_serves_as_an_id_both_ways_alike() -> None:
+    """Ids, names and times that are JSON are read, too."""
+    fields = [_json_field(name, pa.string()) for name in ("event", "time", "distinct_id", "$insert_id")]
+    columns = [pa.array([text]) for text in ('"A"', str(NOW_MS), "7", '"one-id"')]
+    batch = pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
+    done = RowPreparer(EventMapping()).prepare_batch(RowBatch(batch, "table", 0), NOW_MS)
+    assert done.invalid == []
+    assert json.loads(done.events[0].body) == {
+        "event": "A",
+        "properties": {"time": NOW_MS, "distinct_id": "7", "$insert_id": "one-id"},
+    }

@@ -1,4 +1,4 @@
-"""Reading BigQuery: Google's own client against a server that speaks the Storage API, and exports as real Avro files."""
+"""Reading BigQuery: Google's own client against a server that speaks the Storage API, and exports in Avro files."""
 
 from __future__ import annotations
 
