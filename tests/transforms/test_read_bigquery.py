@@ -13,6 +13,7 @@ from unittest import mock
 import apache_beam as beam
 import pyarrow as pa
 import pytest
+from apache_beam import coders
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 
@@ -26,6 +27,7 @@ from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
 from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
 
 from beam_mixpanel.core.rows import RowBatch
+from beam_mixpanel.transforms.coding import RowBatchCoder
 from beam_mixpanel.transforms.read_bigquery import DIRECT_READ, EXPORT, ReadRowsFromBigQuery
 
 TABLE = "a-project:a_dataset.a_table"
@@ -212,6 +214,16 @@ def test_rows_travel_as_batches(storage: StorageServer, jobs: mock.MagicMock) ->
     """Table and query give collections whose type is `RowBatch`, so that the coder made for them is used."""
     for what in ({"table": TABLE}, {"query": "SELECT 1"}):
         assert (_pipeline() | ReadRowsFromBigQuery(**what)).element_type == RowBatch
+    assert isinstance(coders.registry.get_coder(RowBatch), RowBatchCoder)
+
+
+def test_marks_of_columns_travel() -> None:
+    """A batch that is written down between workers keeps what its schema says of JSON."""
+    schema = pa.schema([pa.field("j", pa.string(), metadata={"ARROW:extension:name": "google:sqlType:json"})])
+    rows = RowBatch(pa.RecordBatch.from_pylist([{"j": "{}"}], schema), "bigquery:query", -1)
+    travelled = RowBatchCoder().decode(RowBatchCoder().encode(rows))
+    assert travelled == rows
+    assert travelled.batch.schema.equals(schema, check_metadata=True)
 
 
 def _labels(pipeline: beam.Pipeline) -> list[str]:
