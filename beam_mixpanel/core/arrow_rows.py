@@ -15,7 +15,8 @@ def rows_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     """Give each row with its values by column name.
 
     Decimals, moments, days, bytes and nested data come as the Python types that `to_json_value` knows; maps as dicts;
-    text that is typed by rule (`csv_types`) with its type, text that is marked as JSON (`arrow_json`) as what it says. Nanoseconds are cut to microseconds.
+    text that is typed by rule (`csv_types`) with its type, text that is marked as JSON (`arrow_json`) as what it says.
+    Nanoseconds are cut to microseconds.
     """
     columns = [_values(column, field) for column, field in zip(batch.columns, batch.schema, strict=True)]
     names = batch.schema.names

@@ -17,7 +17,7 @@ import msgspec
 import pyarrow as pa
 import pytest
 
-from beam_mixpanel.core.columnar import rows_of
+from beam_mixpanel.core.arrow_rows import rows_of
 from beam_mixpanel.core.mapping import EventMapping
 from beam_mixpanel.core.prepare import Preparation
 from beam_mixpanel.core.row_prepare import RowPreparer
