@@ -82,6 +82,7 @@ CASES = [
     Case("BYTES", "b'\\x00\\xff'", pa.binary(), b"\x00\xff", "bytes", b"\x00\xff", '"AP8="'),
     Case("INT64", "", pa.int64(), _BIG, "long", _BIG, str(_BIG)),
     Case("FLOAT64", "", pa.float64(), 0.1, "double", 0.1, "0.1"),
+    Case("FLOAT64", "nan", pa.float64(), float("nan"), "double", float("nan"), None),
     Case("FLOAT64", "inf", pa.float64(), float("inf"), "double", float("inf"), '"Infinity"'),
     Case(
         "NUMERIC", "", pa.decimal128(38, 9), _NUMERIC,

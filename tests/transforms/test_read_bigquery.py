@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,8 +27,10 @@ from apache_beam.io.gcp.internal.clients.bigquery import TableReference
 from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
 from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
 
+from beam_mixpanel.core.mapping import EventMapping
 from beam_mixpanel.core.rows import RowBatch
 from beam_mixpanel.transforms.coding import RowBatchCoder
+from beam_mixpanel.transforms.prepare import PrepareEvents
 from beam_mixpanel.transforms.read_bigquery import DIRECT_READ, EXPORT, ReadRowsFromBigQuery
 
 TABLE = "a-project:a_dataset.a_table"
@@ -224,6 +227,21 @@ def test_marks_of_columns_travel() -> None:
     travelled = RowBatchCoder().decode(RowBatchCoder().encode(rows))
     assert travelled == rows
     assert travelled.batch.schema.equals(schema, check_metadata=True)
+
+
+@pytest.mark.parametrize("what", [{"table": TABLE}, {"query": "SELECT 1"}])
+def test_rows_become_events(storage: StorageServer, jobs: mock.MagicMock, what: dict[str, str]) -> None:
+    """With a mapping, what is read becomes events; none is lost and none is made up."""
+    mapping = EventMapping(event="Read", time_column="time", insert_id_columns=("event",))
+    with _pipeline() as pipeline:
+        rows = pipeline | ReadRowsFromBigQuery(**what)
+        done = rows | PrepareEvents(mapping=mapping, clock=lambda: 1_700_000_100)
+        sent = done.prepared | beam.FlatMap(lambda chunk: [json.loads(event.body) for event in chunk])
+        expected = [
+            {"event": "Read", "properties": {"time": row["time"] * 1000, "$insert_id": row["event"]}} for row in ROWS
+        ]
+        assert_that(done.invalid, equal_to([]), label="invalid")
+        assert_that(sent, equal_to(expected))
 
 
 def _labels(pipeline: beam.Pipeline) -> list[str]:
