@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codecs import BOM_UTF8
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from typing import Final
 
 import msgspec
@@ -34,7 +34,7 @@ _SUFFIXES: Final = {
 
 
 class UnknownFormatError(ValueError):
-    """Neither the name nor the first bytes of a file tell its format."""
+    """Neither the name nor the first bytes of a file tell its format, or it is none that can be read."""
 
 
 def format_of(name: str, head: bytes) -> str:
@@ -48,12 +48,25 @@ def format_of(name: str, head: bytes) -> str:
       head: its first `HEAD_BYTES`, decompressed; all of it if it is shorter.
 
     Raises:
-      UnknownFormatError: neither tells.
+      UnknownFormatError: neither tells, or it is JSON in UTF-16.
     """
     for magic, file_format in _MAGIC:
         if head.startswith(magic):
             return file_format
-    return _by_name(name) or _json_by_content(name, head)
+    return _by_name(name) or _json_by_content(head)
+
+
+def refuse_utf16(head: bytes) -> None:
+    """Fail for a file of which no line is JSON in UTF-8, rather than make a dead letter of every line.
+
+    It is told by the mark at the beginning, or by every other byte being zero, which JSON in UTF-8 never holds.
+
+    Raises:
+      UnknownFormatError: it looks like UTF-16.
+    """
+    zeros = [not byte for byte in head[:4]]
+    if head.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) or zeros in ([True, False] * 2, [False, True] * 2):
+        raise UnknownFormatError("it looks like UTF-16; convert it to UTF-8, such as with iconv -f UTF-16 -t UTF-8")
 
 
 def _by_name(name: str) -> str | None:
@@ -63,7 +76,8 @@ def _by_name(name: str) -> str | None:
     return _SUFFIXES.get(parts[-1]) if len(parts) > 1 else None
 
 
-def _json_by_content(name: str, head: bytes) -> str:
+def _json_by_content(head: bytes) -> str:
+    refuse_utf16(head)
     content = head.removeprefix(BOM_UTF8).lstrip()
     if content.startswith(b"["):
         return JSON
@@ -71,7 +85,7 @@ def _json_by_content(name: str, head: bytes) -> str:
         return NDJSON
     if not content.startswith(b"{"):
         raise UnknownFormatError(
-            f"cannot tell the format of {name}: its name should end in .ndjson, .json, .csv, .tsv, .avro or .parquet "
+            "nothing tells its format: its name should end in .ndjson, .json, .csv, .tsv, .avro or .parquet "
             "(.gz, .bz2 or .zst behind it where compressed); or name the format with --input_format"
         )
     line, newline, _ = content.partition(b"\n")

@@ -78,6 +78,7 @@ class Settings(NamedTuple):
     Attributes:
       options: Beam's, with ours among them.
       inputs: file names or globs, each with at least one file.
+      files: those that they match, each once.
       dead_letters: prefix of the files for them; None to fail at the first.
       allowed_dead_letters: how many still count as success.
       summary: file for the books; None for none.
@@ -90,6 +91,7 @@ class Settings(NamedTuple):
 
     options: PipelineOptions
     inputs: list[str]
+    files: list[InputFile]
     dead_letters: str | None
     allowed_dead_letters: AllowedDeadLetters
     summary: str | None
@@ -174,9 +176,11 @@ def parse(program: str, description: str, argv: Sequence[str] | None, also: Opti
     job = options.view_as(JobOptions)
     mixpanel = options.view_as(MixpanelOptions)
     replay = options.view_as(ReplayOptions)
+    inputs = options.view_as(FileOptions).input or []
     settings = Settings(
         options,
-        _check_inputs(options.view_as(FileOptions).input),
+        inputs,
+        _match(inputs),
         job.dead_letters,
         AllowedDeadLetters.parse(job.allow_dead_letters),
         job.summary,
@@ -258,15 +262,15 @@ def _check_unknown(unknown: list[str], options: list[str], *, takes_others: bool
         before = argument
 
 
-def _check_inputs(patterns: list[str] | None) -> list[str]:
+def _match(patterns: list[str]) -> list[InputFile]:
+    """Find the files to read, each once."""
     if not patterns:
         raise UsageError("no input: give --input FILE or a glob, such as --input 'events/*.ndjson.gz'")
-    for pattern in patterns:
-        try:
-            match_files(pattern)
-        except (UnreadableFileError, ValueError) as error:
-            raise UsageError(str(error)) from None
-    return patterns
+    try:
+        found = dict(file for pattern in patterns for file in match_files(pattern))
+    except (UnreadableFileError, ValueError) as error:
+        raise UsageError(str(error)) from None
+    return [InputFile(path, size_bytes) for path, size_bytes in found.items()]
 
 
 def _mapping(options: MappingOptions) -> EventMapping | None:

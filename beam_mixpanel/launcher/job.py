@@ -25,7 +25,6 @@ from beam_mixpanel.launcher.arguments import OptionGroups, Settings, UsageError,
 from beam_mixpanel.launcher.progress import ProgressDisplay
 from beam_mixpanel.launcher.summary import Summary
 from beam_mixpanel.transforms.dead_letters import WriteDeadLetters, remove_unfinished
-from beam_mixpanel.transforms.files import match_files
 from beam_mixpanel.transforms.metrics import LIVE, NAMESPACE
 from beam_mixpanel.transforms.write import abandon_sending
 
@@ -87,7 +86,11 @@ def _run(build: Callable[[beam.Pipeline, Settings], None], settings: Settings, c
     counts: dict[str, int] = {}
     result = None
     try:
-        with _ended_by_sigterm(), _told_once(), ProgressDisplay(console, _input_bytes(settings.inputs)):
+        with (
+            _ended_by_sigterm(),
+            _told_once(),
+            ProgressDisplay(console, sum(file.size_bytes for file in settings.files)),
+        ):
             result = pipeline.run()
             result.wait_until_finish()
             counts = _counters(result)
@@ -276,10 +279,6 @@ def _known_counts(result: Any) -> dict[str, int]:
         return _counters(result)
     except Exception:  # noqa: BLE001 - a job service that is gone as well must not hide why the job failed
         return {}
-
-
-def _input_bytes(patterns: list[str]) -> int:
-    return sum(dict(file for pattern in patterns for file in match_files(pattern)).values())
 
 
 @contextlib.contextmanager

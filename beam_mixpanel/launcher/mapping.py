@@ -10,7 +10,6 @@ from beam_mixpanel.client.errors import MixpanelError
 from beam_mixpanel.core.file_formats import JSON, NDJSON
 from beam_mixpanel.core.mapping import ColumnPlan, EventMapping, MappingError
 from beam_mixpanel.launcher.arguments import Settings, UsageError
-from beam_mixpanel.transforms.files import match_files
 
 _LOOKED_AT: Final = 10
 """So many files are asked for their columns before a job."""
@@ -49,15 +48,14 @@ def announce_files(settings: Settings) -> None:
     """
     mapping = settings.mapping or EventMapping()
     try:
-        files = [file for pattern in settings.inputs for file in match_files(pattern)]
-        looked_at = [settings.look_at(file) for file in files[:_LOOKED_AT]]
+        looked_at = [settings.look_at(file) for file in settings.files[:_LOOKED_AT]]
     except MixpanelError:
         return  # the job will say so
     formats = {file_format for file_format, _ in looked_at}
     columns = list(dict.fromkeys(name for _, names in looked_at for name in names))
     if not columns or (formats == {NDJSON} and settings.mapping is None):
         return
-    if mapping.map is not None or (formats.isdisjoint((NDJSON, JSON)) and len(files) <= _LOOKED_AT):
+    if mapping.map is not None or (formats.isdisjoint((NDJSON, JSON)) and len(settings.files) <= _LOOKED_AT):
         announce(settings, columns)
         return
     try:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import PBegin, PCollection
@@ -18,30 +16,15 @@ from beam_mixpanel.core.byte_ranges import (
     read_blocks,
     split,
 )
+from beam_mixpanel.core.file_formats import NDJSON, refuse_utf16
 from beam_mixpanel.core.limits import MAX_LINE_BYTES
 from beam_mixpanel.core.prepare import EventBlock
-from beam_mixpanel.transforms.compression import (
-    DAMAGED,
-    MAGIC_BYTES,
-    SUFFIXES,
-    is_compressed,
-    open_decompressed,
-)
+from beam_mixpanel.transforms.compression import MAGIC_BYTES, open_decompressed
+from beam_mixpanel.transforms.file_checks import has_more, look_at_growth, reading
+from beam_mixpanel.transforms.files import InputFile, match_files, open_file
 from beam_mixpanel.transforms.files import UnreadableFileError as UnreadableFileError
-from beam_mixpanel.transforms.files import (
-    in_words,
-    match_files,
-    open_file,
-    size_now,
-)
-from beam_mixpanel.transforms.metrics import LIVE, Ledger
-
-_FOREIGN: Final = {
-    b"PK\x03\x04": "it is a zip archive; unpack it",
-    b"\xfd7zX": "it is xz-compressed; decompress it",
-}
-
-_log = logging.getLogger(__name__)
+from beam_mixpanel.transforms.metrics import LIVE
+from beam_mixpanel.transforms.row_files import RowFile, RowSettings, look_at
 
 
 class ReadEventBlocksFromFiles(beam.PTransform):
@@ -79,12 +62,12 @@ class ReadEventBlocksFromFiles(beam.PTransform):
         return (
             begin
             | "Patterns" >> beam.Create(self._patterns)
-            | "MatchFiles" >> beam.FlatMap(_match_files).with_output_types(tuple[str, int])
+            | "MatchFiles" >> beam.FlatMap(match_files).with_output_types(tuple[str, int])
             | "OncePerFile" >> beam.CombinePerKey(max)
             | "SplitFiles" >> beam.FlatMap(_split_file, self._range_bytes)
             | "ShareOut" >> beam.Reshuffle()
             | "ReadBlocks"
-            >> beam.FlatMap(_read_range, self._block_bytes, self._max_line_bytes).with_output_types(EventBlock)
+            >> beam.FlatMap(read_range, self._block_bytes, self._max_line_bytes).with_output_types(EventBlock)
         )
 
 
@@ -121,38 +104,37 @@ def lines_of(block: EventBlock) -> list[bytes]:
     return [line for _, line in block.lines()]
 
 
-def _match_files(pattern: str) -> list[tuple[str, int]]:
-    return [(file.path, file.size_bytes) for file in match_files(pattern)]
+def split_lines(file: RowFile, range_bytes: int) -> Iterator[ByteRange]:
+    """Cut a file of lines into byte ranges; one that is compressed is a range of its own.
+
+    Raises:
+      UnreadableFileError: it is no text in UTF-8.
+    """
+    with reading(file.path):
+        refuse_utf16(file.head)
+    return iter([ByteRange(file.path, 0, -1)]) if file.compressed else split(file.path, file.size_bytes, range_bytes)
 
 
-def _split_file(file: tuple[str, int], range_bytes: int) -> Iterator[ByteRange]:
-    path, size_bytes = file
-    with open_file(path) as raw, _failing_by_name(path):
-        head = raw.read(MAGIC_BYTES)
-        if is_compressed(head):
-            yield ByteRange(path, 0, -1)
-            return
-        if not head and path.endswith(SUFFIXES):
-            raise EOFError("it is empty, and no compressed file is; write it again, or remove it")
-        _refuse_foreign(head)
-        if head and not size_bytes:
-            _look_at_growth(path, size_bytes)
-    yield from split(path, size_bytes, range_bytes)
+def _split_file(file: InputFile, range_bytes: int) -> Iterator[ByteRange]:
+    return split_lines(look_at(*file, RowSettings(NDJSON)), range_bytes)
 
 
-def _read_range(part: ByteRange, block_bytes: int, max_line_bytes: int) -> Iterator[EventBlock]:
+def read_range(part: ByteRange, block_bytes: int, max_line_bytes: int) -> Iterator[EventBlock]:
+    """Read the lines that begin in a byte range, in blocks.
+
+    Raises:
+      UnreadableFileError: the file cannot be read to its end, or to the end of the range.
+    """
     path, start, stop, last = part
-    with open_file(path) as raw, _failing_by_name(path):
+    with open_file(path) as raw, reading(path):
         read_to = 0
         for block in _blocks_of(raw, start, stop, block_bytes, max_line_bytes):
-            if not block.offset:
-                _refuse_foreign(block.data[:MAGIC_BYTES], unpacked=stop < 0)
             yield EventBlock(block.data, path, block.offset, block.cut_line_bytes, block.cut_line_sha256)
             at = raw.tell() if stop < 0 else block.end - start
             LIVE.add("input_bytes", at - read_to)
             read_to = at
-        if last and _has_more(raw, max(start + read_to, stop)):
-            _look_at_growth(path, stop)
+        if last and has_more(raw, max(start + read_to, stop)):
+            look_at_growth(path, stop)
 
 
 def _blocks_of(raw: Any, start: int, stop: int, block_bytes: int, max_line_bytes: int) -> Iterator[Block]:
@@ -163,54 +145,3 @@ def _blocks_of(raw: Any, start: int, stop: int, block_bytes: int, max_line_bytes
     if start:
         raw.seek(start - 1)
     return read_blocks(raw, start, stop, block_bytes, max_line_bytes)
-
-
-@contextlib.contextmanager
-def _failing_by_name(path: str) -> Iterator[None]:
-    """Name the file in whatever goes wrong while it is read."""
-    try:
-        yield
-    except DAMAGED as error:
-        raise UnreadableFileError(f"cannot read {in_words(path)} to its end: {error}") from error
-
-
-def _refuse_foreign(head: bytes, *, unpacked: bool = False) -> None:
-    """Fail for a file of which no line can be an event, rather than make a dead letter of every line.
-
-    Args:
-      head: its first bytes.
-      unpacked: they were decompressed.
-    """
-    if _looks_like_utf16(head):
-        raise OSError("it looks like UTF-16; convert it to UTF-8, such as with iconv -f UTF-16 -t UTF-8")
-    if unpacked and is_compressed(head):
-        raise OSError("it is compressed twice; decompress it once")
-    if head in _FOREIGN:
-        raise OSError(_FOREIGN[head])
-
-
-def _looks_like_utf16(head: bytes) -> bool:
-    """Tell by the mark at the beginning, or by every other byte being zero, which JSON in UTF-8 never holds."""
-    zeros = [not byte for byte in head]
-    return head.startswith((b"\xff\xfe", b"\xfe\xff")) or zeros in ([True, False] * 2, [False, True] * 2)
-
-
-def _has_more(raw: Any, offset: int) -> bool:
-    """Tell whether a file goes on, but for the newline of its last line."""
-    raw.seek(offset)
-    return bool(raw.read(2).removeprefix(b"\n"))
-
-
-def _look_at_growth(path: str, size_bytes: int) -> None:
-    """Warn of what was added to a file after it was listed; fail if its size was wrong from the beginning."""
-    size_bytes_now = size_now(path)
-    if size_bytes_now <= size_bytes:
-        raise OSError(f"it holds more than the {size_bytes} bytes that its file system says; copy it and read the copy")
-    Ledger().count("grown_files", 1)
-    _log.warning(
-        "%s had %d bytes when the job began and has %d now; what was added is not read: run the job again when "
-        "the file is complete, duplicates do no harm",
-        in_words(path),
-        size_bytes,
-        size_bytes_now,
-    )

@@ -8,9 +8,10 @@ from typing import Any, Final, NamedTuple
 import fastavro
 
 from beam_mixpanel.core.rows import RowList, with_columns
+from beam_mixpanel.transforms.file_checks import reading
 from beam_mixpanel.transforms.files import open_file
 from beam_mixpanel.transforms.metrics import LIVE
-from beam_mixpanel.transforms.row_files import RowFile, RowSettings, content_of, reading
+from beam_mixpanel.transforms.row_files import RowFile, RowSettings, content_of
 
 MAX_ROWS: Final = 4_096
 _MARKER_BYTES: Final = 16

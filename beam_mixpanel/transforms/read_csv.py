@@ -19,9 +19,10 @@ from beam_mixpanel.core.dead_letter import PARSE, DeadLetter
 from beam_mixpanel.core.file_formats import TSV
 from beam_mixpanel.core.marked_text import MARKS, Utf8Stream, original_bytes
 from beam_mixpanel.core.rows import RefusedRows, RowBatch
+from beam_mixpanel.transforms.file_checks import reading
 from beam_mixpanel.transforms.files import open_file
 from beam_mixpanel.transforms.metrics import LIVE
-from beam_mixpanel.transforms.row_files import RowFile, RowSettings, content_of, reading
+from beam_mixpanel.transforms.row_files import RowFile, RowSettings, content_of
 
 MAX_RECORD_BYTES: Final = 4_000_000
 """A longer record fails the job: most likely its last quote is missing. An event may have a quarter of that."""

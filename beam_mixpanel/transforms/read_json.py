@@ -15,11 +15,11 @@ from beam_mixpanel.core.marked_text import MarkedText, encoding_of, is_marked, o
 from beam_mixpanel.core.prepare import EventBlock, cut_line_letter, parse_object
 from beam_mixpanel.core.rows import RefusedRows, RowList, with_columns
 from beam_mixpanel.core.validation import Violation
+from beam_mixpanel.transforms.file_checks import reading
 from beam_mixpanel.transforms.files import open_file
 from beam_mixpanel.transforms.metrics import LIVE
-from beam_mixpanel.transforms.read import _read_range as read_blocks
-from beam_mixpanel.transforms.read import _split_file as split_lines
-from beam_mixpanel.transforms.row_files import RowFile, RowSettings, content_of, reading
+from beam_mixpanel.transforms.read import read_range, split_lines
+from beam_mixpanel.transforms.row_files import RowFile, RowSettings, content_of
 
 MAX_ROWS: Final = 1_000
 SAMPLE_ROWS: Final = 1_000
@@ -46,7 +46,7 @@ def split(file: RowFile, settings: RowSettings) -> Iterator[JsonPart]:
 
 def split_ndjson(file: RowFile, settings: RowSettings) -> Iterator[LinesPart]:
     """Cut a file of lines into byte ranges."""
-    for lines in split_lines((file.path, file.size_bytes), settings.range_bytes):
+    for lines in split_lines(file, settings.range_bytes):
         yield LinesPart(lines)
 
 
@@ -77,7 +77,7 @@ def read(part: JsonPart, settings: RowSettings) -> Iterator[RowList | RefusedRow
 
 def read_ndjson(part: LinesPart, settings: RowSettings) -> Iterator[EventBlock | RowList | RefusedRows]:
     """Read lines as blocks of events, or as rows where these are to be mapped."""
-    blocks = read_blocks(part.lines, settings.block_bytes, MAX_LINE_BYTES)
+    blocks = read_range(part.lines, settings.block_bytes, MAX_LINE_BYTES)
     return _rows_of_lines(blocks, settings) if settings.ndjson_as_rows else blocks
 
 

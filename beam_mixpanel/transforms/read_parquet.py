@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 
 from beam_mixpanel.core.rows import RowBatch
+from beam_mixpanel.transforms.file_checks import reading
 from beam_mixpanel.transforms.files import open_file
 from beam_mixpanel.transforms.metrics import LIVE
-from beam_mixpanel.transforms.row_files import RowFile, RowSettings, reading
+from beam_mixpanel.transforms.row_files import RowFile, RowSettings
 
 BATCH_ROWS: Final = 8_192
 _BUFFER_BYTES: Final = 1_000_000

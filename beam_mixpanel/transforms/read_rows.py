@@ -13,7 +13,7 @@ from beam_mixpanel.core.csv_format import CsvFormat
 from beam_mixpanel.core.file_formats import AUTO, AVRO, CSV, FORMATS, JSON, NDJSON, PARQUET, TSV
 from beam_mixpanel.transforms import read_avro, read_csv, read_json, read_parquet
 from beam_mixpanel.transforms.coding import register_coders
-from beam_mixpanel.transforms.read import _match_files as match_sizes
+from beam_mixpanel.transforms.files import match_files
 from beam_mixpanel.transforms.row_files import RowFile, RowSettings, look_at
 
 _TO_SURVEY: Final = "to_survey"
@@ -94,7 +94,7 @@ class ReadRowsFromFiles(beam.PTransform):
         split = (
             begin
             | "Patterns" >> beam.Create(self._patterns)
-            | "MatchFiles" >> beam.FlatMap(match_sizes).with_output_types(tuple[str, int])
+            | "MatchFiles" >> beam.FlatMap(match_files).with_output_types(tuple[str, int])
             | "OncePerFile" >> beam.CombinePerKey(max)
             | "SplitFiles" >> beam.FlatMap(_split, settings).with_outputs(_TO_SURVEY, main="parts")
         )
@@ -113,18 +113,13 @@ class ReadRowsFromFiles(beam.PTransform):
         )
 
 
-def columns_of(path: str, settings: RowSettings = RowSettings()) -> list[str]:
-    """Tell the names of a file's columns without reading it; for JSON, those that its first rows hold.
+def look_at_columns(path: str, settings: RowSettings = RowSettings()) -> tuple[str, list[str]]:
+    """Tell a file's format and the names of its columns without reading it; for JSON, those that its first rows hold.
 
     Raises:
       UnreadableFileError: it cannot be read, or its format cannot be told.
     """
-    return look_at_columns(path, settings)[1]
-
-
-def look_at_columns(path: str, settings: RowSettings = RowSettings()) -> tuple[str, list[str]]:
-    """Tell a file's format, and its columns as `columns_of` does."""
-    file = look_at(path, 0, settings)
+    file = look_at(path, None, settings)
     return file.file_format, _READERS[file.file_format].columns(file, settings)
 
 

@@ -1,35 +1,15 @@
-"""What the readers of all formats share: opening a file, its settings, and errors that name it."""
+"""What the readers of all formats share: what is told of a file, how it is read, and its content."""
 
 from __future__ import annotations
 
-import contextlib
-import struct
-import zlib
-from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
-
-import pyarrow as pa
+from typing import Any, NamedTuple
 
 from beam_mixpanel.core.byte_ranges import DEFAULT_BLOCK_BYTES, DEFAULT_RANGE_BYTES
 from beam_mixpanel.core.csv_format import CsvFormat
 from beam_mixpanel.core.file_formats import AUTO, HEAD_BYTES, format_of
-from beam_mixpanel.core.json_stream import DamagedJsonError
-from beam_mixpanel.transforms.compression import DAMAGED, MAGIC_BYTES, SUFFIXES, is_compressed, open_decompressed
-from beam_mixpanel.transforms.files import UnreadableFileError, in_words, open_file
-from beam_mixpanel.transforms.read import _FOREIGN as FOREIGN
-
-UNREADABLE: Final = (
-    *DAMAGED,
-    ValueError,
-    pa.ArrowException,
-    DamagedJsonError,
-    struct.error,
-    zlib.error,
-    LookupError,
-    StopIteration,
-    OverflowError,
-)
-"""What the readers of a format may raise for a file that is damaged."""
+from beam_mixpanel.transforms.compression import MAGIC_BYTES, is_compressed, open_decompressed
+from beam_mixpanel.transforms.file_checks import look_at_growth, reading, refuse_archive, refuse_double_compression
+from beam_mixpanel.transforms.files import open_file
 
 
 class RowSettings(NamedTuple):
@@ -70,23 +50,29 @@ class RowFile(NamedTuple):
     head: bytes
 
 
-def look_at(path: str, size_bytes: int, settings: RowSettings) -> RowFile:
+def look_at(path: str, size_bytes: int | None, settings: RowSettings) -> RowFile:
     """Tell a file's format.
+
+    Args:
+      path: its name.
+      size_bytes: its size when it was listed; None where it does not matter yet.
+      settings: name the format, or leave it to be told.
 
     Raises:
       UnreadableFileError: it cannot be read, or its format cannot be told.
     """
     with open_file(path) as raw, reading(path):
         magic = raw.read(MAGIC_BYTES)
-        if magic in FOREIGN:
-            raise OSError(FOREIGN[magic])
-        if not magic and path.endswith(SUFFIXES):
-            raise EOFError("it is empty, and no compressed file is; write it again, or remove it")
-        compressed = is_compressed(magic)
+        refuse_archive(path, magic)
+        if magic and size_bytes == 0:
+            look_at_growth(path, 0)
         raw.seek(0)
         head = content_of(raw).read(HEAD_BYTES)
-        file_format = settings.file_format if settings.file_format != AUTO else format_of(path, head)
-    return RowFile(path, size_bytes, file_format, compressed, head)
+        compressed = is_compressed(magic)
+        if compressed:
+            refuse_double_compression(head[:MAGIC_BYTES])
+        file_format = format_of(path, head) if settings.file_format == AUTO else settings.file_format
+    return RowFile(path, size_bytes or 0, file_format, compressed, head)
 
 
 def content_of(raw: Any) -> Any:
@@ -94,16 +80,3 @@ def content_of(raw: Any) -> Any:
     head = raw.read(MAGIC_BYTES)
     raw.seek(0)
     return open_decompressed(raw, head) if is_compressed(head) else raw
-
-
-@contextlib.contextmanager
-def reading(path: str) -> Iterator[None]:
-    """Name the file in whatever error its reader raises.
-
-    Raises:
-      UnreadableFileError: the file cannot be read to its end.
-    """
-    try:
-        yield
-    except UNREADABLE as error:
-        raise UnreadableFileError(f"cannot read {in_words(path)}: {error or type(error).__name__}") from error

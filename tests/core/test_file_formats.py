@@ -39,8 +39,15 @@ def test_formats(name: str, head: bytes, file_format: str) -> None:
     assert format_of(name, head) == file_format
 
 
-@pytest.mark.parametrize(("name", "head"), [("events.txt", b"a,b\n1,2\n"), ("data.json", b"a,b"), ("x", b"\xff\xfe")])
+@pytest.mark.parametrize(("name", "head"), [("events.txt", b"a,b\n1,2\n"), ("data.json", b"a,b"), ("x", b"\xff")])
 def test_what_nothing_tells_is_an_error_with_the_cure(name: str, head: bytes) -> None:
     """Never a guess."""
     with pytest.raises(UnknownFormatError, match="--input_format"):
         format_of(name, head)
+
+
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_json_in_utf16_is_an_error_with_the_cure(codec: str) -> None:
+    """No line of it could be read."""
+    with pytest.raises(UnknownFormatError, match="UTF-16; convert it to UTF-8"):
+        format_of("events", '{"a":1}\n'.encode(codec))

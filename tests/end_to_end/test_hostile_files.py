@@ -509,7 +509,7 @@ def test_a_file_that_grows_is_read_as_far_as_it_went(
     job: Job, tricky: type[TrickyFileSystem], caplog: pytest.LogCaptureFixture, listed: int
 ) -> None:
     """Lines that began within the size it had arrive whole; that there are more is told and counted."""
-    tricky.sizes["hostile"] = [listed, listed, listed, len(GOOD)]
+    tricky.sizes["hostile"] = [listed, listed, len(GOOD)]
     run = job.run(_many_files(job))
     assert run.code == 0
     assert run.books["imported"] == 20 + (listed > 0)

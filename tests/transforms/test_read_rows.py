@@ -32,7 +32,7 @@ from beam_mixpanel.core.prepare import EventBlock
 from beam_mixpanel.core.rows import RefusedRows, RowBatch, RowList
 from beam_mixpanel.transforms import read_csv, read_rows
 from beam_mixpanel.transforms.read import UnreadableFileError
-from beam_mixpanel.transforms.read_rows import columns_of
+from beam_mixpanel.transforms.read_rows import look_at_columns
 from beam_mixpanel.transforms.row_files import RowSettings, look_at
 
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
@@ -143,7 +143,7 @@ def test_csv_encodings(tmp_path: Path, encoding: str, named: str, range_bytes: i
     path = _csv(tmp_path / "a.csv", "é,b\n" + "ü€,ö\n" * 20, encoding)
     read = _read_without_beam(path, RowSettings(csv=CsvFormat(encoding=named), range_bytes=range_bytes))
     assert read.values == [{"é": "ü€", "b": "ö"}] * 20
-    assert columns_of(str(path), RowSettings(csv=CsvFormat(encoding=named))) == ["é", "b"]
+    assert look_at_columns(str(path), RowSettings(csv=CsvFormat(encoding=named)))[1] == ["é", "b"]
 
 
 def test_csv_types_that_the_user_gives(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_headers_that_name_no_columns_are_errors(tmp_path: Path, header: str, cu
     """Twice the same name, or none: the message says what to do."""
     path = _csv(tmp_path / "a.csv", f"{header}\n1,2,3\n")
     with pytest.raises(UnreadableFileError, match=cure):
-        columns_of(str(path))
+        look_at_columns(str(path))
     with pytest.raises(ValueError, match="more than one"):
         ReadRowsFromFiles("x", csv=CsvFormat(columns=("a", "a")))
 
@@ -234,7 +234,7 @@ def test_empty_csv_files_hold_no_rows(tmp_path: Path, text: str, names: list[str
     """Neither does a header alone; neither is an error, since a quiet day's export looks like that."""
     path = _csv(tmp_path / "a.csv", text)
     assert _read(path) == Read({}, [], [])
-    assert columns_of(str(path)) == names
+    assert look_at_columns(str(path))[1] == names
 
 
 @pytest.mark.parametrize("kind", COMPRESSORS)
@@ -299,7 +299,7 @@ def test_json_arrays_are_rows(tmp_path: Path, indent: int | None) -> None:
     assert [(letter.reason, letter.event, letter.source) for letter in read.letters] == [
         ("not_an_object", b"7", f"{path}#1")
     ]
-    assert columns_of(str(path)) == ["a", "b", "é"]
+    assert look_at_columns(str(path))[1] == ["a", "b", "é"]
 
 
 def test_objects_over_several_lines_are_rows(tmp_path: Path) -> None:
@@ -335,7 +335,7 @@ def test_lines_of_json_stay_blocks_unless_they_are_to_be_mapped(tmp_path: Path) 
     read = _read(path, ndjson_as_rows=True)
     assert read.values == [{"a": 1}, {"a": 2}]
     assert [(letter.reason, letter.source) for letter in read.letters] == [("invalid_json", f"{path}@9")]
-    assert columns_of(str(path)) == ["a"]
+    assert look_at_columns(str(path))[1] == ["a"]
 
 
 # --- Avro
@@ -361,7 +361,7 @@ def test_avro_blocks_belong_to_one_range(tmp_path: Path, codec: str, range_bytes
     path = _avro(tmp_path / "a.avro", rows, codec=codec, sync_interval=100)
     read = _read_without_beam(path, RowSettings(range_bytes=range_bytes))
     assert sorted(row["n"] for row in read.values) == list(range(300))
-    assert columns_of(str(path)) == ["n", "t"]
+    assert look_at_columns(str(path))[1] == ["n", "t"]
 
 
 def test_avro_through_the_transform(tmp_path: Path) -> None:
@@ -414,7 +414,7 @@ def test_parquet_through_the_transform(tmp_path: Path) -> None:
         {"c": [1], "missing": None, "a": 1},
         {"c": [], "missing": None, "a": 2},
     ]
-    assert columns_of(str(path)) == ["a", "b", "c"]
+    assert look_at_columns(str(path))[1] == ["a", "b", "c"]
 
 
 def test_columns_of_csv_files_can_be_chosen_too(tmp_path: Path) -> None:
@@ -428,7 +428,7 @@ def test_parquet_without_rows_holds_none(tmp_path: Path) -> None:
     """It is no error, and its columns are known."""
     path = _parquet(tmp_path / "a.parquet", pa.table({"a": pa.array([], pa.int64())}))
     assert _read(path) == Read({}, [], [])
-    assert columns_of(str(path)) == ["a"]
+    assert look_at_columns(str(path))[1] == ["a"]
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + b"x" * 100 + b"PAR1", b"a,b\n1,2\n"])
@@ -468,7 +468,7 @@ def test_what_nothing_tells_is_an_error(tmp_path: Path) -> None:
     """Unless the user names the format."""
     path = _csv(tmp_path / "data", "a,b\n1,2\n")
     with pytest.raises(UnreadableFileError, match="--input_format"):
-        columns_of(str(path))
+        look_at_columns(str(path))
     assert _read(path, "csv").values == [{"a": 1, "b": 2}]
     with pytest.raises(ValueError, match="parquet"):
         ReadRowsFromFiles("x", "excel")
