@@ -1,4 +1,4 @@
-"""JSON that Arrow holds as text: BigQuery marks such fields, so that they can be read as what they say."""
+"""JSON that Arrow holds as text: a type of Arrow's or a mark of BigQuery's tells it, and so it is read as what it says."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _JSON: Final = b"google:sqlType:json"
 
 
 def json_reader(field: pa.Field) -> Callable[[Any], Any] | None:
-    """Give what reads the JSON texts in a field's Python values, at any depth; None where the schema marks none.
+    """Give what reads the JSON texts in a field's Python values, at any depth; None where there are none.
 
     What is no JSON after all stays text.
     """
@@ -29,7 +29,7 @@ def json_reader(field: pa.Field) -> Callable[[Any], Any] | None:
 
 
 def _is_marked(field: pa.Field) -> bool:
-    return bool((field.metadata or {}).get(_EXTENSION) == _JSON)
+    return isinstance(field.type, pa.JsonType) or (field.metadata or {}).get(_EXTENSION) == _JSON
 
 
 def _read_text(text: Any) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timezone
+from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
@@ -33,6 +34,7 @@ _RESERVED: Final = frozenset(("time", "$insert_id", *TEXT_IDS))
 _NO_FIELD_NAME: Final = frozenset('\\"') | {chr(code) for code in range(32)}
 """Signs that msgspec takes in no field's name."""
 _DATE_CHARS: Final = 10
+_MAX_UINT64: Final = 2**64 - 1
 _SHORTEST_MOMENT_CHARS: Final = 19
 _IN_FORM_ID: Final = f"^{limits.INSERT_ID_CHARS}{{1,{limits.MAX_INSERT_ID_BYTES}}}$"
 
@@ -276,7 +278,7 @@ def _ids(name: str, column: pa.Array, bad: set[int]) -> list[Any]:
 def _insert_ids(columns: tuple[str, ...], names: list[str], batch: pa.RecordBatch, bad: set[int]) -> list[Any]:
     """Give the ids that the source has, or those made from several columns; absent and refused ones are bad."""
     if len(columns) > 1:
-        lists = [_values(batch.column(column), bad) for column in columns]
+        lists = [_id_values(batch.column(column), bad) for column in columns]
         ids: list[Any] = [
             insert_ids.from_columns(name, dict(zip(columns, values, strict=True)), columns)
             for name, *values in zip(names, *lists, strict=True)
@@ -295,6 +297,13 @@ def _insert_ids(columns: tuple[str, ...], names: list[str], batch: pa.RecordBatc
     elif not limits.PLACEHOLDER_IDS.isdisjoint(map(str.lower, ids)):
         bad.update(place for place, value in enumerate(ids) if value.lower() in limits.PLACEHOLDER_IDS)
     return ids
+
+
+def _id_values(column: pa.Array, bad: set[int]) -> list[Any]:
+    """Give the JSON values of a column, lists and records not yet written."""
+    if pa.types.is_nested(column.type):
+        return [to_json_value(value) for value in values_of(column)]
+    return _values(column, bad)
 
 
 def _values(column: pa.Array, bad: set[int]) -> list[Any]:
@@ -319,6 +328,8 @@ def _write_nested(values: list[Any], bad: set[int]) -> list[Any]:
             if check_event(Event("-", {"-": value})):
                 bad.add(place)
             values[place] = _written(value)
+        elif type(value) in (int, Decimal) and abs(value) > _MAX_UINT64 and check_event(Event("-", {"-": value})):
+            bad.add(place)
     return values
 
 

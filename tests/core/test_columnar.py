@@ -60,6 +60,28 @@ _TIME_COLUMNS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
     (pa.timestamp("us", "Europe/Paris"), _MOMENTS.map(lambda moment: moment.replace(tzinfo=timezone.utc))),
     (pa.date32(), st.dates(datetime(1960, 1, 1).date(), datetime(2027, 1, 1).date())),
 ]
+_JSON_TEXTS = st.one_of(
+    st.sampled_from(
+        [
+            "1",
+            "-0.5",
+            "12345678901234567890.12345678901234567890",
+            "1e400",
+            "9" * 5000,
+            "null",
+            '"ü"',
+            "[]",
+            '{"b":1.50}',
+            '{"a":[[[[1]]]]}',
+            '"\\ud800"',
+            "no json",
+            "",
+            '"Infinity"',
+            "[1e999999999]",
+        ]
+    ),
+    st.recursive(st.one_of(st.none(), st.integers(), st.text()), st.lists).map(json.dumps),
+)
 _PROPERTY_COLUMNS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
     (pa.string(), _TEXTS),
     (pa.large_string(), _TEXTS),
@@ -81,6 +103,7 @@ _PROPERTY_COLUMNS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
     (pa.list_(pa.int64()), st.one_of(st.lists(st.integers(-5, 5), max_size=4), st.just([1] * 256))),
     (pa.struct([(name, pa.int64()) for name in "abc"]), _NESTED),
     (pa.map_(pa.string(), pa.int64()), _NESTED.map(lambda fields: list(fields.items()))),
+    (pa.json_(), _JSON_TEXTS),
     (pa.list_(pa.list_(pa.list_(pa.list_(pa.int64())))), st.sampled_from([[], [[[]]], [[[[1]]]]])),
 ]
 _ID_COLUMNS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
@@ -98,7 +121,10 @@ def _batches(draw: st.DrawFn) -> pa.RecordBatch:
 
     def column(kind: pa.DataType, values: st.SearchStrategy[Any], *, rarely_null: bool = True) -> pa.Array:
         value = st.one_of(values, values, values, st.none()) if rarely_null else values
-        return pa.array(draw(st.lists(value, min_size=size, max_size=size)), kind)
+        values = draw(st.lists(value, min_size=size, max_size=size))
+        if kind == pa.json_():
+            return pa.ExtensionArray.from_storage(kind, pa.array(values, pa.string()))
+        return pa.array(values, kind)
 
     columns = {
         "name": column(pa.string(), _NAMES),
