@@ -1,0 +1,222 @@
+"""Recurring jobs that read what is new: which values of a cursor column, and what to remember for the next run.
+
+A mark is the greatest value of the cursor column that a run has read. The next run reads from that value on, with it
+and, on request, from some distance before it: what is read twice has the same `$insert_id` and does no harm, while a
+row that came late with a value below the mark would be missed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import date, datetime, timedelta, timezone, tzinfo
+from decimal import Decimal
+from typing import Any, Final, NamedTuple, TypeAlias
+
+Mark: TypeAlias = "int | Decimal | str | datetime | date"
+"""A value of a cursor column."""
+
+_FORMAT: Final = 1
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_SPAN: Final = re.compile(r"(\d+)([smhd])")
+_KINDS: Final[tuple[tuple[str, type | tuple[type, ...]], ...]] = (
+    ("timestamp", datetime),
+    ("date", date),
+    ("number", (int, Decimal)),
+    ("text", str),
+)
+
+
+class IncrementalError(ValueError):
+    """What was said of a recurring job cannot be done; the message names the cure."""
+
+
+class State(NamedTuple):
+    """What a run leaves for the next one.
+
+    Attributes:
+      source: what was read, such as a table's name.
+      cursor_column: the column whose greatest value is remembered.
+      mark: that value.
+    """
+
+    source: str
+    cursor_column: str
+    mark: Mark
+
+    def to_json(self) -> str:
+        """Write it as a small JSON object."""
+        fields = {
+            "format": _FORMAT,
+            "source": self.source,
+            "cursor_column": self.cursor_column,
+            "kind": kind_of(self.mark),
+            "mark": _mark_to_json(self.mark),
+        }
+        return json.dumps(fields, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> State:
+        """Read what `to_json` wrote.
+
+        Raises:
+          IncrementalError: it is something else.
+        """
+        try:
+            fields = json.loads(text)
+            if fields["format"] != _FORMAT:
+                raise IncrementalError(f"has format {fields['format']}, which this version does not know")
+            return cls(fields["source"], fields["cursor_column"], _mark_from_json(fields["kind"], fields["mark"]))
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, IncrementalError):
+                raise
+            raise IncrementalError("is no state file") from None
+
+
+class Increment(NamedTuple):
+    """What the user says of a recurring job.
+
+    Attributes:
+      cursor_column: the column that tells old rows from new ones; empty for a job that reads everything.
+      since: read from this value on, instead of from the mark.
+      until: read up to, without, this value.
+      overlap: how far before the mark to begin: `90s`, `30m`, `2h`, `1d`, or a number for numbers.
+    """
+
+    cursor_column: str = ""
+    since: str | None = None
+    until: str | None = None
+    overlap: str | None = None
+
+    def check(self) -> None:
+        """Refuse what cannot be meant.
+
+        Raises:
+          IncrementalError: bounds without a column, or an overlap that is none.
+        """
+        if not self.cursor_column and (self.since is not None or self.until is not None):
+            raise IncrementalError("since and until need a cursor column to look at")
+        if self.overlap is not None and not (self.overlap.isdecimal() or _SPAN.fullmatch(self.overlap)):
+            raise IncrementalError(
+                f"the overlap must be a span such as 90s, 30m, 2h or 1d, or a number, got {self.overlap!r}"
+            )
+
+    def lower(self, like: Mark, state: State | None, zone: tzinfo) -> Mark | None:
+        """Give the value to read from, with it; None for no bound.
+
+        Args:
+          like: a value of the column, for its type.
+          state: what the run before left.
+          zone: the zone of `since` if it names none and the column has one.
+
+        Raises:
+          IncrementalError: `since` or the overlap does not suit the column's type.
+        """
+        if self.since is not None:
+            return read_mark(self.since, like, zone)
+        if state is None:
+            return None
+        if kind_of(state.mark) != kind_of(like):
+            raise IncrementalError(
+                f"column {self.cursor_column} holds a {kind_of(like)}, but the state remembers a "
+                f"{kind_of(state.mark)}; give another --state file, or --since"
+            )
+        return _before(_as_zoned(state.mark, like), self.overlap)
+
+    def upper(self, like: Mark, zone: tzinfo) -> Mark | None:
+        """Give the value to read up to, without it; None for no bound.
+
+        Raises:
+          IncrementalError: `until` does not suit the column's type.
+        """
+        return None if self.until is None else read_mark(self.until, like, zone)
+
+
+def kind_of(mark: Mark) -> str:
+    """Say what a value is: `timestamp`, `date`, `number` or `text`."""
+    for name, types in _KINDS:
+        if isinstance(mark, types):
+            return name
+    raise IncrementalError(
+        f"a cursor column must hold numbers, moments or text, not {type(mark).__name__}; choose another, or cast it "
+        "in --query"
+    )
+
+
+def read_mark(text: str, like: Mark, zone: tzinfo) -> Mark:
+    """Read what a user wrote as a value of the same type as another.
+
+    Raises:
+      IncrementalError: it has no such form.
+    """
+    kind = kind_of(like)
+    try:
+        if kind == "text":
+            return text
+        if kind == "number":
+            return _number(text)
+        moment = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith(("Z", "z")) else text)
+    except (ValueError, ArithmeticError):
+        example = {"number": "12345", "date": "2024-02-29"}.get(kind, "2024-02-29T12:00:00Z")
+        raise IncrementalError(f"{text!r} is no {kind}; the column holds values such as {example}") from None
+    if not isinstance(like, datetime):
+        return moment.date()
+    return _in_zone_of(moment, like, zone)
+
+
+def _number(text: str) -> int | Decimal:
+    number = Decimal(text)
+    if not number.is_finite():
+        raise ValueError(text)
+    return int(number) if number == number.to_integral_value() else number
+
+
+def _in_zone_of(moment: datetime, like: datetime, zone: tzinfo) -> datetime:
+    """Fit a moment to a column with or without zone; the latter holds times of the zone that the user names."""
+    if like.tzinfo is None:
+        return moment if moment.tzinfo is None else moment.astimezone(zone).replace(tzinfo=None)
+    zoned = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
+    return zoned.astimezone(timezone.utc)
+
+
+def _as_zoned(mark: Mark, like: Mark) -> Mark:
+    """Fit a remembered moment to a column that was given a zone, or lost it, since."""
+    if not (isinstance(mark, datetime) and isinstance(like, datetime)):
+        return mark
+    return _in_zone_of(mark, like, timezone.utc)
+
+
+def _before(mark: Mark, overlap: str | None) -> Mark:
+    if overlap is None:
+        return mark
+    if isinstance(mark, str):
+        raise IncrementalError("an overlap needs a cursor column of numbers or moments; this one holds text")
+    span = _SPAN.fullmatch(overlap)
+    if isinstance(mark, (int, Decimal)):
+        if span:
+            raise IncrementalError("the cursor column holds numbers; give the overlap as a number of the same unit")
+        return mark - int(overlap)
+    if not span:
+        raise IncrementalError(f"the cursor column holds moments; give the overlap with a unit, such as {overlap}s")
+    try:
+        return mark - timedelta(**{_UNITS[span[2]]: int(span[1])})
+    except OverflowError:
+        return mark.min if not isinstance(mark, datetime) else mark.min.replace(tzinfo=mark.tzinfo)
+
+
+def _mark_to_json(mark: Mark) -> int | str:
+    if isinstance(mark, (datetime, date)):
+        return mark.isoformat()
+    return mark if isinstance(mark, int) else str(mark)
+
+
+def _mark_from_json(kind: str, value: Any) -> Mark:
+    if kind == "timestamp":
+        return datetime.fromisoformat(value)
+    if kind == "date":
+        return date.fromisoformat(value)
+    if kind == "text":
+        return str(value)
+    if kind != "number" or isinstance(value, float):
+        raise IncrementalError("is no state file")
+    return value if isinstance(value, int) else Decimal(value)
