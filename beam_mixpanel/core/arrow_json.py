@@ -1,4 +1,4 @@
-"""JSON that Arrow holds as text: a type of Arrow's or a mark of BigQuery's tells it, and so it is read as what it says."""
+"""JSON that Arrow holds as text: told by a type of Arrow or a mark of BigQuery, and read as what it says."""
 
 from __future__ import annotations
 

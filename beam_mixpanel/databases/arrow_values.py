@@ -1,0 +1,157 @@
+"""Rows of drivers as Arrow record batches whose columns mean what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from beam_mixpanel.core.arrow_rows import rows_of
+
+if TYPE_CHECKING:
+    from beam_mixpanel.databases.database import Rows
+
+_TYPES: Final[dict[type, pa.DataType]] = {
+    bool: pa.bool_(),
+    int: pa.int64(),
+    float: pa.float64(),
+    str: pa.string(),
+    bytes: pa.binary(),
+}
+"""Types whose JSON is the same whether a value goes through Arrow or not."""
+_WIDEST_128: Final = 38
+_WIDEST_256: Final = 76
+_NOT_FINITE: Final = {"nan": None, "inf": '"Infinity"', "-inf": '"-Infinity"'}
+_INFINITE_DAYS: Final = {
+    2**31 - 1: "Infinity",
+    -(2**31) + 10_956: "Infinity",
+    -(2**31) + 1: "-Infinity",
+    -(2**31) + 10_957: "-Infinity",
+}
+_INFINITE_MICROSECONDS: Final = {
+    2**63 - 1: "Infinity",
+    -(2**63) + 946_684_799_999_999: "Infinity",
+    -(2**63) + 1: "-Infinity",
+    -(2**63) + 946_684_800_000_000: "-Infinity",
+}
+"""DuckDB's, and PostgreSQL's after ADBC has added the years from 1970 to 2000 to them, past the end of the integer."""
+_EARLIEST_MICROSECONDS: Final = -(2**62)
+"""No database goes back so far; PostgreSQL's last two thousand years end up here for the same reason."""
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - moments are in UTC here
+_CYCLE_DAYS: Final = 146_097
+_US_PER_DAY: Final = 86_400_000_000
+_US: Final = pa.timestamp("us")
+_PYTHON_MICROSECONDS: Final = (-62_135_596_800_000_000, 253_402_300_799_999_999)
+_PYTHON_DAYS: Final = (-719_162, 2_932_896)
+"""The years 1 to 9999."""
+
+
+def from_python(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> Rows:
+    """Make a batch of a driver's rows.
+
+    Returns:
+      A record batch; or dicts where a column has several types or one that Arrow would write otherwise, since what
+      becomes of a row must not depend on its neighbours.
+    """
+    columns = [_column(values) for values in zip(*rows, strict=True)]
+    if any(column is None for column in columns):
+        return [dict(zip(names, row, strict=True)) for row in rows]
+    return pa.RecordBatch.from_arrays(columns, names=list(names))
+
+
+def _column(values: Sequence[Any]) -> pa.Array | None:
+    kinds = set(map(type, values)) - {type(None)}
+    if not kinds:
+        return pa.array(values, pa.string())
+    if len(kinds) > 1 or not kinds <= _TYPES.keys():
+        return None
+    try:
+        return pa.array(values, _TYPES[kinds.pop()])
+    except (UnicodeEncodeError, OverflowError, pa.ArrowException):
+        return None
+
+
+def as_json(column: pa.Array) -> pa.Array:
+    """Say of a column of text that it is JSON: its values stand for what they write."""
+    text = column.storage if isinstance(column, pa.ExtensionArray) else column
+    return pa.ExtensionArray.from_storage(pa.json_(), text.cast(pa.string()))
+
+
+def from_numeric(column: pa.Array, precision: int, scale: int) -> pa.Array:
+    """Make exact numbers of a column of text that writes them.
+
+    Args:
+      column: digits, `nan`, `inf` or `-inf`.
+      precision: how many digits the column was declared with; 0 for no bound.
+      scale: how many of them stand behind the point.
+
+    Returns:
+      Decimals where all have the declared scale; else JSON, so that each keeps its own.
+    """
+    text = column.storage if isinstance(column, pa.ExtensionArray) else column
+    if 0 < precision <= _WIDEST_256 and 0 <= scale <= precision:
+        kind = (pa.decimal128 if precision <= _WIDEST_128 else pa.decimal256)(precision, scale)
+        return pc.cast(pc.if_else(pc.equal(text, "nan"), pa.scalar(None, pa.string()), text), kind)
+    if pc.any(pc.match_substring_regex(text, "[a-z]")).as_py():
+        text = pa.array([_NOT_FINITE.get(value, value) for value in text.to_pylist()], pa.string())
+    return as_json(text)
+
+
+def without_endless_moments(batch: pa.RecordBatch) -> Rows:
+    """Give a batch as dicts where it holds moments that Python has no values for: these as text.
+
+    Infinite ones are `Infinity` and `-Infinity`, as infinite numbers are; those before the year 1 or past 9999 are in
+    the form of ISO 8601, with as many digits as they need.
+    """
+    endless = {name for name, column in zip(batch.schema.names, batch.columns, strict=True) if _is_endless(column)}
+    if not endless:
+        return batch
+    plain = [
+        _as_text(column) if name in endless else column
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    ]
+    rows: list[Mapping[str, Any]] = list(rows_of(pa.RecordBatch.from_arrays(plain, names=batch.schema.names)))
+    return rows
+
+
+def _numbers(column: pa.Array) -> Any:
+    """Give moments as they count microseconds or days; None for what is no moment."""
+    if pa.types.is_timestamp(column.type) and column.type.unit == "us":
+        return column.cast(_US).view(pa.int64())
+    return column.view(pa.int32()) if pa.types.is_date32(column.type) else None
+
+
+def _is_endless(column: pa.Array) -> bool:
+    numbers = _numbers(column)
+    if numbers is None or numbers.null_count == len(numbers):
+        return False
+    bounds = pc.min_max(numbers).as_py()
+    low, high = _PYTHON_DAYS if pa.types.is_date32(column.type) else _PYTHON_MICROSECONDS
+    return bool(bounds["min"] < low or bounds["max"] > high)
+
+
+def _as_text(column: pa.Array) -> pa.Array:
+    """Write moments as JSON would have them: in UTC, without zone."""
+    numbers = _numbers(column)
+    is_date = pa.types.is_date32(column.type)
+    texts = [None if number is None else _moment(number, is_date) for number in numbers.to_pylist()]
+    return pa.array(texts, pa.string())
+
+
+def _moment(number: int, is_date: bool) -> str:
+    """Write a moment of any year; the calendar repeats itself every 400 years."""
+    infinite = _INFINITE_DAYS if is_date else _INFINITE_MICROSECONDS
+    if number in infinite:
+        return infinite[number]
+    if number < _EARLIEST_MICROSECONDS and not is_date:
+        number += 2**64
+    low, high = _PYTHON_DAYS if is_date else _PYTHON_MICROSECONDS
+    cycle = _CYCLE_DAYS if is_date else _CYCLE_DAYS * _US_PER_DAY
+    cycles = 0 if low <= number <= high else (number - low) // cycle
+    number -= cycles * cycle
+    moment = date(1970, 1, 1) + timedelta(number) if is_date else _EPOCH + timedelta(microseconds=number)
+    year = moment.year + 400 * cycles
+    return f"{year:0{4 if year >= 0 else 5}d}{moment.isoformat()[4:]}"

@@ -1,0 +1,146 @@
+"""DuckDB, which gives Arrow batches itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from datetime import date, datetime
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+
+from beam_mixpanel.databases.arrow_values import as_json, without_endless_moments
+from beam_mixpanel.databases.database import BATCH_ROWS, Column, check_names, python_row, quote_ansi, quote_text
+from beam_mixpanel.databases.errors import DatabaseError, LostConnectionError
+from beam_mixpanel.databases.url import DatabaseUrl
+
+if TYPE_CHECKING:
+    from beam_mixpanel.databases.database import Rows
+
+_ODD: Final = re.compile(
+    r"\b(INTERVAL|BIT|TIME WITH TIME ZONE|TIMETZ|TIME_NS|BIGNUM|VARINT|UHUGEINT|UNION|VARIANT|GEOMETRY"
+    r"|JSON)\b"
+)
+"""Types that Arrow has no exact form for, or Python no values."""
+_NESTED: Final = re.compile(r"^(?:STRUCT|MAP|UNION)\b|\[\d*\]$")
+_WIDE_NUMBERS: Final = ("UHUGEINT", "BIGNUM", "VARINT")
+_MOMENTS: Final = ("DATE", "TIMESTAMP")
+_QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"")
+_JSON_MARK: Final = "json in text: "
+"""Begins the name under which a column of JSON is read: to Arrow, DuckDB says only that it is text."""
+
+
+class DuckDb:
+    """A DuckDB file."""
+
+    def __init__(self, url: DatabaseUrl) -> None:
+        self._url = url
+
+    def connect(self, snapshot: str = "", *, share: bool = False) -> DuckDbSession:
+        """Begin to read; nobody writes to the file while it is open, so all sessions see the same."""
+        return DuckDbSession(self._url, _driver())
+
+    def quote(self, name: str) -> str:
+        """Quote a name."""
+        return quote_ansi(name)
+
+    def literal(self, value: Any) -> str:
+        """Write a value with its type."""
+        if isinstance(value, datetime):
+            return f"{'TIMESTAMP' if value.tzinfo is None else 'TIMESTAMPTZ'} '{value.isoformat(' ')}'"
+        if isinstance(value, date):
+            return f"DATE '{value.isoformat()}'"
+        return quote_text(value) if isinstance(value, str) else str(value)
+
+    def finite(self, column: str) -> str:
+        """Leave out infinite moments."""
+        return f"isfinite({column})"
+
+
+def _driver() -> ModuleType:
+    try:
+        import duckdb
+    except ImportError:
+        raise DatabaseError("DuckDB needs its package: pip install 'beam-mixpanel[sql]'") from None
+    module: ModuleType = duckdb
+    return module
+
+
+class DuckDbSession:
+    """A connection that only reads."""
+
+    snapshot = ""
+
+    def __init__(self, url: DatabaseUrl, driver: ModuleType) -> None:
+        self._url = url
+        self._errors = (driver.Error, OSError)
+        if not os.path.exists(url.path):
+            raise DatabaseError(f"cannot open {url.place}: there is no such file")
+        with self._explained():
+            self._connection = driver.connect(url.path, read_only=True)
+            self._connection.execute("SET timezone = 'UTC'")
+
+    def columns(self, source: str) -> list[Column]:
+        """Tell the columns."""
+        with self._explained():
+            described = self._connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()  # noqa: S608
+        check_names([name for name, *_ in described])
+        return [Column(name, _select(name, kind), kind.startswith(_MOMENTS)) for name, kind, *_ in described]
+
+    def row(self, sql: str) -> tuple[Any, ...]:
+        """Give the first row."""
+        with self._explained():
+            return python_row(self._connection.execute(sql).fetchone)
+
+    def read(self, sql: str) -> Iterator[Rows]:
+        """Give all rows, some thousand at a time; a relation streams where `execute` would hold the whole result."""
+        with self._explained():
+            for batch in self._connection.sql(sql).to_arrow_reader(BATCH_ROWS):
+                if batch.num_rows:
+                    yield without_endless_moments(_with_json(batch))
+
+    def tables(self) -> list[str]:
+        """Give tables and views; those of the schema main without it."""
+        rows = self._connection.execute("SELECT table_schema, table_name FROM information_schema.tables").fetchall()
+        return [name if schema == "main" else f"{schema}.{name}" for schema, name in rows]
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except self._errors as error:
+            message = self._url.scrub(str(error).partition("\n\nLINE")[0])
+            if "IO Error" in message and "lock" in message.lower():
+                raise LostConnectionError(f"{self._url.place} is open for writing elsewhere: {message}") from None
+            if "Conversion Error" in message or "Invalid Input" in message:
+                message = _QUOTED.sub("…", message)  # the value that could not be computed with is a row's
+            raise DatabaseError(f"{self._url.place} refuses: {message}") from None
+
+
+def _select(name: str, kind: str) -> str:
+    """Write the expression that reads a column."""
+    quoted, marked = quote_ansi(name), quote_ansi(_JSON_MARK + name)
+    if kind == "JSON" or kind in _WIDE_NUMBERS:
+        return f"{quoted}::VARCHAR AS {marked}"
+    if _NESTED.search(kind):
+        return f"to_json({quoted})::VARCHAR AS {marked}" if _ODD.search(kind) else quoted
+    return f"{quoted}::VARCHAR AS {quoted}" if _ODD.search(kind) or kind.startswith(("ENUM", "UUID")) else quoted
+
+
+def _with_json(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Say of the columns that were read as JSON that they are."""
+    names = batch.schema.names
+    if not any(name.startswith(_JSON_MARK) for name in names):
+        return batch
+    columns = [
+        as_json(column) if name.startswith(_JSON_MARK) else column
+        for name, column in zip(names, batch.columns, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=[name.removeprefix(_JSON_MARK) for name in names])

@@ -1,0 +1,94 @@
+"""Where a database is and as whom to read, as a URL that holds a password."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from beam_mixpanel.client.credentials import SecretReference, SecretText
+from beam_mixpanel.databases.errors import DatabaseError
+
+_EMBEDDED: Final = ("sqlite:///", "duckdb:///")
+"""How the URLs of databases begin that are files: they hold no password, and may be given as they are."""
+_MASKED: Final = "***"
+_SHAPE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:[^\s#%]|%[0-9A-Fa-f]{2})*")
+_SECRET_KEYS: Final = re.compile("pass|secret|token|key|credential", re.IGNORECASE)
+
+
+class DatabaseUrl:
+    """A URL as SQLAlchemy writes them: `postgresql://user:password@host:port/database?option=value`.
+
+    Args:
+      text: the URL; signs such as `@ / # %` in a password are written as `%40 %2F %23 %25`.
+
+    Raises:
+      DatabaseError: it has another form. That is checked here, since drivers repeat what they cannot read.
+    """
+
+    def __init__(self, text: SecretText) -> None:
+        self.text = text
+        parts = _split(text)
+        if parts is None:
+            raise DatabaseError(
+                "the connection must have the form postgresql://USER:PASSWORD@HOST:5432/DATABASE; write signs such as "
+                "@ : / # % and spaces in user name and password as %40 %3A %2F %23 %25 %20"
+            )
+        self.scheme = parts.scheme
+        self.path = unquote(parts.path.removeprefix("/"))
+        self.query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        self.place = f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}/{self.path}"
+        secrets = [parts.password or "", *(value for key, value in self.query.items() if _SECRET_KEYS.search(key))]
+        self._secrets = sorted({form for secret in secrets for form in (secret, unquote(secret)) if form}, key=len)
+
+    def __repr__(self) -> str:
+        """Show the place, never user name or password."""
+        return f"DatabaseUrl({self.place!r})"
+
+    def scrub(self, message: object) -> str:
+        """Write a driver's message in one line, without the URL and its secrets."""
+        text = str(message).replace(self.text, self.place)
+        for secret in reversed(self._secrets):
+            text = text.replace(secret, _MASKED)
+        return " ".join(text.split())
+
+
+def _split(text: str) -> SplitResult | None:
+    if not _SHAPE.fullmatch(text):
+        return None
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return None
+    user = parts.netloc.rpartition("@")[0]
+    return None if "@" in user or user.count(":") > 1 else parts
+
+
+class Connection:
+    """Names a database without holding its password.
+
+    Args:
+      reference: `env:NAME`, `file:PATH` or `gcp-secret:…` of a URL; or the URL itself of SQLite or DuckDB, which are
+        files without a password.
+
+    Raises:
+      ValueError: it is neither; it is not repeated, since it may hold a password.
+    """
+
+    def __init__(self, reference: str) -> None:
+        self._url = reference if reference.startswith(_EMBEDDED) else ""
+        self.reference = None if self._url else SecretReference(reference)
+
+    def __repr__(self) -> str:
+        """Show the reference."""
+        return f"Connection({self.reference.text if self.reference else self._url!r})"
+
+    def url(self) -> DatabaseUrl:
+        """Read the URL, on the machine that connects.
+
+        Raises:
+          CredentialsError: there is no such variable, file or secret.
+          DatabaseError: it holds no URL.
+        """
+        return DatabaseUrl(self.reference.resolve() if self.reference else SecretText(self._url))
