@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from beam_mixpanel.core.mapping import EventMapping
     from beam_mixpanel.core.mapping_settings import mapping_of
     from beam_mixpanel.core.rows import RowBatch, RowList
+    from beam_mixpanel.databases.reading import SqlReading
     from beam_mixpanel.transforms.dead_letters import ReadDeadLetters, WriteDeadLetters
     from beam_mixpanel.transforms.prepare import PreparedEvents, PrepareEvents
     from beam_mixpanel.transforms.read import ReadEventBlocksFromFiles, ReadEventsFromFiles
     from beam_mixpanel.transforms.read_rows import ReadRowsFromFiles
+    from beam_mixpanel.transforms.read_sql import ReadRowsFromSql
     from beam_mixpanel.transforms.write import WriteToMixpanel, WriteToMixpanelResult
 
 _HOMES = {
@@ -34,10 +36,12 @@ _HOMES = {
     "ReadDeadLetters": "transforms.dead_letters",
     "ReadEventBlocksFromFiles": "transforms.read",
     "ReadEventsFromFiles": "transforms.read",
+    "ReadRowsFromSql": "transforms.read_sql",
     "RowBatch": "core.rows",
     "RowList": "core.rows",
     "ServiceAccount": "client.credentials",
     "ReadRowsFromFiles": "transforms.read_rows",
+    "SqlReading": "databases.reading",
     "WriteDeadLetters": "transforms.dead_letters",
     "WriteToMixpanel": "transforms.write",
     "WriteToMixpanelResult": "transforms.write",
@@ -55,9 +59,11 @@ __all__ = [
     "ReadEventBlocksFromFiles",
     "ReadEventsFromFiles",
     "ReadRowsFromFiles",
+    "ReadRowsFromSql",
     "RowBatch",
     "RowList",
     "ServiceAccount",
+    "SqlReading",
     "WriteDeadLetters",
     "WriteToMixpanel",
     "WriteToMixpanelResult",

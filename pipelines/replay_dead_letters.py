@@ -9,7 +9,7 @@ import apache_beam as beam
 from beam_mixpanel.launcher.arguments import Settings
 from beam_mixpanel.launcher.connect import import_events, read_dead_letters
 from beam_mixpanel.launcher.job import end_process, run_job
-from beam_mixpanel.transforms.options import ReplayOptions
+from beam_mixpanel.transforms.options import FileOptions, ReplayOptions
 
 
 def build(pipeline: beam.Pipeline, settings: Settings) -> None:
@@ -20,7 +20,7 @@ def build(pipeline: beam.Pipeline, settings: Settings) -> None:
 def run(argv: Sequence[str] | None = None) -> int:
     """Run it; see `run_job` for the exit codes."""
     program = "pipelines.replay_dead_letters"
-    return run_job(program, "Send dead letters to Mixpanel again.", build, argv, also=(ReplayOptions,))
+    return run_job(program, "Send dead letters to Mixpanel again.", build, argv, also=(FileOptions, ReplayOptions))
 
 
 if __name__ == "__main__":

@@ -21,10 +21,19 @@ import beam_mixpanel
 from beam_mixpanel.core.mapping_settings import FLAGS
 from beam_mixpanel.core.presets import PRESETS
 from beam_mixpanel.emulator import Emulator
-from beam_mixpanel.transforms.options import FileOptions, JobOptions, MappingOptions, MixpanelOptions, ReplayOptions
+from beam_mixpanel.transforms.options import (
+    FileOptions,
+    IncrementalOptions,
+    JobOptions,
+    MappingOptions,
+    MixpanelOptions,
+    ReplayOptions,
+    SqlOptions,
+)
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+DATABASE_DOCS = (ROOT / "docs" / "databases.md").read_text()
 MAPPING_DOCS = (ROOT / "docs" / "mapping.md").read_text()
 
 
@@ -45,7 +54,14 @@ def test_every_public_name_can_be_imported() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["beam_mixpanel", "beam_mixpanel.core.prepare", "beam_mixpanel.client.client", "beam_mixpanel.emulator"]
+    "module",
+    [
+        "beam_mixpanel",
+        "beam_mixpanel.core.prepare",
+        "beam_mixpanel.client.client",
+        "beam_mixpanel.databases.reading",
+        "beam_mixpanel.emulator",
+    ],
 )
 def test_beam_is_loaded_only_where_it_is_needed(module: str) -> None:
     """Core, client and emulator load without Beam."""
@@ -60,6 +76,16 @@ def test_readme_lists_every_option_and_no_other() -> None:
     in_code = {action.option_strings[0] for action in parser._actions}
     table = README.partition("<!-- options:")[2].partition("\n\nHow rows")[0]
     assert set(re.findall(r"^\| `(--[\w-]+)", table, re.MULTILINE)) == in_code
+
+
+def test_docs_list_every_option_of_databases() -> None:
+    """The table of options on the page of databases is that of the code."""
+    parser = argparse.ArgumentParser(add_help=False)
+    for group in (SqlOptions, IncrementalOptions):
+        group._add_argparse_args(parser)
+    in_code = {action.option_strings[0] for action in parser._actions}
+    table = DATABASE_DOCS.partition("<!-- options:")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `(--\w+)", table, re.MULTILINE)) == in_code
 
 
 def test_readme_example_is_valid(tmp_path: Path) -> None:

@@ -21,8 +21,17 @@ from beam_mixpanel.core.csv_format import CsvFormat
 from beam_mixpanel.core.mapping import EventMapping, MappingError
 from beam_mixpanel.core.mapping_settings import FLAGS, mapping_of, settings_from_flags, settings_from_yaml
 from beam_mixpanel.core.user_function import UserFunctionError, load
+from beam_mixpanel.databases.url import Connection
 from beam_mixpanel.transforms.files import InputFile, UnreadableFileError, match_files, open_file
-from beam_mixpanel.transforms.options import FileOptions, JobOptions, MappingOptions, MixpanelOptions, ReplayOptions
+from beam_mixpanel.transforms.options import (
+    FileOptions,
+    IncrementalOptions,
+    JobOptions,
+    MappingOptions,
+    MixpanelOptions,
+    ReplayOptions,
+    SqlOptions,
+)
 from beam_mixpanel.transforms.prepare import PrepareEvents
 from beam_mixpanel.transforms.read_rows import ReadRowsFromFiles, look_at_columns
 from beam_mixpanel.transforms.row_files import RowSettings
@@ -31,9 +40,9 @@ from beam_mixpanel.transforms.write import WriteToMixpanel
 DEFAULT_RUNNER = "FnApiRunner"
 LOCAL_RUNNERS = frozenset({"FnApiRunner", "DirectRunner", "BundleBasedDirectRunner", "PrismRunner"})
 OptionGroups = tuple[type[PipelineOptions], ...]
-COMMON_OPTIONS: OptionGroups = (FileOptions, MappingOptions, MixpanelOptions, JobOptions)
+COMMON_OPTIONS: OptionGroups = (MappingOptions, MixpanelOptions, JobOptions)
 """What every pipeline of ours takes."""
-_SOME_TAKE: OptionGroups = (ReplayOptions,)
+_SOME_TAKE: OptionGroups = (FileOptions, ReplayOptions, SqlOptions, IncrementalOptions)
 """What only some of them take; the others refuse it rather than ignore it."""
 EMULATOR_REFERENCE = "env:BEAM_MIXPANEL_EMULATOR_TOKEN"
 _EMULATOR_TOKEN = "emulator"  # noqa: S105 - accepted by the emulator only
@@ -77,7 +86,7 @@ class Settings(NamedTuple):
 
     Attributes:
       options: Beam's, with ours among them.
-      inputs: file names or globs, each with at least one file.
+      inputs: file names or globs, each with at least one file; none for other sources.
       files: those that they match, each once.
       dead_letters: prefix of the files for them; None to fail at the first.
       allowed_dead_letters: how many still count as success.
@@ -156,7 +165,7 @@ class Settings(NamedTuple):
         options.mixpanel_project_token = EMULATOR_REFERENCE
 
 
-def parse(program: str, description: str, argv: Sequence[str] | None, also: OptionGroups = ()) -> Settings:
+def parse(program: str, description: str, argv: Sequence[str] | None, also: OptionGroups = (FileOptions,)) -> Settings:
     """Read and check the arguments, as far as that goes without reading or sending an event.
 
     Args:
@@ -171,7 +180,7 @@ def parse(program: str, description: str, argv: Sequence[str] | None, also: Opti
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(arguments):
-        _print_help(program, description, (*COMMON_OPTIONS, *also))
+        _print_help(program, description, (*also, *COMMON_OPTIONS))
     options = _parse_options(arguments, also)
     job = options.view_as(JobOptions)
     mixpanel = options.view_as(MixpanelOptions)
@@ -180,7 +189,7 @@ def parse(program: str, description: str, argv: Sequence[str] | None, also: Opti
     settings = Settings(
         options,
         inputs,
-        _match(inputs),
+        _match(inputs) if FileOptions in also else [],
         job.dead_letters,
         AllowedDeadLetters.parse(job.allow_dead_letters),
         job.summary,
@@ -190,7 +199,10 @@ def parse(program: str, description: str, argv: Sequence[str] | None, also: Opti
         tuple(replay.only_reason or ()),
         _function("--fix", replay.fix),
     )
-    _check_csv(options)
+    if FileOptions in also:
+        _check_csv(options)
+    if SqlOptions in also:
+        _check_connection(options)
     _check_outputs(settings)
     _check_destination(settings, mixpanel)
     return settings
@@ -310,8 +322,26 @@ def _check_csv(options: PipelineOptions) -> None:
         raise UsageError(f"--csv options: {error}") from None
 
 
+def _check_connection(options: PipelineOptions) -> None:
+    reference = options.view_as(SqlOptions).connection
+    if not reference:
+        raise UsageError(
+            "no database: give --connection REF, where REF names a URL (postgresql://USER:PASSWORD@HOST/DATABASE): "
+            "env:NAME, file:PATH or gcp-secret:...; or sqlite:///FILE, duckdb:///FILE"
+        )
+    try:
+        resolves_here(Connection(reference).reference, options)
+    except ValueError as error:
+        raise UsageError(f"--connection: {error}") from None
+
+
 def _check_outputs(settings: Settings) -> None:
-    for option, path in (("--summary", settings.summary), ("--dead_letters", settings.dead_letters)):
+    outputs = {
+        "--summary": settings.summary,
+        "--dead_letters": settings.dead_letters,
+        "--state": settings.options.view_as(IncrementalOptions).state,
+    }
+    for option, path in outputs.items():
         if path and "://" not in path:
             _check_writable(option, path)
     if settings.allowed_dead_letters != AllowedDeadLetters(0, 0.0) and not (
@@ -344,7 +374,9 @@ def _check_destination(settings: Settings, options: MixpanelOptions) -> None:
             settings.write_to_mixpanel()
             return
         settings.write_to_mixpanel()
-        _check_reference(_credentials(options), settings.options)
+        credentials = _credentials(options)
+        if resolves_here(credentials.reference, settings.options):
+            credentials.authorization()
         _check_ca_bundle(options.mixpanel_ca_bundle, settings.options)
     except (ValueError, MixpanelError) as error:
         raise UsageError(str(error)) from None
@@ -376,17 +408,20 @@ def _referenced(option: str, make: Callable[[], Credentials]) -> Credentials:
         raise UsageError(f"{option}: {error}") from None
 
 
-def _check_reference(credentials: Credentials, options: PipelineOptions) -> None:
-    """Resolve what can be resolved here; refuse what the workers could not."""
-    reference = credentials.reference
+def resolves_here(reference: object, options: PipelineOptions) -> bool:
+    """Tell whether this machine can resolve a reference that its workers, too, will resolve.
+
+    Raises:
+      UsageError: only this machine could, but the workers run elsewhere.
+    """
     if not isinstance(reference, SecretReference) or not reference.is_local:
-        return
+        return False
     runner = str(options.view_as(StandardOptions).runner)
     if runner.startswith("Dataflow"):
         raise UsageError(
             f"workers of {runner} cannot read {reference.text}; use gcp-secret:projects/P/secrets/S/versions/V"
         )
-    credentials.authorization()
+    return True
 
 
 def _check_ca_bundle(path: str | None, options: PipelineOptions) -> None:

@@ -22,11 +22,16 @@ from rich.console import Console
 
 from beam_mixpanel.client.errors import MixpanelError
 from beam_mixpanel.launcher.arguments import OptionGroups, Settings, UsageError, parse
+from beam_mixpanel.launcher.epilogue import Epilogue
 from beam_mixpanel.launcher.progress import ProgressDisplay
 from beam_mixpanel.launcher.summary import Summary
 from beam_mixpanel.transforms.dead_letters import WriteDeadLetters, remove_unfinished
 from beam_mixpanel.transforms.metrics import LIVE, NAMESPACE
+from beam_mixpanel.transforms.options import FileOptions
 from beam_mixpanel.transforms.write import abandon_sending
+
+Build = Callable[[beam.Pipeline, Settings], Epilogue | None]
+"""Connects the transforms of a pipeline."""
 
 EXIT_IMPORTED: Final = 0
 EXIT_FAILED: Final = 1
@@ -45,17 +50,17 @@ _log = logging.getLogger(__name__)
 def run_job(
     program: str,
     description: str,
-    build: Callable[[beam.Pipeline, Settings], None],
+    build: Build,
     argv: Sequence[str] | None = None,
     *,
-    also: OptionGroups = (),
+    also: OptionGroups = (FileOptions,),
 ) -> int:
     """Run a pipeline from the command line.
 
     Args:
       program: the module's name, for the help.
       description: what it does, for the help.
-      build: connects the transforms.
+      build: connects the transforms; may give what is to be done when the job has ended.
       argv: the arguments; None for the process's.
       also: the options that it takes besides those of every pipeline.
 
@@ -71,15 +76,22 @@ def run_job(
     except UsageError as error:
         console.print(f"[bold red]error:[/] {_plain(error)}", highlight=False, soft_wrap=True)
         return EXIT_USAGE
-    except KeyboardInterrupt as error:
+    except (KeyboardInterrupt, MixpanelError) as error:
         console.print(f"[bold red]failed:[/] {explain(error)}", highlight=False, soft_wrap=True)
         return EXIT_FAILED
 
 
-def _run(build: Callable[[beam.Pipeline, Settings], None], settings: Settings, console: Console) -> int:
+def _run(build: Build, settings: Settings, console: Console) -> int:
     LIVE.clear()
     pipeline = beam.Pipeline(options=settings.options)
-    build(pipeline, settings)
+    epilogue = build(pipeline, settings) or Epilogue()
+    try:
+        return _run_pipeline(pipeline, epilogue, settings, console)
+    finally:
+        epilogue.close()
+
+
+def _run_pipeline(pipeline: beam.Pipeline, epilogue: Epilogue, settings: Settings, console: Console) -> int:
     _calm_collector()
     started = time.monotonic()
     failure = ""
@@ -115,7 +127,7 @@ def _run(build: Callable[[beam.Pipeline, Settings], None], settings: Settings, c
             summary.write(settings.summary)
         except OSError as error:
             failure = failure or f"cannot write --summary {settings.summary}: {error.strerror}"
-    return _verdict(summary, settings, failure, console)
+    return _verdict(summary, settings, epilogue, failure, console)
 
 
 def end_process(code: int) -> NoReturn:
@@ -142,16 +154,12 @@ def _calm_collector() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
-def _verdict(summary: Summary, settings: Settings, failure: str, console: Console) -> int:
+def _verdict(summary: Summary, settings: Settings, epilogue: Epilogue, failure: str, console: Console) -> int:
     books = summary.books
-    if not failure and not summary.balanced:
-        failure = "the books do not balance; please report this, and run the job again: duplicates do no harm"
-    if not failure and books.read == 0:
-        failure = f"no events were read from {', '.join(settings.inputs)}"
     permitted = settings.allowed_dead_letters.permit(books.dead_letters, books.read)
-    useful = books.imported or (settings.validate_only and books.filtered < books.read)
-    if not failure and permitted and not useful:
-        failure = _why_nothing(summary, settings)
+    failure = failure or _failure_by_books(summary, settings, epilogue, permitted)
+    if permitted and not failure and not settings.validate_only:
+        failure = _confirm(epilogue)
     if failure:
         console.print(f"[bold red]failed:[/] {_plain(failure)}", highlight=False, soft_wrap=True)
         return EXIT_FAILED
@@ -160,6 +168,27 @@ def _verdict(summary: Summary, settings: Settings, failure: str, console: Consol
         return EXIT_IMPORTED
     _say_what_next(summary, settings, console)
     return EXIT_DEAD_LETTERS
+
+
+def _failure_by_books(summary: Summary, settings: Settings, epilogue: Epilogue, permitted: bool) -> str:
+    books = summary.books
+    if not summary.balanced:
+        return "the books do not balance; please report this, and run the job again: duplicates do no harm"
+    if epilogue.may_be_empty and books.read == books.filtered:
+        return ""
+    if books.read == 0:
+        return f"no events were read from {epilogue.source or ', '.join(settings.inputs)}"
+    useful = books.imported or (settings.validate_only and books.filtered < books.read)
+    return _why_nothing(summary, settings) if permitted and not useful else ""
+
+
+def _confirm(epilogue: Epilogue) -> str:
+    """Let the source remember that everything was imported; say why, if that fails."""
+    try:
+        epilogue.confirm()
+    except OSError as error:
+        return f"everything was imported, but that cannot be remembered: {error}"
+    return ""
 
 
 def _why_nothing(summary: Summary, settings: Settings) -> str:

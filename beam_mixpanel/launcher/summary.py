@@ -51,6 +51,8 @@ class Summary:
             "repaired_insert_ids": counts.get("repaired_insert_ids", 0),
             "past_retention": counts.get("past_retention", 0),
             "grown_files": counts.get("grown_files", 0),
+            "lost_connections": counts.get("lost_connections", 0),
+            "lost_snapshots": counts.get("lost_snapshots", 0),
             "seconds": round(self.seconds, 3),
             "events_per_sec": round(self.books.read / self.seconds) if self.seconds else 0,
             "reasons": self.reasons,
@@ -92,6 +94,8 @@ class Summary:
             "repaired_insert_ids",
             "past_retention",
             "grown_files",
+            "lost_connections",
+            "lost_snapshots",
         ):
             if facts[name]:
                 table.add_row(name.replace("_", " "), f"{facts[name]:,}")

@@ -166,6 +166,51 @@ class ReplayOptions(PipelineOptions):
         )
 
 
+class SqlOptions(PipelineOptions):
+    """Which rows of a database to read."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--connection",
+            metavar="REF",
+            help="reference to the database's URL (env:NAME, file:PATH, gcp-secret:...), or sqlite:///FILE, "
+            "duckdb:///FILE",
+        )
+        parser.add_argument("--table", metavar="NAME", help="the table or view to read: TABLE or SCHEMA.TABLE")
+        parser.add_argument("--query", metavar="SQL", help="one SELECT, instead of a table")
+        parser.add_argument(
+            "--partition_column",
+            metavar="COLUMN",
+            help="of integers, dates or timestamps: its ranges are read in parallel",
+        )
+        parser.add_argument(
+            "--partitions", type=int, metavar="N", help="how many ranges (default 8 with --partition_column)"
+        )
+
+
+class IncrementalOptions(PipelineOptions):
+    """What of a source is new."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--cursor_column",
+            metavar="COLUMN",
+            help="tells new rows from old ones (default: the mapping's time column)",
+        )
+        parser.add_argument("--since", metavar="VALUE", help="read rows from this value of the cursor column on")
+        parser.add_argument("--until", metavar="VALUE", help="read rows up to, without, this value")
+        parser.add_argument(
+            "--state",
+            metavar="FILE",
+            help="remember the greatest value that was imported, and read from there on the next time",
+        )
+        parser.add_argument(
+            "--overlap", metavar="SPAN", help="begin so far before the remembered value: 90s, 30m, 2h, 1d, or a number"
+        )
+
+
 def _add_destination(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mixpanel_project_id", metavar="ID", help="the project's number; needed with a service account"

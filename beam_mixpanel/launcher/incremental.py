@@ -1,0 +1,82 @@
+"""What a recurring job was told to read, and what it remembers; for any source that has a cursor column."""
+
+from __future__ import annotations
+
+import sys
+from typing import NamedTuple
+
+from beam_mixpanel.core.incremental import Increment, IncrementalError, Mark, State
+from beam_mixpanel.core.mapping import ColumnPlan
+from beam_mixpanel.launcher.arguments import Settings, UsageError
+from beam_mixpanel.launcher.state_file import read_state, write_state
+from beam_mixpanel.transforms.options import IncrementalOptions
+
+
+class Recurrence(NamedTuple):
+    """A recurring job.
+
+    Attributes:
+      increment: which rows to read.
+      path: the file of its state; empty where it has none.
+      state: what the run before left; None where there was none.
+    """
+
+    increment: Increment
+    path: str = ""
+    state: State | None = None
+
+    def remember(self, source: str, mark: Mark | None) -> None:
+        """Write the mark for the next run, and say so; a run that found nothing leaves the old one.
+
+        Raises:
+          OSError: it cannot be written.
+        """
+        if self.path and mark is not None:
+            write_state(self.path, State(source, self.increment.cursor_column, mark))
+            _say(f"{self.increment.cursor_column} = {mark} is remembered in {self.path}")
+
+
+def recurrence_of(settings: Settings, plan: ColumnPlan | None, source: str) -> Recurrence | None:
+    """Put together what the options say of a recurring job; None for a job that reads everything.
+
+    Args:
+      settings: with the options.
+      plan: names the column to look at where the options do not; None where a function maps.
+      source: what is read; a state that another source left is refused.
+
+    Raises:
+      UsageError: the options contradict each other or the state.
+    """
+    options = settings.options.view_as(IncrementalOptions)
+    said = (options.cursor_column, options.since, options.until, options.state)
+    if all(value is None for value in said):
+        if options.overlap is not None:
+            raise UsageError("--overlap needs --state FILE, whose value it goes back from")
+        return None
+    column = options.cursor_column or (plan.time_column if plan else "")
+    if not column:
+        raise UsageError("--since, --until and --state need --cursor_column where a function maps")
+    if options.overlap is not None and not options.state:
+        raise UsageError("--overlap needs --state FILE, whose value it goes back from")
+    increment = Increment(column, options.since, options.until, options.overlap)
+    try:
+        increment.check()
+    except IncrementalError as error:
+        raise UsageError(str(error)) from None
+    state = read_state(options.state) if options.state else None
+    _check_state(state, source, column, options.state)
+    if state:
+        _say(f"reading from {column} = {state.mark} on" if options.since is None else f"--since replaces {state.mark}")
+    return Recurrence(increment, options.state or "", state)
+
+
+def _check_state(state: State | None, source: str, column: str, path: str) -> None:
+    if state and (state.source, state.cursor_column) != (source, column):
+        raise UsageError(
+            f"--state {path} belongs to {state.cursor_column} of {state.source}, not to {column} of {source}; give "
+            "each job a file of its own"
+        )
+
+
+def _say(text: str) -> None:
+    print(f"incremental: {text}", file=sys.stderr)

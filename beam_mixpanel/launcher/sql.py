@@ -1,0 +1,101 @@
+"""From the options of `sql_to_mixpanel` to what is read, or an error that names the cure."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from beam_mixpanel.client.errors import CredentialsError
+from beam_mixpanel.core.incremental import IncrementalError
+from beam_mixpanel.core.mapping import ColumnPlan, EventMapping, MappingError
+from beam_mixpanel.databases.errors import DatabaseError, LostConnectionError
+from beam_mixpanel.databases.reading import SqlReading
+from beam_mixpanel.launcher.arguments import Settings, UsageError
+from beam_mixpanel.launcher.epilogue import Epilogue
+from beam_mixpanel.launcher.incremental import Recurrence, recurrence_of
+from beam_mixpanel.launcher.mapping import announce
+from beam_mixpanel.transforms.options import MixpanelOptions, SqlOptions
+
+_DEFAULT_PARTITIONS: Final = 8
+"""More than the cores of most workers: ranges are seldom equally full."""
+
+
+def open_reading(settings: Settings) -> tuple[SqlReading, Epilogue]:
+    """Connect, look at the columns, and choose what is read.
+
+    Returns:
+      What to read, and what to do when the job has ended.
+
+    Raises:
+      UsageError: the options, the mapping or the database do not fit each other.
+      LostConnectionError: the database cannot be reached.
+    """
+    options = settings.options.view_as(SqlOptions)
+    _check(options)
+    with _told_as_usage():
+        reading = SqlReading(options.connection, table=options.table, query=options.query)
+    with contextlib.ExitStack() as at_failure, _told_as_usage():
+        at_failure.callback(reading.close)
+        recurrence = _narrow(reading, settings, options)
+        at_failure.pop_all()
+    return reading, _epilogue(reading, recurrence)
+
+
+def _check(options: SqlOptions) -> None:
+    if bool(options.table) == bool(options.query):
+        raise UsageError("give either --table NAME or --query 'SELECT ...'")
+    if options.partitions is not None and not options.partition_column:
+        raise UsageError("--partitions needs --partition_column, whose ranges are read in parallel")
+
+
+@contextlib.contextmanager
+def _told_as_usage() -> Iterator[None]:
+    try:
+        yield
+    except LostConnectionError:
+        raise
+    except (DatabaseError, CredentialsError, IncrementalError, ValueError) as error:
+        raise UsageError(str(error)) from None
+
+
+def _narrow(reading: SqlReading, settings: Settings, options: SqlOptions) -> Recurrence | None:
+    """Read the columns and rows that are needed, in the ranges that are wanted."""
+    plan = announce(settings, reading.columns)
+    if plan and _can_do_with(settings.mapping or EventMapping(), plan):
+        reading.choose(plan.columns)
+    recurrence = recurrence_of(settings, plan, reading.name)
+    if recurrence:
+        zone = ZoneInfo(settings.options.view_as(MixpanelOptions).mixpanel_time_zone)
+        reading.select_new(recurrence.increment, recurrence.state, zone)
+    if options.partition_column:
+        partitions = _DEFAULT_PARTITIONS if options.partitions is None else options.partitions
+        reading.split(options.partition_column, partitions)
+        if not reading.snapshot:
+            _say("this database shares no snapshot: each range is read as it is when its reader begins")
+    return recurrence
+
+
+def _can_do_with(mapping: EventMapping, plan: ColumnPlan) -> bool:
+    """Tell whether the columns that a plan reads would give the same plan."""
+    try:
+        return mapping.bind(plan.columns) == plan
+    except MappingError:
+        return False
+
+
+def _epilogue(reading: SqlReading, recurrence: Recurrence | None) -> Epilogue:
+    if recurrence is None:
+        return Epilogue(reading.name, close=reading.close)
+    return Epilogue(
+        reading.name,
+        confirm=lambda: recurrence.remember(reading.name, reading.mark),
+        close=reading.close,
+        may_be_empty=recurrence.state is not None or recurrence.increment.since is not None,
+    )
+
+
+def _say(text: str) -> None:
+    print(f"database: {text}", file=sys.stderr)

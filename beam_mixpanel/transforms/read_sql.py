@@ -1,0 +1,64 @@
+"""`ReadRowsFromSql`: rows of a SQL database, in Arrow batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.pvalue import PBegin, PCollection
+
+from beam_mixpanel.core.rows import RowBatch, RowList
+from beam_mixpanel.databases.reading import Part, SqlReading, read_part
+from beam_mixpanel.databases.url import Connection
+from beam_mixpanel.transforms.coding import register_coders
+from beam_mixpanel.transforms.metrics import Ledger
+
+register_coders()
+
+
+class ReadRowsFromSql(beam.PTransform):
+    """Reads a table or query, its parts in parallel where the runner has several workers.
+
+    Bounded. Each row is read once, in the snapshot and bounds of the reading; a part whose connection is lost is read
+    again from its beginning, as is one whose bundle the runner retries. What is read twice becomes the same events
+    with the same ids. The job graph holds the reference to the connection, not the connection, and the queries.
+
+    Args:
+      reading: what to read; keep it open until the pipeline has ended.
+    """
+
+    def __init__(self, reading: SqlReading) -> None:
+        super().__init__()
+        self._parts = reading.parts()
+        self._fn = _ReadPartFn(reading.connection, reading.snapshot)
+
+    def expand(self, begin: PBegin) -> PCollection[RowBatch | RowList]:
+        """Share the parts out and read them."""
+        return (
+            begin
+            | "Parts" >> beam.Create([tuple(part) for part in self._parts])
+            | "ShareOut" >> beam.Reshuffle()
+            | "ReadParts" >> beam.ParDo(self._fn)
+        )
+
+
+class _ReadPartFn(beam.DoFn):
+    def __init__(self, connection: Connection, snapshot: str) -> None:
+        self._connection = connection
+        self._snapshot = snapshot
+
+    def setup(self) -> None:
+        self._ledger = Ledger()
+
+    def process(self, part: tuple[str, str]) -> Iterator[Any]:
+        name, sql = part
+        for rows in read_part(self._connection, Part(name, sql), self._snapshot, count=self._count):
+            if isinstance(rows, pa.RecordBatch):
+                yield RowBatch(rows, name, -1)
+            else:
+                yield RowList(rows, name, -1)
+
+    def _count(self, name: str) -> None:
+        self._ledger.count(name, 1)

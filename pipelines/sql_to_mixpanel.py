@@ -1,0 +1,33 @@
+"""Imports rows of a database as events: `python -m pipelines.sql_to_mixpanel --connection env:DATABASE_URL …`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import apache_beam as beam
+
+from beam_mixpanel import ReadRowsFromSql
+from beam_mixpanel.launcher.arguments import Settings
+from beam_mixpanel.launcher.connect import import_events
+from beam_mixpanel.launcher.epilogue import Epilogue
+from beam_mixpanel.launcher.job import end_process, run_job
+from beam_mixpanel.launcher.sql import open_reading
+from beam_mixpanel.transforms.options import IncrementalOptions, SqlOptions
+
+
+def build(pipeline: beam.Pipeline, settings: Settings) -> Epilogue:
+    """Connect the database to Mixpanel."""
+    reading, epilogue = open_reading(settings)
+    import_events(pipeline | "ReadRows" >> ReadRowsFromSql(reading), settings)
+    return epilogue
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run it; see `run_job` for the exit codes."""
+    program = "pipelines.sql_to_mixpanel"
+    groups = (SqlOptions, IncrementalOptions)
+    return run_job(program, "Import rows of a SQL database into Mixpanel.", build, argv, also=groups)
+
+
+if __name__ == "__main__":
+    end_process(run())
