@@ -17,12 +17,12 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from beam_mixpanel.core import csv_types, limits
+from beam_mixpanel.core import csv_columns, csv_types, limits
 from beam_mixpanel.core import insert_id as insert_ids
 from beam_mixpanel.core.arrow_json import json_reader
 from beam_mixpanel.core.arrow_rows import values_of
 from beam_mixpanel.core.chunk import EventChunk
-from beam_mixpanel.core.event import TEXT_IDS, Form, check_distinct_id, id_text
+from beam_mixpanel.core.event import TEXT_IDS, Form, id_text, unusable_distinct_ids
 from beam_mixpanel.core.event_time import MILLISECONDS_BELOW, SECONDS_BELOW, to_epoch_ms
 from beam_mixpanel.core.json_values import to_json_value
 from beam_mixpanel.core.mapping import ColumnPlan, is_in_window, is_wanted
@@ -99,8 +99,7 @@ class ColumnarPreparer:
             or len(names) + len(("time", "$insert_id")) > limits.MAX_PROPERTIES
             or any(not _NO_FIELD_NAME.isdisjoint(name) for name in names)
             or not form.redact.isdisjoint(names)
-            or any(csv_types.TYPED in (field.metadata or {}) for field in schema)
-            or any(json_reader(schema.field(column)) for column in _used_columns(plan))
+            or any(_is_read_by_row(schema.field(column)) for column in _used_columns(plan))
             or (plan.event is None and not _is_text(schema.field(plan.event_column).type))
         )
 
@@ -110,11 +109,16 @@ class ColumnarPreparer:
         Args:
           rows: of the schema.
           now_ms: the present, for the bound on future times.
-          explain: takes the places in the batch of the rows that may break a rule, and sees to them.
+          explain: takes the places in the batch of rows that may break a rule, or that the others of the batch are not
+            like, and sees to them.
         """
         done = Preparation()
-        batch, places = self._filter(rows.batch)
-        done.filtered = rows.batch.num_rows - len(places)
+        settled, own_places, others = csv_columns.settle(rows.batch, self._plan)
+        if others:
+            explain(others)
+        batch, kept = self._filter(settled)
+        places = [own_places[place] for place in kept]
+        done.filtered = settled.num_rows - len(places)
         while places:
             try:
                 bodies, times = self._convert(batch, now_ms)
@@ -175,6 +179,9 @@ class ColumnarPreparer:
         if name in self._tags:
             return [self._tags[name]] * batch.num_rows
         column = batch.column(self._columns[name])
+        kind = csv_columns.typed(batch.schema.field(self._columns[name]))
+        if kind != csv_types.TEXT and name not in TEXT_IDS:
+            return csv_columns.written_values(column, kind, bad)
         if name in self._json:
             return _write_nested([to_json_value(self._json[name](value)) for value in column.to_pylist()], bad)
         return _ids(name, column, bad) if name in TEXT_IDS else _values(column, bad)
@@ -184,6 +191,11 @@ class ColumnarPreparer:
             return [self._plan.event] * batch.num_rows
         names: list[Any] = batch.column(self._plan.event_column).to_pylist()
         return names
+
+
+def _is_read_by_row(field: pa.Field) -> bool:
+    """Tell whether a column that is more than a property has values that only the row way reads."""
+    return json_reader(field) is not None or csv_columns.typed(field) == csv_types.NUMBER
 
 
 def _used_columns(plan: ColumnPlan) -> list[str]:
@@ -270,8 +282,7 @@ def _ids(name: str, column: pa.Array, bad: set[int]) -> list[Any]:
         bad.update(range(len(column)))
         return _plain(column)
     if name == "distinct_id":
-        unusable = {value for value in set(values) if check_distinct_id(value)}
-        bad.update(_places(values, unusable))
+        bad.update(_places(values, unusable_distinct_ids(set(values) - {None})))
     return values
 
 

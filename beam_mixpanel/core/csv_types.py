@@ -32,7 +32,10 @@ BY_RULE: Final = "by_rule"
 COLUMN_TYPES: Final = (TEXT, NUMBER, BOOLEAN)
 
 TYPED: Final = b"typed"
-"""The key of an Arrow field's metadata that says how its text is meant: `by_rule`, `number`, or absent for text."""
+"""The key of an Arrow field's metadata that says how its text is meant: `by_rule`, `number`, or absent for text.
+
+Empty fields of such columns are null.
+"""
 
 _MAX_DIGITS: Final = 15
 """A double holds so many decimal digits."""
@@ -44,6 +47,9 @@ _PLAIN_NUMBER: Final = re.compile(f"{_INTEGER}|{_FRACTION}")
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
 _TRUE: Final = frozenset({"true", "t", "yes", "y", "1"})
 _FALSE: Final = frozenset({"false", "f", "no", "n", "0"})
+
+_MAX_NUMBER_CHARS: Final = 4_000
+"""Python reads no integer of more than 4,300 digits."""
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -80,7 +86,7 @@ def number_of(field: str) -> int | float | Decimal:
       ValueError: it is not a finite number.
     """
     text = field.strip()
-    if not _NUMBER.fullmatch(text):
+    if len(text) > _MAX_NUMBER_CHARS or not _NUMBER.fullmatch(text):
         raise ValueError("not a number")
     if text.lstrip("+-").isdigit():
         return int(text)
@@ -133,7 +139,8 @@ def json_numbers(column: pa.Array) -> tuple[pa.Array, list[int]]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    plain = pc.match_substring_regex(column, f"^(?:{_INTEGER}|{_FRACTION})$")
+    shaped = pc.match_substring_regex(column, f"^(?:{_INTEGER}|{_FRACTION})$")
+    plain = pc.and_(shaped, pc.less_equal(pc.binary_length(column), _MAX_NUMBER_CHARS))
     if pc.all(plain).as_py() is not False:
         return column, []
     values, refused = _read_each(column.to_pylist(), number_of)

@@ -16,6 +16,8 @@ _FIRST_MARK: Final = 0x10FF00
 _ERRORS: Final = "beam_mixpanel_mark"
 MARKS: Final = "[\U0010ff00-\U0010ffff]"
 """A regular expression for a mark."""
+NUL_MARK: Final = "\U0010fe00"
+"""Stands for NUL in a `Utf8Stream`: Arrow, as of version 25, cuts CSV records that hold NUL at wrong places."""
 _MARK: Final = re.compile(MARKS)
 _MARK_BYTES: Final = "\U0010ff00".encode()[:2]
 _UTF16_BOMS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -83,7 +85,7 @@ class MarkedText:
 
 
 class Utf8Stream:
-    """A file's text as UTF-8, for readers of bytes such as Arrow's.
+    """A file's text as UTF-8, for readers of bytes such as Arrow's, with `NUL_MARK` for NUL.
 
     Args:
       file: the bytes.
@@ -92,6 +94,7 @@ class Utf8Stream:
 
     Attributes:
       has_marks: something that was read could not be decoded.
+      has_nuls: something that was read was NUL.
       closed: part of what Arrow asks of a file.
     """
 
@@ -100,6 +103,7 @@ class Utf8Stream:
         self._ready = b""
         self._tail = tail
         self.has_marks = False
+        self.has_nuls = False
         self.closed = False
 
     def readable(self) -> bool:
@@ -111,15 +115,26 @@ class Utf8Stream:
         self.closed = True
 
     def read(self, size: int) -> bytes:
-        """Give at most so many bytes; none at the end."""
+        """Give so many bytes, fewer only at the end: Arrow takes a piece without a newline for a record without end."""
+        pieces = []
+        left = size
+        while left and self._fill(left):
+            piece, self._ready = self._ready[:left], self._ready[left:]
+            pieces.append(piece)
+            left -= len(piece)
+        return b"".join(pieces)
+
+    def _fill(self, size: int) -> bool:
+        """Have something ready; tell whether there is anything left."""
         if not self._ready:
-            text = self._text.read(size)
-            self._ready = text.encode()
+            self._ready = self._text.read(size).encode()
             self.has_marks = self.has_marks or _MARK_BYTES in self._ready
-            if not text:
-                self._ready, self._tail = self._tail, b""
-        data, self._ready = self._ready[:size], self._ready[size:]
-        return data
+            if b"\0" in self._ready:
+                self.has_nuls = True
+                self._ready = self._ready.replace(b"\0", NUL_MARK.encode())
+        if not self._ready:
+            self._ready, self._tail = self._tail, b""
+        return bool(self._ready)
 
     def give_back(self, data: bytes) -> None:
         """Have bytes that were read be read again."""

@@ -17,7 +17,7 @@ from beam_mixpanel.core.csv_format import header_end, header_names, is_bytewise
 from beam_mixpanel.core.csv_ranges import CsvRange, Stretch, Survey, find_record, plan, ranges_of, survey_range
 from beam_mixpanel.core.dead_letter import PARSE, DeadLetter
 from beam_mixpanel.core.file_formats import TSV
-from beam_mixpanel.core.marked_text import MARKS, Utf8Stream, original_bytes
+from beam_mixpanel.core.marked_text import MARKS, NUL_MARK, Utf8Stream, original_bytes
 from beam_mixpanel.core.rows import RefusedRows, RowBatch
 from beam_mixpanel.transforms.file_checks import reading
 from beam_mixpanel.transforms.files import open_file
@@ -26,7 +26,7 @@ from beam_mixpanel.transforms.row_files import RowFile, RowSettings, content_of
 
 MAX_RECORD_BYTES: Final = 4_000_000
 """A longer record fails the job: most likely its last quote is missing. An event may have a quarter of that."""
-_END: Final = "\x00end of file\x00"
+_END: Final = "\U0010fe01end of file\U0010fe01"
 """Begins a record, too long for its file, that is added behind the last: the reader refuses it, unless a quote that
 was never closed has swallowed it."""
 
@@ -120,7 +120,7 @@ def _whole(file: RowFile, settings: RowSettings) -> CsvPart:
     if not names:
         with open_file(file.path) as raw, reading(file.path):
             header = _take_header(Utf8Stream(content_of(raw), encoding))
-            names = header_names(header.decode(), delimiter) if header.strip() else []
+            names = header_names(header.decode().replace(NUL_MARK, "\0"), delimiter) if header.strip() else []
     return CsvPart(file.path, tuple(names), delimiter, encoding, None, not form.columns)
 
 
@@ -150,7 +150,7 @@ def _first_record(file: RowFile, part: CsvPart) -> int | None:
 
 def _open_records(raw: Any, part: CsvPart) -> tuple[Utf8Stream, Callable[[], int]]:
     """Give the bytes of a part's records, and what tells how much of the file was read."""
-    tail = f"\n{_END}{part.delimiter * len(part.names)}\n".encode()
+    tail = f"\n{_last_record(part)}\n".encode()
     if part.records is None:
         stream = Utf8Stream(content_of(raw), part.encoding, tail)
         if part.has_header:
@@ -168,6 +168,10 @@ def _open_records(raw: Any, part: CsvPart) -> tuple[Utf8Stream, Callable[[], int
         size = max(end - start, 0)
     raw.seek(start)
     return Utf8Stream(Stretch(raw, size), part.encoding, tail), raw.tell
+
+
+def _last_record(part: CsvPart) -> str:
+    return _END + part.delimiter * len(part.names)
 
 
 class _Reader:
@@ -236,7 +240,7 @@ class _Reader:
 
     def _refuse(self, row: csv.InvalidRow) -> str:
         """Take a row that has too many or too few fields; called by Arrow."""
-        if row.text.startswith(_END) and row.actual_columns == row.expected_columns + 1:
+        if row.text == _last_record(self._part):
             self._ended = True
         else:
             self._refused.append(row)
@@ -249,7 +253,7 @@ class _Reader:
             row = self._refused.popleft()
             letters.append(
                 DeadLetter(
-                    original_bytes(row.text),
+                    original_bytes(row.text.replace(NUL_MARK, "\0")),
                     PARSE,
                     "csv_columns",
                     message=f"the row has {row.actual_columns} fields, the file {row.expected_columns} columns",
@@ -265,6 +269,9 @@ class _Reader:
         """Give rows of text with their types, and apart those that have none."""
         refused: dict[int, tuple[str, str, str]] = {}
         arrays, fields = [], []
+        if self._stream.has_nuls:
+            columns = [pc.replace_substring(column, NUL_MARK, "\0") for column in batch.columns]
+            batch = pa.RecordBatch.from_arrays(columns, schema=batch.schema)
         for name, column in zip(self._read, batch.columns, strict=True):
             if self._stream.has_marks:
                 marked = pc.indices_nonzero(pc.match_substring_regex(column, MARKS)).to_pylist()

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from beam_mixpanel.core import csv_types
 from beam_mixpanel.core.arrow_rows import rows_of
 from beam_mixpanel.core.columnar import ColumnarPreparer
 from beam_mixpanel.core.event import Form
@@ -114,6 +115,42 @@ _ID_COLUMNS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
 ]
 
 
+_BY_RULE = {b"typed": b"by_rule"}
+_FIELDS = st.one_of(
+    st.sampled_from(["true", "1.50", "-7", "0", "007", "", "1e5", "123456789012345", "1234567890123456", "ü", "S"]),
+    st.integers(-(10**18), 10**18).map(str),
+    st.decimals(-(10**6), 10**6, places=2).map(str),
+)
+_TIME_FIELDS = st.sampled_from(
+    ["1700000000", "1700000000123", "1700000000.5", "2023-11-14T22:13:20Z", "2023-11-14 22:13:20", "true", "", "x"]
+)
+
+
+@st.composite
+def _csv_batches(draw: st.DrawFn) -> pa.RecordBatch:
+    """Draw rows of a CSV file: text, typed by rule or as the user says; time and ids mostly of one kind."""
+    size = draw(st.integers(1, 6))
+
+    def column(*choices: st.SearchStrategy[Any]) -> pa.Array:
+        value = draw(st.sampled_from([*choices, st.one_of(*choices, st.none())]))
+        fields = draw(st.lists(value, min_size=size, max_size=size))
+        return pa.array([field or None for field in fields], pa.string())
+
+    columns = {
+        "name": column(_NAMES, _FIELDS),
+        "at": column(_TIME_FIELDS, st.just("1700000000"), st.just("2023-11-14T22:13:20Z")),
+        "user": column(_IDS, _FIELDS, st.integers(0, 10**16).map(str)),
+        "key": column(_INSERT_IDS, _FIELDS, st.integers(0, 10**16).map(str)),
+        "p": column(_TEXTS, _FIELDS),
+        "q": column(st.integers(-(10**15), 10**15).map(str), st.sampled_from(["true", "false"]), _FIELDS),
+    }
+    numbers = st.one_of(st.integers().map(str), st.sampled_from(["1.50", "1e+20", "0.1", "9" * 400, "1E400", "-0"]))
+    numbers_as_json, _ = csv_types.json_numbers(column(numbers))
+    fields = [pa.field(name, pa.string(), metadata=_BY_RULE) for name in columns]
+    fields.append(pa.field("n", pa.string(), metadata={b"typed": b"number"}))
+    return pa.RecordBatch.from_arrays([*columns.values(), numbers_as_json], schema=pa.schema(fields))
+
+
 @st.composite
 def _batches(draw: st.DrawFn) -> pa.RecordBatch:
     """Draw rows with a column for each part and some properties."""
@@ -162,9 +199,12 @@ def _in_order(done: Preparation) -> list[tuple[str, str]]:
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(
-    _batches(), _MAPPINGS, st.sampled_from([timezone.utc, ZoneInfo("Europe/Paris")]), st.sampled_from([None, DAY_MS])
+    st.one_of(_batches(), _csv_batches()),
+    _MAPPINGS,
+    st.sampled_from([timezone.utc, ZoneInfo("Europe/Paris")]),
+    st.sampled_from([None, DAY_MS]),
 )
 def test_both_ways_agree(batch: pa.RecordBatch, mapping: EventMapping, zone: Any, max_age_ms: int | None) -> None:
     """Whatever the types and values, bytes, dead letters with their places, and counts are equal."""

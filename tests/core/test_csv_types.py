@@ -136,7 +136,7 @@ def test_numbers_by_column_are_numbers_by_field(fields: list[str | None]) -> Non
         assert _encode(csv_types.number_of(text)).decode() == text
 
 
-@pytest.mark.parametrize("field", ["abc", "1,5", "nan", "inf", "1e999", "--1", "1 2"])
+@pytest.mark.parametrize("field", ["abc", "1,5", "nan", "inf", "1e999", "--1", "1 2", "9" * 5000])
 def test_what_is_no_number_is_refused(field: str) -> None:
     """Neither guessed nor dropped."""
     assert csv_types.json_numbers(pa.array(["1", field])) == (pa.array(["1", None]), [1])

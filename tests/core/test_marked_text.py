@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core.marked_text import MarkedText, Utf8Stream, encoding_of, is_marked, original_bytes
+from beam_mixpanel.core.marked_text import NUL_MARK, MarkedText, Utf8Stream, encoding_of, is_marked, original_bytes
 
 
 def _read_all(stream: Utf8Stream, size: int) -> bytes:
@@ -35,11 +35,22 @@ def test_any_bytes_come_back(data: bytes, size: int) -> None:
 
 @given(st.binary(max_size=50), st.integers(1, 9), st.binary(max_size=3))
 def test_the_stream_is_always_utf8(data: bytes, size: int, tail: bytes) -> None:
-    """What is read is valid, never more than asked for, tells whether there are marks, and ends with the tail."""
+    """What is read is valid, tells whether there are marks and NULs, and ends with the tail."""
     stream = Utf8Stream(io.BytesIO(data), "utf-8", tail)
     read = _read_all(stream, size).removesuffix(tail)
-    assert original_bytes(read.decode()) == data
+    assert b"\0" not in read
+    assert original_bytes(read.decode().replace(NUL_MARK, "\0")) == data
+    assert stream.has_nuls == (b"\0" in data)
     assert stream.has_marks or data.decode() is not None
+
+
+@given(st.text(), st.sampled_from(["utf-8", "utf-16"]), st.integers(1, 20))
+def test_pieces_are_as_long_as_was_asked_for(text: str, encoding: str, size: int) -> None:
+    """But for the last one, wherever the pieces of the file cut its characters."""
+    stream = Utf8Stream(io.BytesIO(text.encode(encoding, "replace")), encoding, b"tail")
+    pieces = list(iter(lambda: stream.read(size), b""))
+    assert all(len(piece) == size for piece in pieces[:-1])
+    assert len(pieces[-1]) <= size
 
 
 @pytest.mark.parametrize(

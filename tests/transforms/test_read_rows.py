@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import apache_beam as beam
 import fastavro
@@ -255,21 +256,22 @@ def test_compressed_text_files_are_read(tmp_path: Path, name: str, kind: str) ->
         _read_without_beam(path, settings)
 
 
-FIELDS = st.text(alphabet='a1",\n\r;é ', max_size=5)
+FIELDS = st.text(alphabet='a1",\n\r;é東\0 ', max_size=5)
 ROWS = st.lists(st.tuples(FIELDS, FIELDS), max_size=12)
 
 
-@given(ROWS, st.integers(1, 60), st.sampled_from(["\n", "\r\n"]), st.booleans())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(ROWS, st.integers(1, 60), st.sampled_from([150, 4_000_000]), st.sampled_from(["\n", "\r\n"]), st.booleans())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
 def test_csv_in_ranges_is_csv_as_the_standard_library_reads_it(
-    tmp_path: Path, rows: list[tuple[str, str]], range_bytes: int, line_end: str, quote_all: bool
+    tmp_path: Path, rows: list[tuple[str, str]], range_bytes: int, piece_bytes: int, line_end: str, quote_all: bool
 ) -> None:
     """Every record once, with its number, wherever a file is cut and whatever stands between quotes."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator=line_end, quoting=csv.QUOTE_ALL if quote_all else csv.QUOTE_NONNUMERIC)
     writer.writerows([("x", "y"), *rows])
     path = _csv(tmp_path / "a.csv", text.getvalue())
-    read = _read_without_beam(path, RowSettings(csv=CsvFormat(text=True), range_bytes=range_bytes))
+    with patch.object(read_csv, "MAX_RECORD_BYTES", piece_bytes):
+        read = _read_without_beam(path, RowSettings(csv=CsvFormat(text=True), range_bytes=range_bytes))
     expected = list(csv.DictReader(io.StringIO(text.getvalue(), newline="")))
     assert read.letters == []
     assert read.rows == {
