@@ -14,8 +14,8 @@ from beam_mixpanel.launcher.mapping import announce_files
 
 def build(pipeline: beam.Pipeline, settings: Settings) -> None:
     """Connect the files to Mixpanel."""
-    announce_files(settings)
-    import_events(pipeline | "ReadFiles" >> settings.read_files(), settings)
+    columns = announce_files(settings)
+    import_events(pipeline | "ReadFiles" >> settings.read_files(columns), settings)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

@@ -17,7 +17,8 @@ _INT64_DIGITS: Final = 18
 
 def typed(field: pa.Field) -> str:
     """Tell how a field's text is meant: a type of `csv_types`, or text."""
-    return (field.metadata or {}).get(csv_types.TYPED, csv_types.TEXT.encode()).decode()
+    kind: bytes = (field.metadata or {}).get(csv_types.TYPED, csv_types.TEXT.encode())
+    return kind.decode()
 
 
 def written_values(column: pa.Array, kind: str, bad: set[int]) -> list[Any]:

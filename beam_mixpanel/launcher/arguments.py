@@ -140,11 +140,10 @@ class Settings(NamedTuple):
         chosen = self.options.view_as(FileOptions).input_format
         return look_at_columns(file.path, RowSettings(chosen, csv=_csv_format(self.options)))
 
-    def read_files(self) -> ReadRowsFromFiles:
-        """Make the source as the options say."""
-        return ReadRowsFromFiles(
-            self.inputs, self.options.view_as(FileOptions).input_format, csv=_csv_format(self.options)
-        )
+    def read_files(self, columns: Sequence[str] | None = None) -> ReadRowsFromFiles:
+        """Make the source as the options say, for these columns or all."""
+        chosen = self.options.view_as(FileOptions).input_format
+        return ReadRowsFromFiles(self.inputs, chosen, columns=columns, csv=_csv_format(self.options))
 
     def prepare_events(self) -> PrepareEvents:
         """Make the offline check as the options say."""

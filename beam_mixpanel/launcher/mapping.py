@@ -40,29 +40,47 @@ def announce(settings: Settings, columns: Sequence[str]) -> ColumnPlan | None:
     return plan
 
 
-def announce_files(settings: Settings) -> None:
+def needed_columns(settings: Settings, plan: ColumnPlan | None, columns: Sequence[str]) -> list[str] | None:
+    """Give the columns that a source need give no others than, in its order; None for all.
+
+    None, too, where a function maps, and where those that are read would not give the same plan.
+    """
+    if plan is None:
+        return None
+    needed = [column for column in columns if column in plan.columns]
+    try:
+        return needed if (settings.mapping or EventMapping()).bind(needed) == plan else None
+    except MappingError:
+        return None
+
+
+def announce_files(settings: Settings) -> list[str] | None:
     """Do so for files: by the columns that the first ones have together.
 
     JSON has no header, and there may be more files; then a column that is missing is only worth a warning. Files of
     JSON lines are events, not rows, unless there is a mapping.
+
+    Returns:
+      The columns that are needed, where every file was looked at and has the same; None for all.
     """
     mapping = settings.mapping or EventMapping()
     try:
         looked_at = [settings.look_at(file) for file in settings.files[:_LOOKED_AT]]
     except MixpanelError:
-        return  # the job will say so
+        return None  # the job will say so
     formats = {file_format for file_format, _ in looked_at}
     columns = list(dict.fromkeys(name for _, names in looked_at for name in names))
     if not columns or (formats == {NDJSON} and settings.mapping is None):
-        return
+        return None
     if mapping.map is not None or (formats.isdisjoint((NDJSON, JSON)) and len(settings.files) <= _LOOKED_AT):
-        announce(settings, columns)
-        return
+        plan = announce(settings, columns)
+        return needed_columns(settings, plan, columns) if all(names == columns for _, names in looked_at) else None
     try:
         _say(mapping.bind(columns, complete=False).describe())
         mapping.bind(columns)
     except MappingError as error:
         _say(f"warning: in the first lines, {error}")
+    return None
 
 
 def _say(text: str) -> None:

@@ -10,13 +10,12 @@ from zoneinfo import ZoneInfo
 
 from beam_mixpanel.client.errors import CredentialsError
 from beam_mixpanel.core.incremental import IncrementalError
-from beam_mixpanel.core.mapping import ColumnPlan, EventMapping, MappingError
 from beam_mixpanel.databases.errors import DatabaseError, LostConnectionError
 from beam_mixpanel.databases.reading import SqlReading
 from beam_mixpanel.launcher.arguments import Settings, UsageError
 from beam_mixpanel.launcher.epilogue import Epilogue
 from beam_mixpanel.launcher.incremental import Recurrence, recurrence_of
-from beam_mixpanel.launcher.mapping import announce
+from beam_mixpanel.launcher.mapping import announce, needed_columns
 from beam_mixpanel.transforms.options import MixpanelOptions, SqlOptions
 
 _DEFAULT_PARTITIONS: Final = 8
@@ -64,8 +63,9 @@ def _told_as_usage() -> Iterator[None]:
 def _narrow(reading: SqlReading, settings: Settings, options: SqlOptions) -> Recurrence | None:
     """Read the columns and rows that are needed, in the ranges that are wanted."""
     plan = announce(settings, reading.columns)
-    if plan and _can_do_with(settings.mapping or EventMapping(), plan):
-        reading.choose(plan.columns)
+    columns = needed_columns(settings, plan, reading.columns)
+    if columns is not None:
+        reading.choose(columns)
     recurrence = recurrence_of(settings, plan, reading.name)
     if recurrence:
         zone = ZoneInfo(settings.options.view_as(MixpanelOptions).mixpanel_time_zone)
@@ -76,14 +76,6 @@ def _narrow(reading: SqlReading, settings: Settings, options: SqlOptions) -> Rec
         if not reading.snapshot:
             _say("this database shares no snapshot: each range is read as it is when its reader begins")
     return recurrence
-
-
-def _can_do_with(mapping: EventMapping, plan: ColumnPlan) -> bool:
-    """Tell whether the columns that a plan reads would give the same plan."""
-    try:
-        return mapping.bind(plan.columns) == plan
-    except MappingError:
-        return False
 
 
 def _epilogue(reading: SqlReading, recurrence: Recurrence | None) -> Epilogue:

@@ -292,3 +292,21 @@ def test_a_mapping_that_does_not_fit_the_columns_is_exit_2(tmp_path: Path, capsy
     assert "plan" in error
     assert files_to_mixpanel.run([*flags, "--time_column=at", "--event_column=name"]) == 0
     assert "time from at" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", ["name,at,plan,note\n", "name,at,note\n"], ids=["the same", "others"])
+def test_only_the_columns_that_the_mapping_needs_are_read(
+    tmp_path: Path, token_reference: str, emulator: Emulator, more: str
+) -> None:
+    """Where all files have the same columns; a dead letter's row shows what was read."""
+    (tmp_path / "a.csv").write_text("name,at,plan,note\nA,1709251199123,x,y\nA,,x,y\n")
+    (tmp_path / "b.csv").write_text(more)
+    flags = [f"--input={tmp_path}/*.csv", "--event_column=name", "--time_column=at", "--include=plan"]
+    flags += [f"--mixpanel_api_host={emulator.url}", f"--mixpanel_project_token={token_reference}"]
+    assert files_to_mixpanel.run([*flags, f"--dead_letters={tmp_path}/dead"]) == 3
+    (event,) = emulator.events()
+    assert event["properties"].keys() == {"time", "$insert_id", "plan"}
+    (letter,) = [json.loads(line) for file in tmp_path.glob("dead-*") for line in file.read_text().splitlines()]
+    all_columns = {"name": "A", "at": None, "plan": "x", "note": "y"}
+    needed = {"name": "A", "at": None, "plan": "x"}
+    assert json.loads(letter["event"]) == (needed if "plan" in more else all_columns)
