@@ -26,6 +26,9 @@ check: $(STAMP)  ## Lint, types, layers
 bench: $(STAMP)  ## Measure the pipeline beside a hand-written script and the stages alone
 	$(BIN)/python -m benchmarks.bench
 
+bench-rows: $(STAMP)  ## Measure rows of files and of PostgreSQL, beside npm's mixpanel-import
+	$(BIN)/python -m benchmarks.rows
+
 bench-limits: $(STAMP)  ## Measure how much of a rate limit is used, and how many requests it refuses
 	$(BIN)/python -m benchmarks.limits
 
@@ -40,4 +43,4 @@ fuzz: $(STAMP)  ## Feed hostile input to the core: [SECONDS=60] [CASES=N] [SEED=
 clean:  ## Remove .venv and what tools left behind
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo test check bench bench-limits fuzz clean
+.PHONY: help setup demo test check bench bench-rows bench-limits fuzz clean

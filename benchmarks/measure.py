@@ -36,17 +36,27 @@ def run(arguments: Sequence[str], *, environment: dict[str, str] | None = None) 
     Raises:
       RuntimeError: it ended with an error; its output is in the message.
     """
+    return run_program([sys.executable, *arguments], environment=environment)
+
+
+def run_program(command: Sequence[str], *, environment: dict[str, str] | None = None, cwd: Path | None = None) -> Cost:
+    """Run any program to its end.
+
+    Raises:
+      RuntimeError: it ended with an error; its output is in the message.
+    """
     began = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, *arguments],
+        command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=os.environ | (environment or {}),
+        cwd=cwd,
     )
     output = process.stdout.read() if process.stdout else b""
     _, status, usage = os.wait4(process.pid, 0)
     if os.waitstatus_to_exitcode(status):
-        raise RuntimeError(f"{' '.join(arguments)} failed:\n{output.decode(errors='replace')}")
+        raise RuntimeError(f"{' '.join(command)} failed:\n{output.decode(errors='replace')}")
     return Cost(time.monotonic() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 

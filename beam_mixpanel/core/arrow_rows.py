@@ -1,14 +1,61 @@
-"""Arrow record batches as rows of Python values, exact as far as JSON will show them."""
+"""Arrow record batches as rows of Python values and back, exact as far as JSON will show them."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_mixpanel.core import csv_types
 from beam_mixpanel.core.arrow_json import json_reader
+
+_TYPES: Final[dict[type, pa.DataType]] = {
+    bool: pa.bool_(),
+    int: pa.int64(),
+    float: pa.float64(),
+    str: pa.string(),
+    bytes: pa.binary(),
+}
+"""Types whose JSON is the same whether a value goes through Arrow or not."""
+
+
+def batch_of(rows: Sequence[Mapping[str, Any]]) -> pa.RecordBatch | None:
+    """Make a batch of rows; None where they differ in their columns, or a column in its values' types."""
+    names = list(rows[0])
+    if not names or any(list(row) != names for row in rows):
+        return None
+    columns = []
+    for name in names:
+        column = array_of([row[name] for row in rows])
+        if column is None:
+            return None
+        columns.append(column)
+    try:
+        return pa.RecordBatch.from_arrays(columns, names=names)
+    except (TypeError, UnicodeEncodeError):
+        return None  # names that are no text
+
+
+def array_of(values: Sequence[Any]) -> pa.Array | None:
+    """Make an array of values of one type; None where there are several, or one that Arrow would write otherwise."""
+    kinds = set(map(type, values)) - {type(None)}
+    if not kinds:
+        return pa.array(values, pa.string())
+    if len(kinds) > 1:
+        return None
+    kind = kinds.pop()
+    arrow = _TYPES.get(kind)
+    if kind is datetime and {value.tzinfo for value in values if value is not None} == {timezone.utc}:
+        arrow = pa.timestamp("us", "UTC")
+    if arrow is None:
+        return None
+    try:
+        return pa.array(values, arrow)
+    except (UnicodeEncodeError, OverflowError, pa.ArrowException):
+        return None
 
 
 def rows_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:

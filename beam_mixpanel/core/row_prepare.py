@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from beam_mixpanel.core.columnar import ColumnarPreparer
 
 _MOST_PLANS: Final = 1000
-"""Plans that are kept; rows of JSON could have keys without number."""
-
+"""Plans and schemas that are kept; rows of JSON could have keys without number."""
+_FEWEST_BY_COLUMN: Final = 16
+"""Fewer rows are prepared one by one: making a batch would cost more."""
 
 _Mapped = Mapping[Any, Any] | Filtered | Unmappable | Violation
 
@@ -76,7 +77,23 @@ class RowPreparer:
         self._function = None if mapping.map is None else _Function(mapping, form.zone)
 
     def prepare_rows(self, rows: RowList, now_ms: int) -> Preparation:
-        """Prepare rows one by one."""
+        """Prepare rows, column by column where they have the same columns and types."""
+        from beam_mixpanel.core.arrow_rows import batch_of
+
+        batch = batch_of(rows.rows) if len(rows.rows) >= _FEWEST_BY_COLUMN and self._function is None else None
+        columnar = None if batch is None else self._columnar_for(batch.schema)
+        if columnar is None:
+            return self._prepare_each(rows, now_ms)
+        done = Preparation()
+
+        def explain(places: list[int]) -> None:
+            for place in places:
+                self._add_row(done, rows.rows[place], _Origin(_place(rows, place)), now_ms)
+
+        done.add(columnar.prepare(RowBatch(batch, rows.source, rows.first_row), now_ms, explain))
+        return done
+
+    def _prepare_each(self, rows: RowList, now_ms: int) -> Preparation:
         done = Preparation()
         for number, row in enumerate(rows.rows):
             self._add_row(done, row, _Origin(_place(rows, number)), now_ms)
@@ -128,15 +145,14 @@ class RowPreparer:
 
         columnar = self._columnar_for(rows.batch.schema)
         if columnar is None:
-            return self.prepare_rows(RowList(list(rows_of(rows.batch)), rows.source, rows.first_row), now_ms)
-        explained = Preparation()
+            return self._prepare_each(RowList(list(rows_of(rows.batch)), rows.source, rows.first_row), now_ms)
+        done = Preparation()
 
         def explain(places: list[int]) -> None:
             for place, row in zip(places, rows_of(rows.batch.take(places)), strict=True):
-                self._add_row(explained, row, _Origin(_place(rows, place)), now_ms)
+                self._add_row(done, row, _Origin(_place(rows, place)), now_ms)
 
-        done = columnar.prepare(rows, now_ms, explain)
-        done.add(explained)
+        done.add(columnar.prepare(rows, now_ms, explain))
         return done
 
     def _columnar_for(self, schema: Any) -> ColumnarPreparer | None:
@@ -151,6 +167,8 @@ class RowPreparer:
                     columnar = ColumnarPreparer(plan, schema, self._form, retention_days=self._retention_days)
             except MappingError:
                 pass  # each row will say so
+            if len(self._columnar) >= _MOST_PLANS:
+                self._columnar.clear()
             self._columnar[schema] = columnar
         return self._columnar[schema]
 

@@ -9,19 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from beam_mixpanel.core.arrow_rows import rows_of
+from beam_mixpanel.core.arrow_rows import array_of, rows_of
 
 if TYPE_CHECKING:
     from beam_mixpanel.databases.database import Rows
 
-_TYPES: Final[dict[type, pa.DataType]] = {
-    bool: pa.bool_(),
-    int: pa.int64(),
-    float: pa.float64(),
-    str: pa.string(),
-    bytes: pa.binary(),
-}
-"""Types whose JSON is the same whether a value goes through Arrow or not."""
 _WIDEST_128: Final = 38
 _WIDEST_256: Final = 76
 _NOT_FINITE: Final = {"nan": None, "inf": '"Infinity"', "-inf": '"-Infinity"'}
@@ -56,22 +48,10 @@ def from_python(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> Rows:
       A record batch; or dicts where a column has several types or one that Arrow would write otherwise, since what
       becomes of a row must not depend on its neighbours.
     """
-    columns = [_column(values) for values in zip(*rows, strict=True)]
+    columns = [array_of(values) for values in zip(*rows, strict=True)]
     if any(column is None for column in columns):
         return [dict(zip(names, row, strict=True)) for row in rows]
     return pa.RecordBatch.from_arrays(columns, names=list(names))
-
-
-def _column(values: Sequence[Any]) -> pa.Array | None:
-    kinds = set(map(type, values)) - {type(None)}
-    if not kinds:
-        return pa.array(values, pa.string())
-    if len(kinds) > 1 or not kinds <= _TYPES.keys():
-        return None
-    try:
-        return pa.array(values, _TYPES[kinds.pop()])
-    except (UnicodeEncodeError, OverflowError, pa.ArrowException):
-        return None
 
 
 def as_json(column: pa.Array) -> pa.Array:

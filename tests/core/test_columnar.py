@@ -7,6 +7,7 @@ import string
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
+from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
@@ -14,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beam_mixpanel.core import csv_types
-from beam_mixpanel.core.arrow_rows import rows_of
+from beam_mixpanel.core import csv_types, row_prepare
+from beam_mixpanel.core.arrow_rows import batch_of, rows_of
 from beam_mixpanel.core.columnar import ColumnarPreparer
 from beam_mixpanel.core.event import Form
 from beam_mixpanel.core.insert_id import CONTENT_IDS
@@ -212,7 +213,9 @@ def test_both_ways_agree(batch: pa.RecordBatch, mapping: EventMapping, zone: Any
     preparer = RowPreparer(mapping, form)
     assert ColumnarPreparer.can_prepare(mapping.bind(batch.schema.names), batch.schema, form)
     columnar = preparer.prepare_batch(RowBatch(batch, "file", 100), NOW_MS)
-    by_row = preparer.prepare_rows(RowList(list(rows_of(batch)), "file", 100), NOW_MS)
+    by_row = Preparation()
+    for number, row in enumerate(rows_of(batch), 100):
+        by_row.add(preparer.prepare_object(row, NOW_MS, source=f"file#{number}"))
     assert _in_order(columnar) == _in_order(by_row)
     assert columnar.read == by_row.read == batch.num_rows
     assert (columnar.filtered, columnar.repaired, columnar.past_retention) == (
@@ -220,6 +223,49 @@ def test_both_ways_agree(batch: pa.RecordBatch, mapping: EventMapping, zone: Any
         by_row.repaired,
         by_row.past_retention,
     )
+
+
+_JSON_ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "name": _NAMES,
+            "at": st.sampled_from([1_700_000_000, "2023-11-14", None, True]),
+            "user": st.one_of(_IDS, st.integers(), st.floats()),
+            "key": st.one_of(_INSERT_IDS, st.integers()),
+            "p": st.one_of(_TEXTS, st.integers(), st.none(), st.lists(st.booleans()), st.just("\ud800")),
+            "q": st.sampled_from([1.5, 1.0, None, float("nan")]),
+        },
+        optional={"more": st.datetimes(timezones=st.sampled_from([None, timezone.utc])), "": st.binary()},
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.one_of(_JSON_ROWS, _batches().map(rows_of)), _MAPPINGS, st.sampled_from([None, DAY_MS]))
+def test_rows_together_are_rows_one_by_one(rows: list[Any], mapping: EventMapping, max_age_ms: int | None) -> None:
+    """Whether rows are alike and go column by column, or not."""
+    preparer = RowPreparer(mapping, Form(CONTENT_IDS, timezone.utc, max_age_ms))
+    with patch.object(row_prepare, "_FEWEST_BY_COLUMN", 1):
+        together = preparer.prepare_rows(RowList(rows, "file", 100), NOW_MS)
+    by_row = Preparation()
+    for number, row in enumerate(rows, 100):
+        by_row.add(preparer.prepare_object(row, NOW_MS, source=f"file#{number}"))
+    assert _in_order(together) == _in_order(by_row)
+    assert (together.read, together.filtered, together.repaired, together.past_retention) == (
+        by_row.read,
+        by_row.filtered,
+        by_row.repaired,
+        by_row.past_retention,
+    )
+
+
+def test_rows_that_are_alike_go_column_by_column() -> None:
+    """As rows of JSON and Avro usually are."""
+    assert batch_of([{"a": 1, "b": "x"}, {"a": None, "b": "y"}]) == pa.record_batch({"a": [1, None], "b": ["x", "y"]})
+    for others in ({"a": 1}, {"b": "x", "a": 1}, {"a": 1.5, "b": "x"}, {"a": 2**63, "b": "x"}, {"a": 1, "b": []}):
+        assert batch_of([{"a": 1, "b": "x"}, others]) is None
 
 
 def _one(batch: pa.RecordBatch, **mapping: Any) -> dict[str, Any]:
