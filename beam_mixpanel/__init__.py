@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from beam_mixpanel.transforms.dead_letters import ReadDeadLetters, WriteDeadLetters
     from beam_mixpanel.transforms.prepare import PreparedEvents, PrepareEvents
     from beam_mixpanel.transforms.read import ReadEventBlocksFromFiles, ReadEventsFromFiles
+    from beam_mixpanel.transforms.read_bigquery import ReadRowsFromBigQuery
     from beam_mixpanel.transforms.read_rows import ReadRowsFromFiles
     from beam_mixpanel.transforms.read_sql import ReadRowsFromSql
     from beam_mixpanel.transforms.write import WriteToMixpanel, WriteToMixpanelResult
@@ -40,6 +41,7 @@ _HOMES = {
     "RowBatch": "core.rows",
     "RowList": "core.rows",
     "ServiceAccount": "client.credentials",
+    "ReadRowsFromBigQuery": "transforms.read_bigquery",
     "ReadRowsFromFiles": "transforms.read_rows",
     "SqlReading": "databases.reading",
     "WriteDeadLetters": "transforms.dead_letters",
@@ -58,6 +60,7 @@ __all__ = [
     "ReadDeadLetters",
     "ReadEventBlocksFromFiles",
     "ReadEventsFromFiles",
+    "ReadRowsFromBigQuery",
     "ReadRowsFromFiles",
     "ReadRowsFromSql",
     "RowBatch",

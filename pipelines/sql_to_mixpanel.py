@@ -12,7 +12,7 @@ from beam_mixpanel.launcher.connect import import_events
 from beam_mixpanel.launcher.epilogue import Epilogue
 from beam_mixpanel.launcher.job import end_process, run_job
 from beam_mixpanel.launcher.sql import open_reading
-from beam_mixpanel.transforms.options import IncrementalOptions, SqlOptions
+from beam_mixpanel.transforms.options import IncrementalOptions, SqlOptions, TableOptions
 
 
 def build(pipeline: beam.Pipeline, settings: Settings) -> Epilogue:
@@ -25,7 +25,7 @@ def build(pipeline: beam.Pipeline, settings: Settings) -> Epilogue:
 def run(argv: Sequence[str] | None = None) -> int:
     """Run it; see `run_job` for the exit codes."""
     program = "pipelines.sql_to_mixpanel"
-    groups = (SqlOptions, IncrementalOptions)
+    groups = (TableOptions, SqlOptions, IncrementalOptions)
     return run_job(program, "Import rows of a SQL database into Mixpanel.", build, argv, also=groups)
 
 

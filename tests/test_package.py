@@ -16,12 +16,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 
 import beam_mixpanel
 from beam_mixpanel.core.mapping_settings import FLAGS
 from beam_mixpanel.core.presets import PRESETS
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.transforms.options import (
+    BigQueryOptions,
     FileOptions,
     IncrementalOptions,
     JobOptions,
@@ -29,11 +31,11 @@ from beam_mixpanel.transforms.options import (
     MixpanelOptions,
     ReplayOptions,
     SqlOptions,
+    TableOptions,
 )
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-DATABASE_DOCS = (ROOT / "docs" / "databases.md").read_text()
 MAPPING_DOCS = (ROOT / "docs" / "mapping.md").read_text()
 
 
@@ -78,13 +80,15 @@ def test_readme_lists_every_option_and_no_other() -> None:
     assert set(re.findall(r"^\| `(--[\w-]+)", table, re.MULTILINE)) == in_code
 
 
-def test_docs_list_every_option_of_databases() -> None:
-    """The table of options on the page of databases is that of the code."""
+@pytest.mark.parametrize(("page", "own"), [("databases", SqlOptions), ("bigquery", BigQueryOptions)])
+def test_docs_list_every_option_of_a_source(page: str, own: type[PipelineOptions]) -> None:
+    """The table of options on a source's page is that of the code."""
     parser = argparse.ArgumentParser(add_help=False)
-    for group in (SqlOptions, IncrementalOptions):
+    for group in (TableOptions, own, IncrementalOptions):
         group._add_argparse_args(parser)
     in_code = {action.option_strings[0] for action in parser._actions}
-    table = DATABASE_DOCS.partition("<!-- options:")[2].partition("\n\n")[0]
+    docs = (ROOT / "docs" / f"{page}.md").read_text()
+    table = docs.partition("<!-- options:")[2].partition("\n\n")[0]
     assert set(re.findall(r"^\| `(--\w+)", table, re.MULTILINE)) == in_code
 
 

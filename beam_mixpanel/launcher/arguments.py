@@ -24,6 +24,7 @@ from beam_mixpanel.core.user_function import UserFunctionError, load
 from beam_mixpanel.databases.url import Connection
 from beam_mixpanel.transforms.files import InputFile, UnreadableFileError, match_files, open_file
 from beam_mixpanel.transforms.options import (
+    BigQueryOptions,
     FileOptions,
     IncrementalOptions,
     JobOptions,
@@ -31,6 +32,7 @@ from beam_mixpanel.transforms.options import (
     MixpanelOptions,
     ReplayOptions,
     SqlOptions,
+    TableOptions,
 )
 from beam_mixpanel.transforms.prepare import PrepareEvents
 from beam_mixpanel.transforms.read_rows import ReadRowsFromFiles, look_at_columns
@@ -42,7 +44,14 @@ LOCAL_RUNNERS = frozenset({"FnApiRunner", "DirectRunner", "BundleBasedDirectRunn
 OptionGroups = tuple[type[PipelineOptions], ...]
 COMMON_OPTIONS: OptionGroups = (MappingOptions, MixpanelOptions, JobOptions)
 """What every pipeline of ours takes."""
-_SOME_TAKE: OptionGroups = (FileOptions, ReplayOptions, SqlOptions, IncrementalOptions)
+_SOME_TAKE: OptionGroups = (
+    FileOptions,
+    ReplayOptions,
+    TableOptions,
+    SqlOptions,
+    BigQueryOptions,
+    IncrementalOptions,
+)
 """What only some of them take; the others refuse it rather than ignore it."""
 EMULATOR_REFERENCE = "env:BEAM_MIXPANEL_EMULATOR_TOKEN"
 _EMULATOR_TOKEN = "emulator"  # noqa: S105 - accepted by the emulator only
@@ -200,6 +209,8 @@ def parse(program: str, description: str, argv: Sequence[str] | None, also: Opti
     )
     if FileOptions in also:
         _check_csv(options)
+    if TableOptions in also:
+        _check_table(options.view_as(TableOptions))
     if SqlOptions in also:
         _check_connection(options)
     _check_outputs(settings)
@@ -319,6 +330,11 @@ def _check_csv(options: PipelineOptions) -> None:
         _csv_format(options)
     except ValueError as error:
         raise UsageError(f"--csv options: {error}") from None
+
+
+def _check_table(options: TableOptions) -> None:
+    if bool(options.table) == bool(options.query):
+        raise UsageError("give either --table NAME or --query 'SELECT ...'")
 
 
 def _check_connection(options: PipelineOptions) -> None:

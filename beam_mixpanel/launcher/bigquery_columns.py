@@ -1,13 +1,15 @@
-"""The columns of a table or a query in BigQuery, asked for before a job is started."""
+"""What is asked of BigQuery before a job is started: the columns of a table or query, and its newest value."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 from beam_mixpanel.launcher.arguments import UsageError
 
 _TIMEOUT_SECS: Final = 60
+_QUERY_TIMEOUT_SECS: Final = 600
 
 
 class BigQueryColumns(NamedTuple):
@@ -41,6 +43,31 @@ def columns_of(
       UsageError: there is no such table, the query is wrong, the account may not, or there is no connection; says
         what BigQuery says.
     """
+    with _asking(project, connect) as client:
+        schema = _table_schema(client, table) if table else _query_schema(client, query or "")
+    json_columns = tuple(field.name for field in schema if field.field_type == "JSON" and field.mode != "REPEATED")
+    return BigQueryColumns(tuple(field.name for field in schema), json_columns)
+
+
+def newest_of(query: str, *, project: str | None = None, connect: Callable[..., Any] | None = None) -> Any:
+    """Run a query that gives one value, and give it.
+
+    Args:
+      query: GoogleSQL.
+      project: that pays.
+      connect: as for `columns_of`.
+
+    Raises:
+      UsageError: as for `columns_of`.
+    """
+    with _asking(project, connect) as client:
+        ((value,),) = client.query_and_wait(query, wait_timeout=_QUERY_TIMEOUT_SECS)
+    return value
+
+
+@contextlib.contextmanager
+def _asking(project: str | None, connect: Callable[..., Any] | None) -> Iterator[Any]:
+    """Give a client of Google's, and say what BigQuery says where it refuses."""
     try:
         from google.api_core.exceptions import GoogleAPIError
         from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
@@ -48,14 +75,11 @@ def columns_of(
     except ImportError:
         raise UsageError("BigQuery needs Google's clients: pip install 'beam-mixpanel[gcp]'") from None
     try:
-        client = (connect or bigquery.Client)(project=project)
-        schema = _table_schema(client, table) if table else _query_schema(client, query or "")
+        yield (connect or bigquery.Client)(project=project)
     except DefaultCredentialsError:
         raise UsageError("there are no Google credentials: gcloud auth application-default login") from None
     except (GoogleAPIError, GoogleAuthError, OSError, ValueError) as error:
         raise UsageError(f"BigQuery: {getattr(error, 'message', None) or error}") from None
-    json_columns = tuple(field.name for field in schema if field.field_type == "JSON" and field.mode != "REPEATED")
-    return BigQueryColumns(tuple(field.name for field in schema), json_columns)
 
 
 def _table_schema(client: Any, table: str) -> Any:

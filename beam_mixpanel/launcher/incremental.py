@@ -25,6 +25,11 @@ class Recurrence(NamedTuple):
     path: str = ""
     state: State | None = None
 
+    @property
+    def may_be_empty(self) -> bool:
+        """Tell whether to find nothing is no failure: a lower bound was given, or is remembered."""
+        return self.state is not None or self.increment.since is not None
+
     def remember(self, source: str, mark: Mark | None) -> None:
         """Write the mark for the next run, and say so; a run that found nothing leaves the old one.
 

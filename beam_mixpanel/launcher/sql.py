@@ -16,7 +16,7 @@ from beam_mixpanel.launcher.arguments import Settings, UsageError
 from beam_mixpanel.launcher.epilogue import Epilogue
 from beam_mixpanel.launcher.incremental import Recurrence, recurrence_of
 from beam_mixpanel.launcher.mapping import announce, needed_columns
-from beam_mixpanel.transforms.options import MixpanelOptions, SqlOptions
+from beam_mixpanel.transforms.options import MixpanelOptions, SqlOptions, TableOptions
 
 _DEFAULT_PARTITIONS: Final = 8
 """More than the cores of most workers: ranges are seldom equally full."""
@@ -33,9 +33,10 @@ def open_reading(settings: Settings) -> tuple[SqlReading, Epilogue]:
       LostConnectionError: the database cannot be reached.
     """
     options = settings.options.view_as(SqlOptions)
+    what = settings.options.view_as(TableOptions)
     _check(options)
     with _told_as_usage():
-        reading = SqlReading(options.connection, table=options.table, query=options.query)
+        reading = SqlReading(options.connection, table=what.table, query=what.query)
     with contextlib.ExitStack() as at_failure, _told_as_usage():
         at_failure.callback(reading.close)
         recurrence = _narrow(reading, settings, options)
@@ -44,8 +45,6 @@ def open_reading(settings: Settings) -> tuple[SqlReading, Epilogue]:
 
 
 def _check(options: SqlOptions) -> None:
-    if bool(options.table) == bool(options.query):
-        raise UsageError("give either --table NAME or --query 'SELECT ...'")
     if options.partitions is not None and not options.partition_column:
         raise UsageError("--partitions needs --partition_column, whose ranges are read in parallel")
 
@@ -85,7 +84,7 @@ def _epilogue(reading: SqlReading, recurrence: Recurrence | None) -> Epilogue:
         reading.name,
         confirm=lambda: recurrence.remember(reading.name, reading.mark),
         close=reading.close,
-        may_be_empty=recurrence.state is not None or recurrence.increment.since is not None,
+        may_be_empty=recurrence.may_be_empty,
     )
 
 

@@ -166,8 +166,34 @@ class ReplayOptions(PipelineOptions):
         )
 
 
+class TableOptions(PipelineOptions):
+    """Which rows to read, of what holds tables."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--table",
+            metavar="NAME",
+            help="the table to read: TABLE or SCHEMA.TABLE; in BigQuery, PROJECT.DATASET.TABLE",
+        )
+        parser.add_argument("--query", metavar="SQL", help="one SELECT, instead of a table")
+
+
+class BigQueryOptions(PipelineOptions):
+    """How to read BigQuery."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--bigquery_method",
+            default="DIRECT_READ",
+            choices=("DIRECT_READ", "EXPORT"),
+            help="the Storage Read API, or an export to files under --temp_location (default DIRECT_READ)",
+        )
+
+
 class SqlOptions(PipelineOptions):
-    """Which rows of a database to read."""
+    """How to read a SQL database."""
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
@@ -177,8 +203,6 @@ class SqlOptions(PipelineOptions):
             help="reference to the database's URL (env:NAME, file:PATH, gcp-secret:...), or sqlite:///FILE, "
             "duckdb:///FILE",
         )
-        parser.add_argument("--table", metavar="NAME", help="the table or view to read: TABLE or SCHEMA.TABLE")
-        parser.add_argument("--query", metavar="SQL", help="one SELECT, instead of a table")
         parser.add_argument(
             "--partition_column",
             metavar="COLUMN",

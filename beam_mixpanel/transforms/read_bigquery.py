@@ -14,7 +14,7 @@ from typing import Any, Final
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.io.iobase import SourceBundle
-from apache_beam.options.pipeline_options import GoogleCloudOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.pvalue import PBegin, PCollection
 
 from beam_mixpanel.core.rows import RowBatch
@@ -78,7 +78,7 @@ class ReadRowsFromBigQuery(beam.PTransform):
 
     def expand(self, begin: PBegin) -> PCollection[Any]:
         """Give `RowBatch`es, or dicts where the method is `EXPORT`."""
-        self._check_options(begin.pipeline.options.view_as(GoogleCloudOptions))
+        self.check_options(begin.pipeline.options)
         if self._method == EXPORT:
             return begin | "Export" >> bigquery.ReadFromBigQuery(method=EXPORT, **self._what)
         batches: PCollection[RowBatch] = begin | "DirectRead" >> _ReadBatches(
@@ -86,7 +86,13 @@ class ReadRowsFromBigQuery(beam.PTransform):
         )
         return batches
 
-    def _check_options(self, options: GoogleCloudOptions) -> None:
+    def check_options(self, options: PipelineOptions) -> None:
+        """See that a pipeline has the options that reading needs.
+
+        Raises:
+          ValueError: it lacks one.
+        """
+        options = options.view_as(GoogleCloudOptions)
         if not options.project and (self._needs_project or self._method == EXPORT):
             raise ValueError("BigQuery needs to know which project pays: --project PROJECT")
         if not options.temp_location and self._method == EXPORT:

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent import futures
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,95 +20,21 @@ from apache_beam.testing.util import assert_that, equal_to
 pytest.importorskip("google.cloud.bigquery_storage_v1", reason="needs the extra gcp")
 
 import fastavro
-import grpc
 from apache_beam.io.gcp import bigquery
 from apache_beam.io.gcp.internal.clients.bigquery import TableReference
-from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
-from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
+from google.cloud.bigquery_storage_v1 import types
 
 from beam_mixpanel.core.mapping import EventMapping
 from beam_mixpanel.core.rows import RowBatch
 from beam_mixpanel.transforms.coding import RowBatchCoder
 from beam_mixpanel.transforms.prepare import PrepareEvents
 from beam_mixpanel.transforms.read_bigquery import DIRECT_READ, EXPORT, ReadRowsFromBigQuery
+from tests.bigquery_service import StorageServer
 
 TABLE = "a-project:a_dataset.a_table"
 ROWS = [{"event": f"E{number}", "time": 1_700_000_000 + number} for number in range(9)]
 SCHEMA = pa.schema([("event", pa.string()), ("time", pa.int64())])
 STREAMS = {"streams/1": [ROWS[:2], ROWS[2:5]], "streams/empty": [], "streams/2": [ROWS[5:6], [], ROWS[6:]]}
-
-
-class StorageServer:
-    """Serves one table in streams, as the service does: the schema first, batches compressed, offsets kept.
-
-    Attributes:
-      streams: the batches of each.
-      breaks: streams whose connection is lost once after the first batch.
-      sessions: the requests for sessions, in order.
-      reads: stream and offset of each request to read.
-    """
-
-    def __init__(self, schema: pa.Schema) -> None:
-        self.schema = schema
-        self.streams: dict[str, list[list[dict[str, Any]]]] = {}
-        self.breaks: set[str] = set()
-        self.sessions: list[types.CreateReadSessionRequest] = []
-        self.reads: list[tuple[str, int]] = []
-        self._grpc = grpc.server(futures.ThreadPoolExecutor(4))
-        handlers = {
-            "CreateReadSession": grpc.unary_unary_rpc_method_handler(
-                self._create_session, types.CreateReadSessionRequest.deserialize, types.ReadSession.serialize
-            ),
-            "ReadRows": grpc.unary_stream_rpc_method_handler(
-                self._read_rows, types.ReadRowsRequest.deserialize, types.ReadRowsResponse.serialize
-            ),
-        }
-        service = "google.cloud.bigquery.storage.v1.BigQueryRead"
-        self._grpc.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
-        self.port = self._grpc.add_insecure_port("localhost:0")
-
-    def __enter__(self) -> StorageServer:
-        self._grpc.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._grpc.stop(None).wait()
-
-    def client(self) -> BigQueryReadClient:
-        """Google's client, connected to this server."""
-        channel = grpc.insecure_channel(f"localhost:{self.port}")
-        return BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=channel))
-
-    def _create_session(self, request: Any, _: grpc.ServicerContext) -> types.ReadSession:
-        self.sessions.append(request)
-        return types.ReadSession(name="s", streams=[types.ReadStream(name=name) for name in self.streams])
-
-    def _read_rows(self, request: Any, context: grpc.ServicerContext) -> Iterator[types.ReadRowsResponse]:
-        self.reads.append((request.read_stream, request.offset))
-        schema = types.ArrowSchema(serialized_schema=self.schema.serialize().to_pybytes())
-        place = 0
-        for rows in self.streams[request.read_stream]:
-            if place >= request.offset:
-                encoded = types.ArrowRecordBatch(serialized_record_batch=_encoded(rows, self.schema))
-                response = types.ReadRowsResponse(arrow_record_batch=encoded, row_count=len(rows))
-                if schema is not None:
-                    response.arrow_schema, schema = schema, None
-                yield response
-                if request.read_stream in self.breaks:
-                    self.breaks.discard(request.read_stream)
-                    context.abort(grpc.StatusCode.UNAVAILABLE, "the connection is lost")
-            place += len(rows)
-
-
-def _encoded(rows: list[dict[str, Any]], schema: pa.Schema) -> bytes:
-    """Write a batch as the service does when it is asked for LZ4: without its schema, buffers compressed."""
-    stream = pa.BufferOutputStream()
-    with pa.ipc.new_stream(stream, schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
-        writer.write_batch(pa.RecordBatch.from_pylist(rows, schema))
-    messages = pa.ipc.MessageReader.open_stream(stream.getvalue())
-    messages.read_next_message()
-    encoded: bytes = messages.read_next_message().serialize().to_pybytes()
-    return encoded
 
 
 @pytest.fixture

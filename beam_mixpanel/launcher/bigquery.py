@@ -1,0 +1,142 @@
+"""From the options of `bigquery_to_mixpanel` to what is read, or an error that names the cure."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from zoneinfo import ZoneInfo
+
+from apache_beam.options.pipeline_options import GoogleCloudOptions
+
+from beam_mixpanel.core.bigquery_sql import Source, identifier, literal
+from beam_mixpanel.core.incremental import IncrementalError, Mark
+from beam_mixpanel.core.mapping import EventMapping
+from beam_mixpanel.launcher.arguments import Settings, UsageError
+from beam_mixpanel.launcher.bigquery_columns import BigQueryColumns, columns_of, newest_of
+from beam_mixpanel.launcher.epilogue import Epilogue
+from beam_mixpanel.launcher.incremental import Recurrence, recurrence_of
+from beam_mixpanel.launcher.mapping import announce, needed_columns
+from beam_mixpanel.transforms.options import BigQueryOptions, MixpanelOptions, TableOptions
+
+if TYPE_CHECKING:
+    from beam_mixpanel.transforms.read_bigquery import ReadRowsFromBigQuery
+
+_Newest: TypeAlias = "Callable[..., Mark | None]"
+
+
+class Opened(NamedTuple):
+    """What a pipeline is built of.
+
+    Attributes:
+      rows: the source.
+      settings: with what the method adds to the mapping.
+      epilogue: what to do when the job has ended.
+    """
+
+    rows: ReadRowsFromBigQuery
+    settings: Settings
+    epilogue: Epilogue
+
+
+class _Window(NamedTuple):
+    """Which rows are new, and the value to remember when they are imported."""
+
+    conditions: tuple[str, ...] = ()
+    mark: Mark | None = None
+
+
+def open_source(settings: Settings) -> Opened:
+    """Look at the columns and choose what is read.
+
+    Raises:
+      UsageError: the options, the mapping and what BigQuery says do not fit each other.
+    """
+    try:
+        from beam_mixpanel.transforms.read_bigquery import EXPORT, ReadRowsFromBigQuery
+    except ImportError as error:
+        raise UsageError(str(error)) from None
+    method = settings.options.view_as(BigQueryOptions).bigquery_method
+    project = settings.options.view_as(GoogleCloudOptions).project
+    what = settings.options.view_as(TableOptions)
+    source = Source(what.table, what.query)
+    with _told_as_usage():
+        ReadRowsFromBigQuery(**source._asdict(), method=method).check_options(settings.options)
+        found = columns_of(**source._asdict(), project=project)
+        if method == EXPORT:
+            settings = _with_json_columns(settings, found)
+        plan = announce(settings, found.names)
+        recurrence = recurrence_of(settings, plan, source.name)
+        window = _window(source, recurrence, settings, project)
+        in_query = bool(window.conditions) and (method == EXPORT or source.query is not None)
+        read = Source(query=source.select("*", window.conditions)) if in_query else source
+        rows = ReadRowsFromBigQuery(
+            **read._asdict(),
+            method=method,
+            columns=needed_columns(settings, plan, found.names),
+            row_restriction=None if in_query else " AND ".join(window.conditions) or None,
+        )
+    return Opened(rows, settings, _epilogue(source, recurrence, window))
+
+
+@contextlib.contextmanager
+def _told_as_usage() -> Iterator[None]:
+    try:
+        yield
+    except (IncrementalError, ValueError) as error:
+        raise UsageError(str(error)) from None
+
+
+def _with_json_columns(settings: Settings, found: BigQueryColumns) -> Settings:
+    """Have columns read as JSON that an export gives as text."""
+    mapping = settings.mapping or EventMapping()
+    if mapping.map is not None or not found.json_columns:
+        return settings
+    columns = tuple(dict.fromkeys((*mapping.json_columns, *found.json_columns)))
+    return settings._replace(mapping=replace(mapping, json_columns=columns))
+
+
+def _window(source: Source, recurrence: Recurrence | None, settings: Settings, project: str | None) -> _Window:
+    """Bound what is read by the greatest value that there is now."""
+    if recurrence is None:
+        return _Window()
+    if source.is_partition:
+        raise UsageError(f"--since, --until and --state need a whole table, not one partition: {source.table}")
+    column = identifier(recurrence.increment.cursor_column)
+
+    def newest(*conditions: str) -> Mark | None:
+        value: Mark | None = newest_of(source.select(f"MAX({column})", conditions), project=project)
+        return value
+
+    highest = newest()
+    if highest is None:
+        return _Window((f"{column} IS NOT NULL",) if recurrence.may_be_empty else ())
+    zone = ZoneInfo(settings.options.view_as(MixpanelOptions).mixpanel_time_zone)
+    return _bounded(column, recurrence, highest, zone, newest)
+
+
+def _bounded(column: str, recurrence: Recurrence, highest: Mark, zone: ZoneInfo, newest: _Newest) -> _Window:
+    """Read from the lower bound on, up to the upper one or what is there now; nulls where there is no lower one."""
+    increment = recurrence.increment
+    lower, upper = increment.lower(highest, recurrence.state, zone), increment.upper(highest, zone)
+    bounds = [] if lower is None else [f"{column} >= {literal(lower)}"]
+    if upper is None:
+        mark: Mark | None = highest
+        bounds.append(f"{column} <= {literal(highest)}")
+    else:
+        bounds.append(f"{column} < {literal(upper)}")
+        mark = newest(*bounds)
+    if lower is None:
+        return _Window((f"({' AND '.join(bounds)} OR {column} IS NULL)",), mark)
+    return _Window(tuple(bounds), mark)
+
+
+def _epilogue(source: Source, recurrence: Recurrence | None, window: _Window) -> Epilogue:
+    if recurrence is None:
+        return Epilogue(source.name)
+    return Epilogue(
+        source.name,
+        confirm=lambda: recurrence.remember(source.name, window.mark),
+        may_be_empty=recurrence.may_be_empty,
+    )
