@@ -23,10 +23,11 @@ test: $(STAMP)  ## Run all tests
 check: $(STAMP)  ## Lint, types, layers
 	scripts/check
 
-bench: $(STAMP)  ## Measure the pipeline beside a hand-written script and the stages alone
+bench: $(STAMP)  ## Measure the pipeline beside a hand-written script, the stages alone, and then rows
 	$(BIN)/python -m benchmarks.bench
+	$(BIN)/python -m benchmarks.rows
 
-bench-rows: $(STAMP)  ## Measure rows of files and of PostgreSQL, beside npm's mixpanel-import
+bench-rows: $(STAMP)  ## Measure rows of files and of PostgreSQL beside npm's mixpanel-import
 	$(BIN)/python -m benchmarks.rows
 
 bench-limits: $(STAMP)  ## Measure how much of a rate limit is used, and how many requests it refuses

@@ -559,9 +559,10 @@ def _find_roles(mapping: EventMapping, columns: Sequence[str], *, complete: bool
     event = "" if mapping.event is not None else mapping.event_column or find("event_column")
     time = mapping.time_column or find("time_column")
     if complete and event is None:
-        raise MappingError(f"no column holds the event's name; give event or event_column. {_there_are(columns)}")
+        cure = "give event (--event NAME) or event_column (--event_column COLUMN)"
+        raise MappingError(f"no column holds the event's name; {cure}. {_there_are(columns)}")
     if complete and time is None:
-        raise MappingError(f"no column holds the time; give time_column. {_there_are(columns)}")
+        raise MappingError(f"no column holds the time; give time_column (--time_column COLUMN). {_there_are(columns)}")
     ids = {name: getattr(mapping, key) or find(key) for name, key in ID_ROLES}
     ids["distinct_id"] = ids["distinct_id"] or ids["$user_id"]
     insert_id = find("insert_id_columns")
