@@ -59,6 +59,10 @@ class EventChunk(Sequence[PreparedEvent]):
             chunk.append(*event)
         return chunk
 
+    def placed(self, source: str, offsets: list[int]) -> EventChunk:
+        """Give the same events with another source and other offsets."""
+        return EventChunk(self.bodies, self.originals, [source] * len(self), offsets)
+
     def append(self, body: bytes, original: bytes | None, source: str, offset: int) -> None:
         """Add an event at the end, by the fields of `PreparedEvent`."""
         self.bodies.append(body)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -78,19 +78,19 @@ class RowPreparer:
 
     def prepare_rows(self, rows: RowList, now_ms: int) -> Preparation:
         """Prepare rows, column by column where they have the same columns and types."""
-        from beam_mixpanel.core.arrow_rows import batch_of
-
-        batch = batch_of(rows.rows) if len(rows.rows) >= _FEWEST_BY_COLUMN and self._function is None else None
-        columnar = None if batch is None else self._columnar_for(batch.schema)
-        if columnar is None:
-            return self._prepare_each(rows, now_ms)
         done = Preparation()
 
         def explain(places: list[int]) -> None:
             for place in places:
                 self._add_row(done, rows.rows[place], _Origin(_place(rows, place)), now_ms)
 
-        done.add(columnar.prepare(RowBatch(batch, rows.source, rows.first_row), now_ms, explain))
+        prepared = self._prepare_by_column(rows.rows, now_ms, explain)
+        if prepared is None:
+            return self._prepare_each(rows, now_ms)
+        numbered = rows.first_row >= 0
+        offsets = [rows.first_row + place if numbered else -1 for place in prepared.events.offsets]
+        prepared.events = prepared.events.placed(f"{rows.source}#", offsets)
+        done.add(prepared)
         return done
 
     def _prepare_each(self, rows: RowList, now_ms: int) -> Preparation:
@@ -113,8 +113,27 @@ class RowPreparer:
         if block.cut_line_bytes:
             return self._preparer.prepare_block(block, now_ms)
         done = Preparation()
-        for offset, line in block.lines():
-            self._add_text(done, line, origin_of(block.source, offset), now_ms)
+        lines = list(block.lines())
+        parsed = [parse_object(line) for _, line in lines]
+        rows = {place: row for place, row in enumerate(parsed) if not isinstance(row, DeadLetter)}
+        good = list(rows)
+
+        def explain(places: list[int]) -> None:
+            for place in places:
+                add_one(good[place])
+
+        def add_one(place: int) -> None:
+            offset, line = lines[place]
+            self._add_parsed(done, parsed[place], line, origin_of(block.source, offset), now_ms)
+
+        prepared = self._prepare_by_column(list(rows.values()), now_ms, explain)
+        if prepared is not None:
+            offsets = [lines[good[place]][0] for place in prepared.events.offsets]
+            prepared.events = prepared.events.placed(block.source, offsets)
+            done.add(prepared)
+        for place in range(len(lines)):
+            if prepared is None or place not in rows:
+                add_one(place)
         return done
 
     def prepare_text(self, row: bytes | str, now_ms: int, *, source: str = "") -> Preparation:
@@ -180,8 +199,27 @@ class RowPreparer:
             plan = self._plans[columns] = self._mapping.bind(columns, zone=self._form.zone, complete=False)
         return plan
 
+    def _prepare_by_column(
+        self, rows: Sequence[Mapping[str, Any]], now_ms: int, explain: Callable[[list[int]], None]
+    ) -> Preparation | None:
+        """Prepare rows that are alike, but for those that `explain` sees to; None where they are not.
+
+        The offsets of the events are their rows' places.
+        """
+        from beam_mixpanel.core.arrow_rows import batch_of
+
+        if len(rows) < _FEWEST_BY_COLUMN or self._function is not None:
+            return None
+        batch = batch_of(rows)
+        columnar = None if batch is None else self._columnar_for(batch.schema)
+        return None if columnar is None else columnar.prepare(RowBatch(batch, "", 0), now_ms, explain)
+
     def _add_text(self, done: Preparation, text: bytes, source: str, now_ms: int) -> None:
-        row = parse_object(text)
+        self._add_parsed(done, parse_object(text), text, source, now_ms)
+
+    def _add_parsed(
+        self, done: Preparation, row: Mapping[str, Any] | DeadLetter, text: bytes, source: str, now_ms: int
+    ) -> None:
         if isinstance(row, DeadLetter):
             kept = Redaction(self._form.redact).rewrite_text(text) if self._form.redact else text
             done.invalid.append(row._replace(event=kept, source=source))

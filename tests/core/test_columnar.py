@@ -10,6 +10,7 @@ from typing import Any
 from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -21,7 +22,7 @@ from beam_mixpanel.core.columnar import ColumnarPreparer
 from beam_mixpanel.core.event import Form
 from beam_mixpanel.core.insert_id import CONTENT_IDS
 from beam_mixpanel.core.mapping import EventMapping
-from beam_mixpanel.core.prepare import Preparation
+from beam_mixpanel.core.prepare import EventBlock, Preparation
 from beam_mixpanel.core.row_prepare import RowPreparer
 from beam_mixpanel.core.rows import RowBatch, RowList
 
@@ -259,6 +260,24 @@ def test_rows_together_are_rows_one_by_one(rows: list[Any], mapping: EventMappin
         by_row.repaired,
         by_row.past_retention,
     )
+
+
+@settings(max_examples=200, deadline=None)
+@given(_JSON_ROWS, st.lists(st.sampled_from([b"", b"no json", b"[]"]), max_size=2), _MAPPINGS)
+def test_lines_together_are_lines_one_by_one(rows: list[Any], others: list[bytes], mapping: EventMapping) -> None:
+    """With their offsets, among lines that are no rows; dead letters hold the line as it was."""
+    encode = msgspec.json.Encoder(decimal_format="number").encode
+    lines = [encode({key: value for key, value in row.items() if value != "\ud800"}) + b" " for row in rows]
+    lines[1:1] = others
+    block = EventBlock(b"\n".join(lines), "file", 50)
+    preparer = RowPreparer(mapping, Form(CONTENT_IDS, timezone.utc, None))
+    with patch.object(row_prepare, "_FEWEST_BY_COLUMN", 1):
+        together = preparer.prepare_block(block, NOW_MS)
+    one_by_one = Preparation()
+    for offset, line in block.lines():
+        one_by_one.add(preparer.prepare_text(line, NOW_MS, source=f"file@{offset}"))
+    assert _in_order(together) == _in_order(one_by_one)
+    assert together.read == one_by_one.read
 
 
 def test_rows_that_are_alike_go_column_by_column() -> None:
