@@ -17,8 +17,12 @@ setup: $(STAMP)  ## Make .venv with everything in it
 demo: $(STAMP)  ## Import 100,000 events into an emulator, twice, and prove that each is there once
 	$(BIN)/python -m benchmarks.demo
 
-test: $(STAMP)  ## Run all tests
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## Run all tests but those of test-engines
+	$(BIN)/python -m pytest -m 'not engines'
+
+test-engines: $(STAMP)  ## Run one pipeline on Prism, Flink and the runners of Python; fetches the engines first
+	scripts/fetch-engines || test "$$BEAM_MIXPANEL_REQUIRE_ENGINES" != 1
+	$(BIN)/python -m pytest -m engines tests/engines
 
 check: $(STAMP)  ## Lint, types, layers
 	scripts/check
@@ -44,4 +48,4 @@ fuzz: $(STAMP)  ## Feed hostile input to the core: [SECONDS=60] [CASES=N] [SEED=
 clean:  ## Remove .venv and what tools left behind
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo test check bench bench-rows bench-limits fuzz clean
+.PHONY: help setup demo test test-engines check bench bench-rows bench-limits fuzz clean
