@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import apache_beam
 import pytest
@@ -18,6 +21,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ENGINES = Path(os.environ.get("BEAM_MIXPANEL_ENGINES") or ROOT / ".engines")
 REQUIRED = os.environ.get("BEAM_MIXPANEL_REQUIRE_ENGINES") == "1"
+CLUSTER = Path(__file__).with_name("flink-conf.yaml")
 STARTED_SECS = 60
 JAVA = (
     "java",
@@ -70,6 +74,22 @@ def _await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     pytest.fail(f"did not start: {log.read_text()[-2000:]}")
 
 
+@contextlib.contextmanager
+def _running(
+    command: Sequence[str], log: Path, environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server for the length of the block; what it says goes to a file."""
+    with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file, env=environment) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def _external(pool: str) -> tuple[str, ...]:
+    return "--environment_type=EXTERNAL", f"--environment_config={pool}"
+
+
 @pytest.fixture(scope="session")
 def direct_runner() -> Engine:
     """Beam's own default, which chooses an engine by what the pipeline holds; our launcher's is `FnApiRunner`."""
@@ -82,27 +102,24 @@ def fn_api_runner() -> Engine:
 
 
 @pytest.fixture(scope="session")
-def portable_runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """Beam's embedded job service, with workers from a pool in a process of its own."""
+def worker_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the address of Beam's own worker pool, a process that starts workers as processes."""
     port = _free_port()
     log = tmp_path_factory.mktemp("pool") / "log"
     command = (sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}")
     # The pool runs the `python` that it finds first.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "TEST_MIXPANEL_TOKEN": "a-token"}
-    with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file, env=environment) as pool:
-        try:
-            _await_port(port, pool, log)
-            yield Engine(
-                "PortableRunner (embed, EXTERNAL)",
-                apache_beam.__version__,
-                (
-                    *("--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=EXTERNAL"),
-                    f"--environment_config=localhost:{port}",
-                ),
-            )
-        finally:
-            pool.terminate()
+    with _running(command, log, environment) as pool:
+        _await_port(port, pool, log)
+        yield f"localhost:{port}"
+
+
+@pytest.fixture(scope="session")
+def portable_runner(worker_pool: str) -> Engine:
+    """Beam's embedded job service, with workers from a pool in a process of its own."""
+    flags = ("--runner=PortableRunner", "--job_endpoint=embed", *_external(worker_pool))
+    return Engine("PortableRunner (embed, EXTERNAL)", apache_beam.__version__, flags)
 
 
 @pytest.fixture(scope="session")
@@ -123,31 +140,83 @@ def _flink_version(flink: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """Beam's job server, with a Flink cluster inside."""
+def flink_folder() -> Path:
     folder = ENGINES / "flink"
     if not folder.is_dir():
         _missing(f"there is no Flink in {folder}")
     if shutil.which("java") is None:
         _missing("there is no java for Flink")
-    temporary = tmp_path_factory.mktemp("flink")
-    port, log = _free_port(), temporary / "log"
+    return folder
+
+
+@contextlib.contextmanager
+def _job_server(flink: Path, temporary: Path, master: str) -> Iterator[str]:
+    """Run Beam's job server for a cluster; give its address."""
+    port, log = _free_port(), temporary / "job-server.log"
     command = (
-        *(*JAVA, "-cp", f"{folder}/*", "org.apache.beam.runners.flink.FlinkJobServerDriver"),
+        *(*JAVA, "-cp", f"{flink}/*", "org.apache.beam.runners.flink.FlinkJobServerDriver"),
         *("--job-host=localhost", f"--job-port={port}", "--artifact-port=0", "--expansion-port=0"),
-        *(f"--artifacts-dir={temporary}/artifacts", "--flink-master=[local]"),
+        *(f"--artifacts-dir={temporary}/artifacts", f"--flink-master={master}"),
     )
-    with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file) as server:
-        try:
-            _await_port(port, server, log)
-            yield Engine(
-                "Flink (embedded, LOOPBACK)",
-                _flink_version(folder),
-                (
-                    *("--runner=PortableRunner", f"--job_endpoint=localhost:{port}", "--environment_type=LOOPBACK"),
-                    "--parallelism=2",
-                ),
-                parallelism=2,
-            )
-        finally:
-            server.terminate()
+    with _running(command, log) as server:
+        _await_port(port, server, log)
+        yield f"localhost:{port}"
+
+
+@pytest.fixture(scope="session")
+def flink(flink_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Beam's job server, with a Flink cluster inside."""
+    with _job_server(flink_folder, tmp_path_factory.mktemp("flink"), "[local]") as address:
+        flags = ("--runner=PortableRunner", f"--job_endpoint={address}", "--environment_type=LOOPBACK")
+        yield Engine(
+            "Flink (embedded, LOOPBACK)", _flink_version(flink_folder), (*flags, "--parallelism=2"), parallelism=2
+        )
+
+
+class FlinkCluster:
+    """A JobManager and TaskManagers, each a process; Beam's part is not on their class path, as on a real cluster."""
+
+    def __init__(self, flink: Path, folder: Path, processes: contextlib.ExitStack) -> None:
+        self._jars = os.pathsep.join(str(jar) for jar in flink.glob("*.jar") if not jar.name.startswith("beam-"))
+        self._folder = folder
+        self._processes = processes
+        self.port = _free_port()
+        self.task_managers: list[subprocess.Popen[bytes]] = []
+        ports = f"jobmanager.rpc.port: {_free_port()}\nrest.port: {self.port}\n"
+        (folder / "flink-conf.yaml").write_text(CLUSTER.read_text() + ports)
+
+    def start(self, task_managers: int) -> None:
+        manager = self._start("job-manager", "entrypoint.StandaloneSessionClusterEntrypoint")
+        _await_port(self.port, manager, self._folder / "job-manager.log")
+        self.task_managers = [
+            self._start(f"task-manager-{number}", "taskexecutor.TaskManagerRunner") for number in range(task_managers)
+        ]
+        until = time.monotonic() + STARTED_SECS
+        while self.ask("overview")["taskmanagers"] < task_managers:
+            assert time.monotonic() < until, "no TaskManagers"
+            time.sleep(0.2)
+
+    def ask(self, path: str) -> Any:
+        """Read something of Flink's REST interface."""
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+            f"http://localhost:{self.port}/{path}"
+        ) as response:
+            return json.load(response)
+
+    def _start(self, name: str, entry: str) -> subprocess.Popen[bytes]:
+        command = (*JAVA, "-XX:+UseSerialGC", "-cp", self._jars, f"org.apache.flink.runtime.{entry}")
+        command = (*command, "--configDir", str(self._folder))
+        return self._processes.enter_context(_running(command, self._folder / f"{name}.log"))
+
+
+@pytest.fixture
+def flink_cluster(flink_folder: Path, worker_pool: str, tmp_path: Path) -> Iterator[tuple[Engine, FlinkCluster]]:
+    """A session cluster with two TaskManagers, and workers from a pool."""
+    folder = tmp_path / "flink-cluster"
+    folder.mkdir()
+    with contextlib.ExitStack() as processes:
+        cluster = FlinkCluster(flink_folder, folder, processes)
+        cluster.start(task_managers=2)
+        address = processes.enter_context(_job_server(flink_folder, folder, f"localhost:{cluster.port}"))
+        flags = ("--runner=PortableRunner", f"--job_endpoint={address}", *_external(worker_pool), "--parallelism=2")
+        yield Engine("Flink (session cluster)", _flink_version(flink_folder), flags, parallelism=2), cluster
