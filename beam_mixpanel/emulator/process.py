@@ -48,6 +48,7 @@ class EmulatorProcess(EmulatorControl):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # Ctrl-C is for the one who started it, who may have something left to ask
         )
         line = self._process.stdout.readline() if self._process.stdout else ""
         if not line.startswith(READY_LINE):

@@ -166,3 +166,10 @@ def test_stops_quickly_though_requests_hang(send, event):
     assert time.monotonic() - began < 1
     thread.join(2)
     assert not thread.is_alive()
+
+
+def test_ctrl_c_is_not_for_the_emulator() -> None:
+    """It goes to the processes of a terminal's group; the emulator stays until the one who started it ends."""
+    with EmulatorProcess() as emulator:
+        assert emulator._process is not None
+        assert os.getpgid(emulator._process.pid) != os.getpgrp()
