@@ -21,6 +21,18 @@ _TYPES: Final[dict[type, pa.DataType]] = {
 }
 """Types whose JSON is the same whether a value goes through Arrow or not."""
 
+UNFIT: Final = (pa.ArrowException, UnicodeError, OverflowError)
+"""What Arrow raises for a batch that it cannot convert by column, such as one whose text is not UTF-8."""
+
+
+def without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Give a batch whose text is held in a way that all of Arrow's functions take."""
+    views = [place for place, field in enumerate(batch.schema) if pa.types.is_string_view(field.type)]
+    for place in views:
+        field = batch.schema.field(place).with_type(pa.large_string())
+        batch = batch.set_column(place, field, batch.column(place).cast(pa.large_string()))
+    return batch
+
 
 def batch_of(rows: Sequence[Mapping[str, Any]]) -> pa.RecordBatch | None:
     """Make a batch of rows; None where they differ in their columns, or a column in its values' types."""
@@ -92,11 +104,28 @@ def values_of(column: pa.Array) -> list[Any]:
 
 
 def _value_or_text(value: pa.Scalar) -> Any:
-    """Give a moment that Python has no value for, past the year 9999, as text."""
+    """Give a value, and what Python has none for as text: a moment past the year 9999, or bytes that are not UTF-8."""
     try:
-        return value.as_py()
+        return value.as_py(maps_as_pydicts="lossy")
     except (OverflowError, ValueError):
-        return str(pc.cast(value, pa.string()).as_py())
+        return _part_by_part(value)
+
+
+def _part_by_part(value: pa.Scalar) -> Any:
+    kind = value.type
+    if pa.types.is_struct(kind):
+        return {kind.field(place).name: _value_or_text(value[place]) for place in range(kind.num_fields)}
+    if pa.types.is_map(kind):
+        entries = value.values
+        keys, items = entries.field(0), entries.field(1)
+        return {_value_or_text(key): _value_or_text(item) for key, item in zip(keys, items, strict=True)}
+    if pa.types.is_nested(kind):
+        return [_value_or_text(each) for each in value]
+    if isinstance(value, pa.DictionaryScalar):
+        return _value_or_text(value.value)
+    if hasattr(value, "as_buffer"):
+        return value.as_buffer().to_pybytes().decode(errors="surrogateescape")
+    return str(pc.cast(value, pa.string()).as_py())
 
 
 def _in_microseconds(kind: pa.DataType) -> pa.DataType:

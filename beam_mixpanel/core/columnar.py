@@ -34,6 +34,10 @@ _RESERVED: Final = frozenset(("time", "$insert_id", *TEXT_IDS))
 _NO_FIELD_NAME: Final = frozenset('\\"') | {chr(code) for code in range(32)}
 """Signs that msgspec takes in no field's name."""
 _DATE_CHARS: Final = 10
+_PER_SECOND: Final = {"s": 1, "ms": 1_000, "us": 1_000_000}
+_FIRST_DAY: Final = -719_162
+_LAST_DAY: Final = 2_932_896
+"""The first day of the year 1 and the last of 9999, from 1970 on."""
 _MAX_UINT64: Final = 2**64 - 1
 _SHORTEST_MOMENT_CHARS: Final = 19
 _IN_FORM_ID: Final = f"^{limits.INSERT_ID_CHARS}{{1,{limits.MAX_INSERT_ID_BYTES}}}$"
@@ -236,14 +240,14 @@ def _bad_times(times: list[Any], now_ms: int, max_age_ms: int | None) -> set[int
 def _times(column: pa.Array, form: Form) -> list[Any]:
     """Read a column of times as `to_epoch_ms` would, value for value."""
     kind = column.type
-    if pa.types.is_timestamp(kind) and (kind.tz is not None or form.zone is timezone.utc):
+    if pa.types.is_timestamp(kind) and (kind.tz is not None or form.zone is timezone.utc) and _is_in_years(column):
         micros = _in_microseconds(column).cast(pa.timestamp("us"), safe=False).cast(pa.int64()).to_pylist()
         return [None if value is None else value // 1000 for value in micros]
     if _is_text(kind):
         moments = _moments(column, form)
         if moments is not None:
             return _times(moments, form)
-    values = _plain(_in_microseconds(column))
+    values = values_of(column)
     if pa.types.is_integer(kind) and column.null_count == 0 and _are_milliseconds(column):
         return values
     return [None if value is None else to_epoch_ms(value, zone=form.zone) for value in values]
@@ -280,7 +284,7 @@ def _ids(name: str, column: pa.Array, bad: set[int]) -> list[Any]:
         values = [None if value is None else id_text(value) for value in column.to_pylist()]
     else:
         bad.update(range(len(column)))
-        return _plain(column)
+        return [None] * len(column)
     if name == "distinct_id":
         bad.update(_places(values, unusable_distinct_ids(set(values) - {None})))
     return values
@@ -301,7 +305,7 @@ def _insert_ids(columns: tuple[str, ...], names: list[str], batch: pa.RecordBatc
         column = column.cast(pa.string())
     if not _is_text(column.type):
         bad.update(range(len(column)))
-        return _plain(column)
+        return [None] * len(column)
     ids = column.to_pylist()
     if not pc.all(pc.fill_null(pc.match_substring_regex(column.cast(pa.string()), _IN_FORM_ID), False)).as_py():
         bad.update(place for place, value in enumerate(ids) if not insert_ids.is_acceptable(value))
@@ -325,9 +329,9 @@ def _values(column: pa.Array, bad: set[int]) -> list[Any]:
     if pa.types.is_floating(kind):
         finite = pc.all(pc.is_finite(column)).as_py() is not False
         return _plain(column) if finite else list(map(to_json_value, column.to_pylist()))
-    if pa.types.is_timestamp(kind):
+    if pa.types.is_timestamp(kind) and _is_in_years(column):
         return _iso_texts(column)
-    if pa.types.is_date32(kind):
+    if pa.types.is_date32(kind) and _is_in_years(column):
         return _plain(column.cast(pa.string()))
     values = [to_json_value(value) for value in values_of(column)]
     return _write_nested(values, bad) if pa.types.is_nested(kind) else values
@@ -347,6 +351,17 @@ def _write_nested(values: list[Any], bad: set[int]) -> list[Any]:
 def _plain(column: pa.Array) -> list[Any]:
     values: list[Any] = column.to_pylist()
     return values
+
+
+def _is_in_years(column: pa.Array) -> bool:
+    """Tell whether days or moments lie in the years 1 to 9999, which Python and all units but ns have values for."""
+    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
+        return True
+    numbers = column.view(pa.int32() if pa.types.is_date32(column.type) else pa.int64())
+    bounds = pc.min_max(numbers).as_py()
+    per_day = 1 if pa.types.is_date32(column.type) else 86_400 * _PER_SECOND[column.type.unit]
+    first, last = _FIRST_DAY * per_day, (_LAST_DAY + 1) * per_day
+    return bounds["min"] is None or bool(first <= bounds["min"] and bounds["max"] < last)
 
 
 def _iso_texts(column: pa.Array) -> list[Any]:

@@ -160,8 +160,9 @@ class RowPreparer:
 
     def prepare_batch(self, rows: RowBatch, now_ms: int) -> Preparation:
         """Prepare the rows of an Arrow record batch."""
-        from beam_mixpanel.core.arrow_rows import rows_of
+        from beam_mixpanel.core.arrow_rows import UNFIT, rows_of, without_views
 
+        rows = rows._replace(batch=without_views(rows.batch))
         columnar = self._columnar_for(rows.batch.schema)
         if columnar is None:
             return self._prepare_each(RowList(list(rows_of(rows.batch)), rows.source, rows.first_row), now_ms)
@@ -171,7 +172,10 @@ class RowPreparer:
             for place, row in zip(places, rows_of(rows.batch.take(places)), strict=True):
                 self._add_row(done, row, _Origin(_place(rows, place)), now_ms)
 
-        done.add(columnar.prepare(rows, now_ms, explain))
+        try:
+            done.add(columnar.prepare(rows, now_ms, explain))
+        except UNFIT:
+            return self._prepare_each(RowList(list(rows_of(rows.batch)), rows.source, rows.first_row), now_ms)
         return done
 
     def _columnar_for(self, schema: Any) -> ColumnarPreparer | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import string
+import subprocess
+import sys
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -374,3 +376,76 @@ def test_marked_json_serves_as_an_id_both_ways_alike() -> None:
         "event": "A",
         "properties": {"time": NOW_MS, "distinct_id": "7", "$insert_id": "one-id"},
     }
+
+
+_FAR = 2**62
+_NOT_UTF8 = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")])
+_ODD_VALUES = {
+    "milliseconds past all years": pa.array([_FAR], pa.int64()).view(pa.timestamp("ms", "UTC")),
+    "seconds past all years": pa.array([_FAR], pa.int64()).view(pa.timestamp("s")),
+    "seconds before the year 1": pa.array([-(10**12)], pa.int64()).view(pa.timestamp("s", "UTC")),
+    "microseconds past 9999": pa.array([_FAR], pa.int64()).view(pa.timestamp("us", "Europe/Paris")),
+    "a day past all years": pa.array([2**31 - 1], pa.int32()).view(pa.date32()),
+    "a day past timedelta": pa.array([10**7], pa.int32()).view(pa.date32()),
+    "nanoseconds": pa.array([1_790_000_000_123_456_789], pa.int64()).view(pa.timestamp("ns", "UTC")),
+    "not UTF-8": _NOT_UTF8,
+    "a view": pa.array(["2026-10-01"], pa.string_view()),
+}
+for _kind, _values in (("ms", pa.timestamp("ms")), ("day", pa.date32())):
+    _far = pa.array([2**45 if _kind == "ms" else 10**7], pa.int64() if _kind == "ms" else pa.int32()).view(_values)
+    _ODD_VALUES[f"a list of a far {_kind}"] = pa.ListArray.from_arrays([0, 1], _far)
+    _ODD_VALUES[f"a record of a far {_kind}"] = pa.StructArray.from_arrays([_far], ["x"])
+    _ODD_VALUES[f"a map to a far {_kind}"] = pa.MapArray.from_arrays([0, 1], pa.array(["k"]), _far)
+_ODD_VALUES["fields of one name"] = pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], ["x", "x"])
+_ODD_VALUES["a list of what is not UTF-8"] = pa.ListArray.from_arrays([0, 1], _NOT_UTF8)
+
+
+@pytest.mark.parametrize("role", ["event", "time", "user", "key", "p"])
+@pytest.mark.parametrize("name", _ODD_VALUES)
+def test_one_odd_value_costs_no_other_row(name: str, role: str) -> None:
+    """Wherever it stands: its row is an event or a dead letter, the same both ways, and the others are events."""
+    odd = _ODD_VALUES[name]
+    good: dict[str, Any] = {"event": "A", "time": NOW_MS, "user": "u", "key": "one-id", "p": "x"}
+    columns = {column: pa.array([value] * 3) for column, value in good.items() if column != role}
+    columns[role] = pa.concat_arrays([odd, pa.nulls(2, odd.type)])
+    mapping = EventMapping(
+        event_column="event", time_column="time", distinct_id_column="user", insert_id_columns=("key",)
+    )
+    batch = pa.RecordBatch.from_arrays([columns[column] for column in good], names=list(good))
+    preparer = RowPreparer(mapping)
+    done = preparer.prepare_batch(RowBatch(batch, "file", 0), NOW_MS)
+    one_by_one = Preparation()
+    for number, row in enumerate(rows_of(batch)):
+        one_by_one.add(preparer.prepare_object(row, NOW_MS, source=f"file#{number}"))
+    assert _in_order(done) == _in_order(one_by_one)
+    assert done.read == 3
+    if role in ("user", "p"):
+        assert {event.origin for event in done.events} >= {"file#1", "file#2"}
+    if role == "time" and name not in ("nanoseconds", "a view"):
+        assert "time_" in next(letter for letter in done.invalid if letter.source == "file#0").reason
+    if "UTF-8" in name and role == "p":
+        assert [letter.reason for letter in done.invalid] == ["not_utf8"]
+
+
+def test_pandas_is_not_needed() -> None:
+    """Where it is not installed, Arrow has no Python values for nanoseconds."""
+    script = """
+import sys
+class NoPandas:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] == "pandas":
+            raise ImportError(name)
+sys.meta_path.insert(0, NoPandas())
+import pyarrow as pa
+from beam_mixpanel.core.mapping import EventMapping
+from beam_mixpanel.core.row_prepare import RowPreparer
+from beam_mixpanel.core.rows import RowBatch
+at = pa.array([1_790_000_000_123_456_789], pa.int64()).view(pa.timestamp("ns"))
+for role in ("time_column", "distinct_id_column", "insert_id_columns", "include"):
+    roles = {"event": "E", "time_column": "t", role: "at" if role.endswith("column") else ("at",)}
+    batch = pa.record_batch({"t": pa.array([1_790_000_000_123]), "at": at})
+    done = RowPreparer(EventMapping(**roles)).prepare_batch(RowBatch(batch, "f", 0), 1_790_000_100_000)
+    print(len(done.events), len(done.invalid))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "1 0\n" * 4, done.stdout + done.stderr
