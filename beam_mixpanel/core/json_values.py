@@ -139,11 +139,11 @@ def _decimal(value: Decimal) -> Any:
 
 def _datetime(value: datetime) -> str:
     if value.utcoffset() is None:
-        return value.replace(tzinfo=None).isoformat()
+        return datetime.isoformat(value.replace(tzinfo=None))
     try:
-        return value.astimezone(timezone.utc).replace(tzinfo=None).isoformat()
+        return datetime.isoformat(value.astimezone(timezone.utc).replace(tzinfo=None))
     except OverflowError:
-        return value.isoformat()
+        return datetime.isoformat(value)
 
 
 def _microseconds(value: Any) -> Any:
