@@ -40,6 +40,7 @@ from beam_mixpanel.transforms.row_files import RowSettings
 from beam_mixpanel.transforms.write import WriteToMixpanel
 
 DEFAULT_RUNNER = "FnApiRunner"
+IN_PROCESS_RUNNERS = frozenset({"FnApiRunner", "BundleBasedDirectRunner"})
 LOCAL_RUNNERS = frozenset({"FnApiRunner", "DirectRunner", "BundleBasedDirectRunner", "PrismRunner"})
 OptionGroups = tuple[type[PipelineOptions], ...]
 COMMON_OPTIONS: OptionGroups = (MappingOptions, MixpanelOptions, JobOptions)

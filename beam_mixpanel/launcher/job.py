@@ -16,12 +16,13 @@ from typing import Any, Final, NoReturn
 
 import apache_beam as beam
 from apache_beam.metrics import MetricsFilter
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from apache_beam.pipeline import PipelineVisitor
 from apache_beam.runners.portability.portable_runner import PipelineResult as PortableResult
 from rich.console import Console
 
 from beam_mixpanel.client.errors import MixpanelError
-from beam_mixpanel.launcher.arguments import OptionGroups, Settings, UsageError, parse
+from beam_mixpanel.launcher.arguments import IN_PROCESS_RUNNERS, OptionGroups, Settings, UsageError, parse
 from beam_mixpanel.launcher.epilogue import Epilogue
 from beam_mixpanel.launcher.progress import ProgressDisplay
 from beam_mixpanel.launcher.summary import Summary
@@ -119,7 +120,7 @@ def _run_pipeline(pipeline: beam.Pipeline, epilogue: Epilogue, settings: Setting
         validate_only=settings.validate_only,
     )
     summary.print_to(console)
-    if failure and not counts:
+    if failure and not counts and not _runs_here(settings.options):
         console.print("the workers are other processes; what they had counted is not known here", soft_wrap=True)
     if settings.summary:
         try:
@@ -303,6 +304,12 @@ def _remove_unfinished(pipeline: beam.Pipeline) -> None:
                 remove_unfinished(node.transform.prefix)
 
     pipeline.visit(Visitor())
+
+
+def _runs_here(options: PipelineOptions) -> bool:
+    """Tell whether this process does the work, too, so that what it has not counted was not done."""
+    in_process = options.view_as(DirectOptions).direct_running_mode != "multi_processing"
+    return options.view_as(StandardOptions).runner in IN_PROCESS_RUNNERS and in_process
 
 
 def _known_counts(result: Any) -> dict[str, int]:
