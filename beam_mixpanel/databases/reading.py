@@ -66,20 +66,24 @@ class SqlReading:
       connection: a reference to the database's URL, as for secrets; or the URL of a SQLite or DuckDB file.
       table: `table` or `schema.table`.
       query: one SELECT, instead of a table.
+      share: whether the parts see one state; if not, each sees the one at its own beginning, and the reading may be
+        closed before they are read.
 
     Raises:
       ValueError: the connection is no reference, or there is not exactly one of table and query.
       DatabaseError: the database cannot be read; the message names the cure.
     """
 
-    def __init__(self, connection: str, *, table: str | None = None, query: str | None = None) -> None:
+    def __init__(
+        self, connection: str, *, table: str | None = None, query: str | None = None, share: bool = True
+    ) -> None:
         if bool(table) == bool(query):
             raise ValueError("give a table or a query, not both" if table else "give a table or a query")
         self.connection = Connection(connection)
         self._database = database_of(self.connection.url())
         self._table = table or ""
         self._query = (query or "").strip().rstrip(";")
-        self._session = self._database.connect(share=True)
+        self._session = self._database.connect(share=share)
         with self._closed_at_failure():
             self._columns = self._look()
         self._chosen = self._columns
