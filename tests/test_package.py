@@ -29,6 +29,7 @@ from beam_mixpanel.transforms.options import (
     JobOptions,
     MappingOptions,
     MixpanelOptions,
+    PubSubOptions,
     ReplayOptions,
     SqlOptions,
     TableOptions,
@@ -80,11 +81,18 @@ def test_readme_lists_every_option_and_no_other() -> None:
     assert set(re.findall(r"^\| `(--[\w-]+)", table, re.MULTILINE)) == in_code
 
 
-@pytest.mark.parametrize(("page", "own"), [("databases", SqlOptions), ("bigquery", BigQueryOptions)])
-def test_docs_list_every_option_of_a_source(page: str, own: type[PipelineOptions]) -> None:
+@pytest.mark.parametrize(
+    ("page", "groups"),
+    [
+        ("databases", (TableOptions, SqlOptions, IncrementalOptions)),
+        ("bigquery", (TableOptions, BigQueryOptions, IncrementalOptions)),
+        ("streaming", (PubSubOptions,)),
+    ],
+)
+def test_docs_list_every_option_of_a_source(page: str, groups: tuple[type[PipelineOptions], ...]) -> None:
     """The table of options on a source's page is that of the code."""
     parser = argparse.ArgumentParser(add_help=False)
-    for group in (TableOptions, own, IncrementalOptions):
+    for group in groups:
         group._add_argparse_args(parser)
     in_code = {action.option_strings[0] for action in parser._actions}
     docs = (ROOT / "docs" / f"{page}.md").read_text()

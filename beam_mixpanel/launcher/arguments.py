@@ -30,6 +30,7 @@ from beam_mixpanel.transforms.options import (
     JobOptions,
     MappingOptions,
     MixpanelOptions,
+    PubSubOptions,
     ReplayOptions,
     SqlOptions,
     TableOptions,
@@ -40,6 +41,8 @@ from beam_mixpanel.transforms.row_files import RowSettings
 from beam_mixpanel.transforms.write import WriteToMixpanel
 
 DEFAULT_RUNNER = "FnApiRunner"
+STREAM_RUNNER = "DirectRunner"
+"""The one on this machine that reads Pub/Sub."""
 IN_PROCESS_RUNNERS = frozenset({"FnApiRunner", "BundleBasedDirectRunner"})
 LOCAL_RUNNERS = frozenset({"FnApiRunner", "DirectRunner", "BundleBasedDirectRunner", "PrismRunner"})
 OptionGroups = tuple[type[PipelineOptions], ...]
@@ -52,6 +55,7 @@ _SOME_TAKE: OptionGroups = (
     SqlOptions,
     BigQueryOptions,
     IncrementalOptions,
+    PubSubOptions,
 )
 """What only some of them take; the others refuse it rather than ignore it."""
 EMULATOR_REFERENCE = "env:BEAM_MIXPANEL_EMULATOR_TOKEN"
@@ -143,6 +147,7 @@ class Settings(NamedTuple):
             on_undelivered=options.mixpanel_on_undelivered,
             num_shards=options.mixpanel_num_shards,
             max_buffering_secs=options.mixpanel_max_buffering_secs,
+            auto_sharding=options.mixpanel_auto_sharding,
         )
 
     def look_at(self, file: InputFile) -> tuple[str, list[str]]:
@@ -214,6 +219,8 @@ def parse(program: str, description: str, argv: Sequence[str] | None, also: Opti
         _check_table(options.view_as(TableOptions))
     if SqlOptions in also:
         _check_connection(options)
+    if PubSubOptions in also:
+        _check_stream(settings)
     _check_outputs(settings)
     _check_destination(settings, mixpanel)
     return settings
@@ -231,7 +238,7 @@ def _function(option: str, name: str | None) -> str | None:
 
 def _parse_options(arguments: list[str], also: OptionGroups) -> PipelineOptions:
     if not any(argument.partition("=")[0] == "--runner" for argument in arguments):
-        arguments = [*arguments, f"--runner={DEFAULT_RUNNER}"]
+        arguments = [*arguments, f"--runner={STREAM_RUNNER if PubSubOptions in also else DEFAULT_RUNNER}"]
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -336,6 +343,26 @@ def _check_csv(options: PipelineOptions) -> None:
 def _check_table(options: TableOptions) -> None:
     if bool(options.table) == bool(options.query):
         raise UsageError("give either --table NAME or --query 'SELECT ...'")
+
+
+def _check_stream(settings: Settings) -> None:
+    """See that a stream can be read where it is to run, and that no event can stop it."""
+    pubsub = settings.options.view_as(PubSubOptions)
+    standard = settings.options.view_as(StandardOptions)
+    if bool(pubsub.subscription) == bool(pubsub.topic):
+        raise UsageError("give either --subscription projects/PROJECT/subscriptions/NAME or --topic NAME")
+    if not str(standard.runner).startswith(("Dataflow", STREAM_RUNNER)):
+        raise UsageError(
+            f"Beam's Pub/Sub source does not run on {standard.runner}: use --runner=DataflowRunner, or "
+            f"{STREAM_RUNNER} to try it out"
+        )
+    if pubsub.id_attribute and standard.runner == STREAM_RUNNER:
+        raise UsageError(f"--id_attribute works on Dataflow only; leave it out on {STREAM_RUNNER}")
+    if not (settings.dead_letters or settings.validate_only):
+        raise UsageError(
+            "a stream needs --dead_letters PREFIX: without it, the first event that cannot be imported would stop it"
+        )
+    standard.streaming = True
 
 
 def _check_connection(options: PipelineOptions) -> None:

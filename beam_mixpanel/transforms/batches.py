@@ -1,4 +1,4 @@
-"""Batches from prepared events: packed inside the bundle, across bundles, or by key for a stream."""
+"""Batches from the prepared events of a bounded input: packed inside the bundle and across bundles, or by key."""
 
 from __future__ import annotations
 
@@ -12,13 +12,10 @@ from apache_beam.transforms.window import BoundedWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_mixpanel.core.batching import BatchPacker
-from beam_mixpanel.core.chunk import EventChunk, PreparedEvent
+from beam_mixpanel.core.chunk import EventChunk
 from beam_mixpanel.transforms.coding import register_coders
 
 register_coders()
-
-_Plain = tuple[bytes | str | int | None, ...]
-"""A `PreparedEvent` as Beam's coders write it without pickling."""
 
 _REMAINDERS: Final = "remainders"
 _REMAINDER_KEYS: Final = 8
@@ -59,38 +56,26 @@ class PackInBundles(beam.PTransform):
 
 
 class PackByShard(beam.PTransform):
-    """Groups all events under `num_shards` keys.
+    """Groups all events of a bounded input under `num_shards` keys.
 
     A key is handled serially on every runner, so a sender that is fused behind this and waits for its own requests has
-    at most `num_shards` of them in flight in the whole job. Bounded input is grouped whole; unbounded input by Beam's
-    `GroupIntoBatches`, where no event waits longer than `max_buffering_secs`.
+    at most `num_shards` of them in flight in the whole job.
     """
 
-    def __init__(self, limits: BatchLimits, num_shards: int, max_buffering_secs: float) -> None:
+    def __init__(self, limits: BatchLimits, num_shards: int) -> None:
         super().__init__()
         self._limits = limits
         self._num_shards = num_shards
-        self._max_buffering_secs = max_buffering_secs
 
     def expand(self, prepared: PCollection[EventChunk]) -> PCollection[EventChunk]:
         """Give batches within the limits."""
-        if prepared.is_bounded:
-            grouped = (
-                prepared
-                | "PackBatches"
-                >> beam.ParDo(_PackForShardsFn(self._limits, self._num_shards)).with_output_types(
-                    tuple[int, EventChunk]
-                )
-                | "GroupByShard" >> beam.GroupByKey()
-            )
-        else:
-            grouped = (
-                prepared
-                | "KeyByShard" >> beam.ParDo(_KeyEventsFn(self._num_shards))
-                | "GroupIntoBatches"
-                >> beam.GroupIntoBatches(self._limits.max_events, max_buffering_duration_secs=self._max_buffering_secs)
-            )
-        return grouped | "PackShards" >> beam.ParDo(_PackGroupFn(self._limits)).with_output_types(EventChunk)
+        deal = beam.ParDo(_PackForShardsFn(self._limits, self._num_shards))
+        return (
+            prepared
+            | "PackBatches" >> deal.with_output_types(tuple[int, EventChunk])
+            | "GroupByShard" >> beam.GroupByKey()
+            | "PackShards" >> beam.ParDo(_PackGroupFn(self._limits)).with_output_types(EventChunk)
+        )
 
 
 class _PackPerWindowFn(beam.DoFn):
@@ -154,25 +139,15 @@ class _PackForShardsFn(_PackPerWindowFn):
         return self._next, batch
 
 
-class _KeyEventsFn(beam.DoFn):
-    def __init__(self, num_shards: int) -> None:
-        self._num_shards = num_shards
-
-    def process(self, events: EventChunk) -> Iterator[tuple[int, _Plain]]:
-        for event in events:
-            yield random.randrange(self._num_shards), tuple(event)  # noqa: S311 - any spread will do
-
-
 class _PackGroupFn(beam.DoFn):
-    """Packs what was grouped, and checks both limits anew: Beam's GroupIntoBatches knows no bytes."""
+    """Packs what was grouped, since groups are of any size."""
 
     def __init__(self, limits: BatchLimits) -> None:
         self._limits = limits
 
-    def process(self, group: tuple[int, Iterable[Any]]) -> Iterator[EventChunk]:
+    def process(self, group: tuple[int, Iterable[EventChunk]]) -> Iterator[EventChunk]:
         packer = BatchPacker(**self._limits._asdict())
-        for value in group[1]:
-            chunk = value if isinstance(value, EventChunk) else EventChunk.of([PreparedEvent(*value)])
+        for chunk in group[1]:
             yield from packer.add(chunk)
         last = packer.flush()
         if last:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
 from typing import Any, Final
 
 import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import PBegin, PCollection
 
 from beam_mixpanel.core.chunk import origin_of
@@ -24,6 +26,7 @@ SUFFIX: Final = ".jsonl"
 NOT_A_DEAD_LETTER: Final = "not_a_dead_letter"
 MAX_DEAD_LETTER_LINE_BYTES: Final = 6 * MAX_LINE_BYTES + 1_000_000
 """A dead letter holds a line as a JSON string, where each character may take six bytes, and some words beside it."""
+_MAX_BUNDLE_BYTES: Final = 16_000_000
 _TEMPORARY: Final = "beam-temp-"
 """How Beam begins the names of the folders in which its file sinks write before they rename."""
 
@@ -32,11 +35,12 @@ class WriteDeadLetters(beam.PTransform):
     """Writes dead letters as JSON lines, a line an event.
 
     Takes one PCollection or several (`WriteToMixpanelResult.dead_letter_parts`); each is written in the stage where it
-    arises, so that a million of them need no memory. No dead letters, no files.
+    arises, so that a million of them need no memory. No dead letters, no files. Those of a stream are in files of a
+    bundle each, written before the bundle is committed: a bundle that the runner retries may leave its letters twice.
 
     Args:
       prefix: files are named `PREFIX-TIME-PART-SHARD.jsonl`, TIME being when the pipeline was built, so that no run
-        overwrites the letters of another.
+        overwrites the letters of another; those of a stream have something unique for the shard.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -46,17 +50,50 @@ class WriteDeadLetters(beam.PTransform):
     def expand(
         self, letters: PCollection[DeadLetter] | tuple[PCollection[DeadLetter], ...]
     ) -> tuple[PCollection[str], ...]:
-        """Give the names of the files written."""
+        """Give the names of the files written; none for streams."""
         parts = letters if isinstance(letters, tuple) else (letters,)
         return tuple(
             part
             | f"DeadLetterLines{number}" >> beam.Map(to_json_line).with_output_types(bytes)
-            | f"WriteDeadLetters{number}"
-            >> beam.io.WriteToText(
-                f"{self.prefix}-{number}", SUFFIX, coder=beam.coders.BytesCoder(), skip_if_empty=True
-            )
+            | f"WriteDeadLetters{number}" >> self._write(number, part.is_bounded)
             for number, part in enumerate(parts)
         )
+
+    def _write(self, number: int, bounded: bool) -> beam.PTransform:
+        prefix = f"{self.prefix}-{number}"
+        if bounded:
+            return beam.io.WriteToText(prefix, SUFFIX, coder=beam.coders.BytesCoder(), skip_if_empty=True)
+        return beam.ParDo(_WriteBundleFn(prefix))
+
+
+class _WriteBundleFn(beam.DoFn):
+    """Writes the lines of a bundle into a file of their own.
+
+    Beam's file sinks group by window, where late lines would be dropped, and wait for windows to end.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+
+    def start_bundle(self) -> None:
+        self._lines: list[bytes] = []
+        self._bytes = 0
+
+    def process(self, line: bytes) -> None:
+        self._lines.append(line)
+        self._bytes += len(line)
+        if self._bytes > _MAX_BUNDLE_BYTES:
+            self._write()
+
+    def finish_bundle(self) -> None:
+        self._write()
+
+    def _write(self) -> None:
+        if not self._lines:
+            return
+        with FileSystems.create(f"{self._prefix}-{uuid.uuid4().hex}{SUFFIX}") as file:
+            file.write(b"".join(line + b"\n" for line in self._lines))
+        self._lines, self._bytes = [], 0
 
 
 def remove_unfinished(prefix: str) -> None:

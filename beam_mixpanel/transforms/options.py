@@ -192,6 +192,29 @@ class BigQueryOptions(PipelineOptions):
         )
 
 
+class PubSubOptions(PipelineOptions):
+    """Which messages to read."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--subscription",
+            metavar="NAME",
+            help="the subscription to read: projects/PROJECT/subscriptions/NAME; what is imported is acknowledged",
+        )
+        parser.add_argument(
+            "--topic",
+            metavar="NAME",
+            help="read what is published from now on, by a subscription that lasts as long as the job: "
+            "projects/PROJECT/topics/NAME",
+        )
+        parser.add_argument(
+            "--id_attribute",
+            metavar="NAME",
+            help="attribute that tells repeated messages apart from new ones (Dataflow)",
+        )
+
+
 class SqlOptions(PipelineOptions):
     """How to read a SQL database."""
 
@@ -325,6 +348,11 @@ def _add_sending(parser: argparse.ArgumentParser) -> None:
         default=MAX_BUFFERING_SECS,
         metavar="S",
         help="longest that an event of a stream waits for its batch to fill (default %(default)s)",
+    )
+    parser.add_argument(
+        "--mixpanel_auto_sharding",
+        action="store_true",
+        help="let Dataflow choose how many requests a stream has in flight, instead of --mixpanel_num_shards",
     )
 
 

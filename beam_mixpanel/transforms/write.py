@@ -34,6 +34,7 @@ from beam_mixpanel.transforms.batches import BatchLimits, PackByShard, PackInBun
 from beam_mixpanel.transforms.coding import register_coders
 from beam_mixpanel.transforms.metrics import LIVE, THROTTLED, Ledger
 from beam_mixpanel.transforms.prepare import PrepareEvents
+from beam_mixpanel.transforms.stream_batches import PackStream
 
 FAILED: Final = "failed"
 ENDPOINTS: Final = ("import", "track")
@@ -118,6 +119,8 @@ class WriteToMixpanel(beam.PTransform):
       num_shards: at most so many requests in flight in the whole job, however many workers there are; everything is
         then shuffled. None for no such cap (unbounded input is sharded anyway).
       max_buffering_secs: how long an event of an unbounded input may wait for a batch to fill.
+      auto_sharding: let the runner choose how many requests an unbounded input has in flight, rather than num_shards;
+        Dataflow does, and others take num_shards all the same.
 
     Raises:
       ValueError: an argument is wrong; the message says what to do.
@@ -145,6 +148,7 @@ class WriteToMixpanel(beam.PTransform):
         on_undelivered: str = "fail",
         num_shards: int | None = None,
         max_buffering_secs: float = MAX_BUFFERING_SECS,
+        auto_sharding: bool = False,
     ) -> None:
         super().__init__()
         _check_choice("endpoint", endpoint, ENDPOINTS)
@@ -173,6 +177,7 @@ class WriteToMixpanel(beam.PTransform):
         self._batch_limits = BatchLimits(max_batch_events, max_batch_bytes)
         self._num_shards = num_shards
         self._max_buffering_secs = max_buffering_secs
+        self._auto_sharding = auto_sharding
         self._sending = _Sending(
             credentials,
             resolve_host(region, api_host),
@@ -205,19 +210,28 @@ class WriteToMixpanel(beam.PTransform):
     def expand(self, events: PCollection[Any]) -> WriteToMixpanelResult:
         """Prepare, batch and send."""
         prepared, invalid = events | "Prepare" >> self._prepare
-        shards = self._num_shards or (None if events.is_bounded else STREAMING_SHARDS)
         shared = Shared()
-        if shards is None:
+        if events.is_bounded and self._num_shards is None:
             full, packed = prepared | "Pack" >> PackInBundles(self._batch_limits)
             sent = [
                 full | "SendBatches" >> _SendBatches(self._sending, shared, serial=False),
                 packed | "SendRemainders" >> _SendBatches(self._sending, shared, serial=False),
             ]
         else:
-            batches = prepared | "Pack" >> PackByShard(self._batch_limits, shards, self._max_buffering_secs)
+            batches = prepared | "Pack" >> self._pack_by_key(events.is_bounded)
             sent = [batches | "SendBatches" >> _SendBatches(self._sending, shared, serial=True)]
         receipts = tuple(receipts for receipts, _ in sent) | "FlattenReceipts" >> beam.Flatten()
         return self._result(receipts, (invalid, *(failed for _, failed in sent)))
+
+    def _pack_by_key(self, bounded: bool) -> beam.PTransform:
+        if bounded:
+            return PackByShard(self._batch_limits, self._num_shards or 1)
+        return PackStream(
+            self._batch_limits,
+            self._num_shards or STREAMING_SHARDS,
+            self._max_buffering_secs,
+            auto_sharding=self._auto_sharding,
+        )
 
     def _result(
         self, receipts: PCollection[ImportReceipt], parts: tuple[PCollection[DeadLetter], ...]

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from beam_mixpanel.emulator import Emulator
+from beam_mixpanel.emulator import Emulator, EmulatorProcess
 
 pytestmark = pytest.mark.engines
 
@@ -38,6 +38,8 @@ class EngineLike(Protocol):
     version: str
     flags: tuple[str, ...]
     parallelism: int
+
+    def _replace(self, *, flags: tuple[str, ...]) -> EngineLike: ...
 
 
 def _lines() -> list[bytes]:
@@ -129,3 +131,18 @@ def test_books_dead_letters_and_events_are_the_same_on_every_engine(
 
     unique = {event["properties"]["number"] for event in emulator.events(deduplicated=True)}
     assert len(emulator.events(deduplicated=True)) == len(unique) == len(arrived)
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_cap_for_the_whole_job_holds_over_tasks_side_by_side(
+    folder: Path, token_reference: str, flink: EngineLike, shards: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On Flink with four tasks of each step, no more than `--mixpanel_num_shards` requests are in flight together."""
+    with EmulatorProcess(latency_ms=100) as emulator:
+        flags = (*flink.flags, "--parallelism=4", "--mixpanel_max_batch_events=100", f"--mixpanel_num_shards={shards}")
+        code, summary, printed = _run(folder, emulator.url, token_reference, flink._replace(flags=flags))
+        assert (code, summary["imported"]) == (3, GOOD + TWICE), printed
+        most = emulator.stats()["max_in_flight"]
+    with capsys.disabled():
+        print(f"\n{flink.name} {flink.version}, parallelism 4, {shards} shards: at most {most} requests in flight")
+    assert 1 <= most <= shards

@@ -226,6 +226,19 @@ def test_worker_processes_keep_the_books(job: Job, emulator: Emulator, flags: tu
     assert sorted(emulator.events(), key=lambda event: event["properties"]["number"]) == events
 
 
+def test_a_cap_for_the_whole_job_holds_over_worker_processes(job: Job, emulator: Emulator) -> None:
+    """With `--mixpanel_num_shards=2`, three workers have no more than two requests in flight together."""
+    emulator.add_fault(kind="latency", secs=0.05)
+    files = [
+        job.input(*map(_event, range(start, start + 500)), name=f"{start}.ndjson") for start in range(0, 3000, 500)
+    ]
+    flags = ("--direct_num_workers=3", "--direct_running_mode=multi_processing", "--mixpanel_max_batch_events=50")
+    inputs = (f"--input={file}" for file in files)
+    code, summary = job.run(emulator, *inputs, *flags, "--mixpanel_num_shards=2")
+    assert (code, summary["imported"], len(emulator.events())) == (0, 3_000, 3_000)
+    assert emulator.stats()["max_in_flight"] <= 2
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_job_ends_within_seconds_and_says_so(job: Job, emulator: Emulator, number: int) -> None:
     """Requests in flight are abandoned, what is known is told, and the exit code says that it failed."""

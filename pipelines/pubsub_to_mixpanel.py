@@ -1,0 +1,28 @@
+"""Imports messages as events while they come: `python -m pipelines.pubsub_to_mixpanel --subscription NAME …`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import apache_beam as beam
+
+from beam_mixpanel.launcher.arguments import Settings
+from beam_mixpanel.launcher.connect import import_events
+from beam_mixpanel.launcher.job import end_process, run_job
+from beam_mixpanel.launcher.pubsub import read_messages
+from beam_mixpanel.transforms.options import PubSubOptions
+
+
+def build(pipeline: beam.Pipeline, settings: Settings) -> None:
+    """Connect Pub/Sub to Mixpanel."""
+    import_events(pipeline | "ReadMessages" >> read_messages(settings), settings)
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run it; see `run_job` for the exit codes."""
+    program = "pipelines.pubsub_to_mixpanel"
+    return run_job(program, "Import messages of Pub/Sub into Mixpanel.", build, argv, also=(PubSubOptions,))
+
+
+if __name__ == "__main__":
+    end_process(run())
