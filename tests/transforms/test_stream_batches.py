@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-from apache_beam.testing.test_stream import TestStream
+from apache_beam.testing.test_stream import TestStream as Stream
 from apache_beam.transforms import trigger
 from apache_beam.transforms.window import FixedWindows, GlobalWindow, IntervalWindow, TimestampedValue
 
@@ -65,7 +65,7 @@ def _pack(num_shards: int = 1, **options: Any) -> PackStream:
     return PackStream(LIMITS, num_shards, BUFFERING_SECS, clock=_start, **options)
 
 
-def _batches(stream: TestStream, pack: PackStream, *before: beam.PTransform) -> list[Seen]:
+def _batches(stream: Stream, pack: PackStream, *before: beam.PTransform) -> list[Seen]:
     """Run a stream to its end, and give the batches in the order in which they left."""
     _See.seen.clear()
     with _pipeline() as pipeline:
@@ -79,7 +79,7 @@ def _batches(stream: TestStream, pack: PackStream, *before: beam.PTransform) -> 
 @pytest.mark.parametrize("auto_sharding", [False, True])
 def test_a_busy_stream_makes_full_batches_at_once(auto_sharding: bool) -> None:
     """Neither the watermark nor the processing time has to move."""
-    stream = TestStream().add_elements([_chunk(*"abcdefgh")])
+    stream = Stream().add_elements([_chunk(*"abcdefgh")])
     batches = _batches(stream, _pack(auto_sharding=auto_sharding))
     assert [batch.names for batch in batches] == [("a", "b", "c", "d"), ("e", "f", "g", "h")]
 
@@ -87,7 +87,7 @@ def test_a_busy_stream_makes_full_batches_at_once(auto_sharding: bool) -> None:
 def test_a_half_empty_batch_leaves_when_its_time_is_over() -> None:
     """After the buffering time, not before, and without the watermark."""
     stream = (
-        TestStream()
+        Stream()
         .add_elements([_chunk("a", "b")])
         .advance_processing_time(BUFFERING_SECS - 1)
         .add_elements([_chunk("c")])
@@ -101,7 +101,7 @@ def test_a_half_empty_batch_leaves_when_its_time_is_over() -> None:
 def test_events_far_behind_the_watermark_are_not_dropped() -> None:
     """Beam drops late elements of windows that have ended; batches keep them, in those very windows."""
     stream = (
-        TestStream()
+        Stream()
         .advance_watermark_to(0)
         .add_elements([TimestampedValue(_chunk("early"), 5)])
         .advance_watermark_to(1_000)
@@ -119,7 +119,7 @@ def test_the_windowing_is_that_of_the_events() -> None:
     """Triggers and accumulation are as they were before, too."""
     events = (
         _pipeline()
-        | TestStream().add_elements([_chunk("a")])
+        | Stream().add_elements([_chunk("a")])
         | beam.WindowInto(
             FixedWindows(60),
             trigger=trigger.Repeatedly(trigger.AfterCount(3)),
@@ -134,7 +134,7 @@ def test_the_windowing_is_that_of_the_events() -> None:
 def test_batches_keep_both_limits_and_every_event() -> None:
     """`GroupIntoBatches` knows no bytes; the batches do, and what an event came with stays with it."""
     names = [f"{number:0400d}" for number in range(10)]
-    stream = TestStream().add_elements([_chunk(*names)]).advance_processing_time(BUFFERING_SECS)
+    stream = Stream().add_elements([_chunk(*names)]).advance_processing_time(BUFFERING_SECS)
     batches = _batches(stream, _pack(num_shards=3))
     assert Counter(name for batch in batches for name in batch.names) == Counter(names)
     assert all(len(batch.events) <= 2 for batch in batches)
@@ -144,12 +144,12 @@ def test_batches_keep_both_limits_and_every_event() -> None:
 def test_events_of_the_global_window_keep_it() -> None:
     """And the batch has the timestamp of its latest event."""
     events = [TimestampedValue(_chunk("a"), 3), TimestampedValue(_chunk("b"), 2)]
-    stream = TestStream().add_elements(events).advance_processing_time(BUFFERING_SECS)
+    stream = Stream().add_elements(events).advance_processing_time(BUFFERING_SECS)
     [batch] = _batches(stream, _pack())
     assert (batch.names, batch.window, batch.timestamp) == (("a", "b"), GlobalWindow(), 3)
 
 
 def test_what_is_left_of_a_stream_that_ends_leaves_with_it() -> None:
     """A stream that is drained ends the global window, and that empties every key without waiting for its time."""
-    stream = TestStream().add_elements([_chunk("a")]).advance_watermark_to_infinity()
+    stream = Stream().add_elements([_chunk("a")]).advance_watermark_to_infinity()
     assert [batch.names for batch in _batches(stream, _pack())] == [("a",)]
