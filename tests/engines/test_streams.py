@@ -1,4 +1,4 @@
-"""Streams on real engines: an unbounded source, real timers, and on Flink the death of a TaskManager."""
+"""A stream on a real engine: an unbounded source and real timers."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ pytestmark = pytest.mark.engines
 
 PROGRAM = Path(__file__).with_name("counting_stream.py")
 PRISM_SECS = 30
-FLINK_SECS = 120
-"""Longer than a job takes to start there, where the machine is busy."""
 TIMEOUT_SECS = 300
 
 
@@ -71,28 +69,3 @@ def test_a_stream_on_prism(token_reference: str, prism: Any, capsys: pytest.Capt
         assert {event["properties"]["number"] for event in emulator.events()} == set(range(events))
         assert emulator.stats()["duplicates"] == 0
         assert emulator.stats()["requests"] <= 2 * (PRISM_SECS / BUFFERING_SECS + 2)
-
-
-def test_a_stream_on_flink_survives_a_task_manager(
-    token_reference: str, flink_cluster: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The job goes on from its last checkpoint: nothing is lost, and what is sent again is shown once.
-
-    The last moments of the stream are left out: where it ends, which real ones do not, Flink holds the end of this
-    source back.
-    """
-    engine, cluster = flink_cluster
-    events = _events(FLINK_SECS - 1)
-    with (
-        EmulatorProcess() as emulator,
-        _stream(emulator, token_reference, engine, FLINK_SECS, "--checkpointing_interval=1000") as stream,
-    ):
-        _await_events(emulator, stream, 1)
-        cluster.task_managers[0].kill()
-        assert emulator.stats()["unique_events"] < events
-        _await_events(emulator, stream, events)
-        [job] = cluster.ask("jobs")["jobs"]
-        assert cluster.ask(f"jobs/{job['id']}/checkpoints")["counts"]["restored"] >= 1
-        _tell(capsys, engine, emulator, ", a TaskManager killed")
-        assert {event["properties"]["number"] for event in emulator.events()} >= set(range(events))
-        assert stream.poll() is None
