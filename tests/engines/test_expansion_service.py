@@ -1,0 +1,155 @@
+"""Pipelines in other languages use our transforms through Beam's expansion service."""
+
+from __future__ import annotations
+
+import json
+import operator
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.transforms.external import ExternalTransform
+from apache_beam.transforms.fully_qualified_named_transform import FullyQualifiedNamedTransform
+
+from beam_mixpanel.emulator import Emulator
+
+pytestmark = pytest.mark.engines
+
+WRITE = "beam_mixpanel.yaml.WriteToMixpanel"
+EVENTS = 500
+NOW = int(time.time())
+TIMEOUT_SECS = 240
+
+
+class EngineLike(Protocol):
+    name: str
+    version: str
+    flags: tuple[str, ...]
+
+
+def _external(transform: str, service: str, **arguments: Any) -> ExternalTransform:
+    """Make what `PythonExternalTransform` is in Java; a dict of several types is a row there, and here."""
+    named = FullyQualifiedNamedTransform(transform, (), arguments)
+    urn, payload = named.to_runner_api_parameter(None)
+    return ExternalTransform(urn, payload.SerializeToString(), service)
+
+
+def _write(service: str, emulator: Emulator, reference: str, **more: Any) -> ExternalTransform:
+    return _external(
+        WRITE,
+        service,
+        project_token=reference,
+        api_host=emulator.url,
+        mapping=beam.Row(event="Order Placed", user_id_column="customer", insert_id_columns=["order_id"]),
+        **more,
+    )
+
+
+def _event(order_id: str, customer: str, time_ms: int, total: float) -> dict[str, Any]:
+    ids = {"$insert_id": order_id, "distinct_id": customer, "$user_id": customer}
+    return {"event": "Order Placed", "properties": {**ids, "time": time_ms, "total": total}}
+
+
+def _dead_letters(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for file in folder.glob("dead*") for line in file.read_text().splitlines()]
+
+
+def _java_sdk(class_path: str) -> str:
+    [jar] = Path(class_path).parent.glob("beam-sdks-java-core-*.jar")
+    return jar.stem.rpartition("-")[2]
+
+
+@pytest.fixture(params=["fn_api_runner", "portable_runner"])
+def engine(request: pytest.FixtureRequest) -> EngineLike:
+    given: EngineLike = request.getfixturevalue(request.param)
+    return given
+
+
+def test_rows_become_events_and_dead_letters(
+    tmp_path: Path, emulator: Emulator, token_reference: str, expansion_service: str, engine: EngineLike
+) -> None:
+    """Rows go to a worker of the service's choice: each is imported there, or comes back as a dead letter."""
+    orders = [beam.Row(order_id=str(n), time=NOW - n, customer=f"c{n % 7}", total=n / 4) for n in range(1, EVENTS + 1)]
+    orders.append(beam.Row(order_id="bad", time=0, customer="c1", total=1.0))
+    with beam.Pipeline(options=PipelineOptions([*engine.flags])) as pipeline:
+        written = (
+            pipeline
+            | beam.Create(orders)
+            | _write(expansion_service, emulator, token_reference, error_handling={"output": "dead_letters"})
+        )
+        assert written.keys() == {"good", "dead_letters"}
+        lines = written["dead_letters"] | beam.Map(operator.attrgetter("line"))
+        lines | beam.io.WriteToText(str(tmp_path / "dead"))
+    arrived = {event["properties"]["$insert_id"]: event for event in emulator.events()}
+    assert len(emulator.events()) == len(arrived) == EVENTS
+    assert arrived["9"] == _event("9", "c2", (NOW - 9) * 1000, 2.25)
+    [letter] = _dead_letters(tmp_path)
+    assert (letter["reason"], json.loads(letter["event"])["order_id"]) == ("time_before_1971", "bad")
+
+
+def test_a_reader_and_the_writer_meet_in_the_pipeline_of_another(
+    tmp_path: Path, emulator: Emulator, token_reference: str, expansion_service: str, engine: EngineLike
+) -> None:
+    """The batches that our readers give pass through a pipeline that cannot decode them."""
+    rows = "".join(f"{n},{NOW - n},c1\n" for n in range(1, EVENTS + 1))
+    (tmp_path / "orders.csv").write_text(f"order_id,time,customer\n{rows}")
+    with beam.Pipeline(options=PipelineOptions([*engine.flags])) as pipeline:
+        batches = pipeline | "Read" >> _external(
+            "beam_mixpanel.yaml.ReadEventsFromFiles", expansion_service, path=str(tmp_path / "orders.csv")
+        )
+        _ = batches | "Write" >> _write(expansion_service, emulator, token_reference)
+    assert {event["properties"]["$insert_id"] for event in emulator.events()} == {str(n) for n in range(1, EVENTS + 1)}
+
+
+@pytest.mark.parametrize(
+    ("transform", "arguments", "cure"),
+    [
+        (WRITE, {"regoin": "eu"}, "regoin"),
+        (WRITE, {"project_token": "0123456789abcdef"}, "env:NAME"),
+        ("apache_beam.Map", {"fn": "print"}, "not allowed by filter"),
+    ],
+)
+def test_what_is_wrong_is_refused_before_anything_runs(
+    expansion_service: str, transform: str, arguments: dict[str, str], cure: str
+) -> None:
+    """An unknown argument, a plain secret, and what is none of our transforms: each says so to the other language."""
+    with pytest.raises(RuntimeError, match=cure):
+        _ = beam.Pipeline() | beam.Create([beam.Row(a=1)]) | _external(transform, expansion_service, **arguments)
+
+
+def test_a_pipeline_in_java_imports_its_rows(
+    tmp_path: Path,
+    emulator: Emulator,
+    token_reference: str,
+    expansion_service: str,
+    job_service: str,
+    java_example: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Java's rows arrive as events with its moments and numbers; the one without a time is a line for a replay."""
+    started = time.monotonic()
+    done = subprocess.run(
+        [
+            *("java", "-cp", java_example, "OrdersToMixpanel", "--runner=PortableRunner"),
+            "--defaultEnvironmentType=LOOPBACK",
+            *(f"--jobEndpoint={job_service}", f"--expansionService={expansion_service}"),
+            *(f"--projectToken={token_reference}", f"--apiHost={emulator.url}", f"--deadLetters={tmp_path}/dead"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECS,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    seconds, version = time.monotonic() - started, _java_sdk(java_example)
+    with capsys.disabled():
+        print(f"\nJava, Beam {version}, Python's job service: {len(emulator.events())} events, {seconds:.1f} s")
+    assert sorted(emulator.events(), key=lambda event: str(event["properties"]["$insert_id"])) == [
+        _event("1", "c1", 1_790_848_800_000, 10.5),
+        _event("2", "c2", 1_790_852_400_000, 3.0),
+    ]
+    [letter] = _dead_letters(tmp_path)
+    assert (letter["reason"], json.loads(letter["event"])["order_id"]) == ("time_missing", "3")
