@@ -205,13 +205,18 @@ def _job_server(flink: Path, temporary: Path, master: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def flink(flink_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """Beam's job server, with a Flink cluster inside."""
+def flink_job_service(flink_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the address of Beam's job server, with a Flink cluster inside."""
     with _job_server(flink_folder, tmp_path_factory.mktemp("flink"), "[local]") as address:
-        flags = ("--runner=PortableRunner", f"--job_endpoint={address}", "--environment_type=LOOPBACK")
-        yield Engine(
-            "Flink (embedded, LOOPBACK)", _flink_version(flink_folder), (*flags, "--parallelism=2"), parallelism=2
-        )
+        yield address
+
+
+@pytest.fixture(scope="session")
+def flink(flink_folder: Path, flink_job_service: str) -> Engine:
+    flags = ("--runner=PortableRunner", f"--job_endpoint={flink_job_service}", "--environment_type=LOOPBACK")
+    return Engine(
+        "Flink (embedded, LOOPBACK)", _flink_version(flink_folder), (*flags, "--parallelism=2"), parallelism=2
+    )
 
 
 class FlinkCluster:

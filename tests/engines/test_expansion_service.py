@@ -121,21 +121,24 @@ def test_what_is_wrong_is_refused_before_anything_runs(
         _ = beam.Pipeline() | beam.Create([beam.Row(a=1)]) | _external(transform, expansion_service, **arguments)
 
 
+@pytest.mark.parametrize("service", ["job_service", "flink_job_service"])
 def test_a_pipeline_in_java_imports_its_rows(
     tmp_path: Path,
     emulator: Emulator,
     token_reference: str,
     expansion_service: str,
-    job_service: str,
     java_example: str,
+    service: str,
+    request: pytest.FixtureRequest,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Java's rows arrive as events with its moments and numbers; the one without a time is a line for a replay."""
+    job_service = request.getfixturevalue(service)
     started = time.monotonic()
     done = subprocess.run(
         [
             *("java", "-cp", java_example, "OrdersToMixpanel", "--runner=PortableRunner"),
-            "--defaultEnvironmentType=LOOPBACK",
+            *("--defaultEnvironmentType=LOOPBACK", "--environmentCacheMillis=10000"),
             *(f"--jobEndpoint={job_service}", f"--expansionService={expansion_service}"),
             *(f"--projectToken={token_reference}", f"--apiHost={emulator.url}", f"--deadLetters={tmp_path}/dead"),
         ],
@@ -146,7 +149,7 @@ def test_a_pipeline_in_java_imports_its_rows(
     assert done.returncode == 0, done.stdout + done.stderr
     seconds, version = time.monotonic() - started, _java_sdk(java_example)
     with capsys.disabled():
-        print(f"\nJava, Beam {version}, Python's job service: {len(emulator.events())} events, {seconds:.1f} s")
+        print(f"\nJava, Beam {version}, {service}: {len(emulator.events())} events, {seconds:.1f} s")
     assert sorted(emulator.events(), key=lambda event: str(event["properties"]["$insert_id"])) == [
         _event("1", "c1", 1_790_848_800_000, 10.5),
         _event("2", "c2", 1_790_852_400_000, 3.0),
