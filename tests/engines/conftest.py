@@ -173,6 +173,21 @@ def java_example(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"{folder}/target/*"
 
 
+@pytest.fixture(scope="session")
+def go_example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the example in Go as a program, built from the modules that were fetched for it, without a network."""
+    if shutil.which("go") is None:
+        _missing("there is no go")
+    program = tmp_path_factory.mktemp("go") / "orders_to_mixpanel"
+    command = ("go", "build", "-o", str(program), ".")
+    environment = os.environ | {"GOPROXY": "off"}
+    done = subprocess.run(command, cwd=ROOT / "examples" / "go", env=environment, capture_output=True, text=True)
+    if "GOPROXY=off" in done.stderr:
+        _missing("there are no modules for Go")
+    assert done.returncode == 0, done.stderr
+    return program
+
+
 def _flink_version(flink: Path) -> str:
     def of(jar: str) -> str:
         return next(flink.glob(f"{jar}-[0-9]*.jar")).stem.rpartition("-")[2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -56,11 +57,6 @@ def _event(order_id: str, customer: str, time_ms: int, total: float) -> dict[str
 
 def _dead_letters(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for file in folder.glob("dead*") for line in file.read_text().splitlines()]
-
-
-def _java_sdk(class_path: str) -> str:
-    [jar] = Path(class_path).parent.glob("beam-sdks-java-core-*.jar")
-    return jar.stem.rpartition("-")[2]
 
 
 @pytest.fixture(params=["fn_api_runner", "portable_runner"])
@@ -121,35 +117,51 @@ def test_what_is_wrong_is_refused_before_anything_runs(
         _ = beam.Pipeline() | beam.Create([beam.Row(a=1)]) | _external(transform, expansion_service, **arguments)
 
 
+def _java(class_path: str, job_service: str, **flags: str) -> list[str]:
+    """Give the command of docs/other-languages.md; Beam's options in Java are written in camelCase."""
+    return [
+        *("java", "-cp", class_path, "OrdersToMixpanel", "--runner=PortableRunner", f"--jobEndpoint={job_service}"),
+        *("--defaultEnvironmentType=LOOPBACK", "--environmentCacheMillis=10000"),
+        *(f"--{re.sub('_(.)', lambda found: found[1].upper(), name)}={value}" for name, value in flags.items()),
+    ]
+
+
+def _go(program: Path, job_service: str, **flags: str) -> list[str]:
+    """Give the command of docs/other-languages.md."""
+    return [
+        *(str(program), "--runner=universal", f"--endpoint={job_service}", "--environment_type=LOOPBACK"),
+        *(f"--{name}={value}" for name, value in flags.items()),
+    ]
+
+
 @pytest.mark.parametrize("service", ["job_service", "flink_job_service"])
-def test_a_pipeline_in_java_imports_its_rows(
+@pytest.mark.parametrize("language", ["java", "go"])
+def test_a_pipeline_in_another_language_imports_its_rows(
     tmp_path: Path,
     emulator: Emulator,
     token_reference: str,
     expansion_service: str,
-    java_example: str,
+    language: str,
     service: str,
     request: pytest.FixtureRequest,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Java's rows arrive as events with its moments and numbers; the one without a time is a line for a replay."""
-    job_service = request.getfixturevalue(service)
-    started = time.monotonic()
-    done = subprocess.run(
-        [
-            *("java", "-cp", java_example, "OrdersToMixpanel", "--runner=PortableRunner"),
-            *("--defaultEnvironmentType=LOOPBACK", "--environmentCacheMillis=10000"),
-            *(f"--jobEndpoint={job_service}", f"--expansionService={expansion_service}"),
-            *(f"--projectToken={token_reference}", f"--apiHost={emulator.url}", f"--deadLetters={tmp_path}/dead"),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_SECS,
+    """Its rows arrive as events with their moments and numbers; the one without a time is a line for a replay."""
+    command = {"java": _java, "go": _go}[language]
+    job = command(
+        request.getfixturevalue(f"{language}_example"),
+        request.getfixturevalue(service),
+        expansion_service=expansion_service,
+        project_token=token_reference,
+        api_host=emulator.url,
+        dead_letters=f"{tmp_path}/dead",
     )
+    started = time.monotonic()
+    done = subprocess.run(job, capture_output=True, text=True, timeout=TIMEOUT_SECS)
+    seconds = time.monotonic() - started
     assert done.returncode == 0, done.stdout + done.stderr
-    seconds, version = time.monotonic() - started, _java_sdk(java_example)
     with capsys.disabled():
-        print(f"\nJava, Beam {version}, {service}: {len(emulator.events())} events, {seconds:.1f} s")
+        print(f"\nA pipeline in {language}, {service}: {len(emulator.events())} events, {seconds:.1f} s")
     assert sorted(emulator.events(), key=lambda event: str(event["properties"]["$insert_id"])) == [
         _event("1", "c1", 1_790_848_800_000, 10.5),
         _event("2", "c2", 1_790_852_400_000, 3.0),
