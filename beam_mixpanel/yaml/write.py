@@ -37,8 +37,8 @@ class WriteToMixpanel(beam.PTransform):
       project_token: reference to a project token, instead.
       region: `us`, `eu` or `in`.
       api_host: a base URL instead of the region's.
-      mapping: the keys of a mapping file, such as `event_column` and `time_column`; none for rows whose columns have
-        names that are known.
+      mapping: the keys of a mapping file, such as `event_column` and `time_column`, as a dict or a row; none for rows
+        whose columns have names that are known.
       insert_id: how an absent `$insert_id` is made: `content`, `columns:NAME,NAME` or `mixpanel-import`.
       time_zone: IANA name of the zone of times that name none.
       redact: properties that are neither sent nor kept.
@@ -71,7 +71,7 @@ class WriteToMixpanel(beam.PTransform):
             _credentials(service_account, project_id, project_token),
             region=region,
             api_host=api_host,
-            mapping=mapping_of(mapping or {}),
+            mapping=mapping_of(_as_dict(mapping or {})),
             insert_id=insert_id,
             time_zone=time_zone,
             redact=redact,
@@ -93,10 +93,22 @@ class WriteToMixpanel(beam.PTransform):
 def _error_output(error_handling: Optional[Mapping[str, Any]]) -> Optional[str]:
     if error_handling is None:
         return None
-    unknown = error_handling.keys() - {"output"}
-    if unknown or not error_handling.get("output"):
-        raise ValueError(f"error_handling takes `output: NAME` and nothing else, got {dict(error_handling)}")
-    return str(error_handling["output"])
+    settings = _as_dict(error_handling)
+    if settings.keys() != {"output"} or not settings["output"]:
+        raise ValueError(f"error_handling takes `output: NAME` and nothing else, got {settings}")
+    return str(settings["output"])
+
+
+def _as_dict(settings: Any) -> dict[str, Any]:
+    """Take a row for a dict, at any depth, without its null fields; other languages have rows for mixed types."""
+    if not hasattr(settings, "_asdict"):
+        return dict(settings)
+    fields = settings._asdict()
+    return {
+        name: _as_dict(value) if hasattr(value, "_asdict") else value
+        for name, value in fields.items()
+        if value is not None
+    }
 
 
 def _credentials(

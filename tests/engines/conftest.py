@@ -116,6 +116,20 @@ def worker_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def expansion_service(worker_pool: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the address of Beam's expansion service, which offers our transforms, to run in workers of the pool."""
+    port = _free_port()
+    log = tmp_path_factory.mktemp("expansion-service") / "log"
+    command = (
+        *(sys.executable, "-m", "apache_beam.runners.portability.expansion_service_main", f"--port={port}"),
+        *("--fully_qualified_name_glob=beam_mixpanel.yaml.*", *_external(worker_pool)),
+    )
+    with _running(command, log, os.environ | {"PYTHONPATH": str(ROOT)}) as service:
+        _await_port(port, service, log)
+        yield f"localhost:{port}"
+
+
+@pytest.fixture(scope="session")
 def portable_runner(worker_pool: str) -> Engine:
     """Beam's embedded job service, with workers from a pool in a process of its own."""
     flags = ("--runner=PortableRunner", "--job_endpoint=embed", *_external(worker_pool))
@@ -130,6 +144,48 @@ def prism() -> Engine:
         _missing(f"there is no Prism at {binary}")
     version = (ENGINES / "bin" / "prism.version").read_text().strip()
     return Engine("Prism", version, ("--runner=PrismRunner", f"--prism_location={binary}"))
+
+
+@pytest.fixture(scope="session")
+def job_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the address of Beam's job service in Python, which takes jobs from any language."""
+    port = _free_port()
+    log = tmp_path_factory.mktemp("job-service") / "log"
+    command = (sys.executable, "-m", "apache_beam.runners.portability.local_job_service_main", f"--port={port}")
+    with _running(command, log) as server:
+        _await_port(port, server, log)
+        yield f"localhost:{port}"
+
+
+@pytest.fixture(scope="session")
+def java_example(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Give the class path of the example in Java, built from what was fetched for it, without a network."""
+    repository = ENGINES / "java"
+    if not repository.is_dir():
+        _missing(f"there are no packages for Java in {repository}")
+    if shutil.which("mvn") is None:
+        _missing("there is no mvn for Java")
+    folder = tmp_path_factory.mktemp("java") / "example"
+    shutil.copytree(ROOT / "examples" / "java", folder, ignore=shutil.ignore_patterns("target"))
+    command = ("mvn", "-o", "-q", "-B", f"-Dmaven.repo.local={repository}", "package")
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return f"{folder}/target/*"
+
+
+@pytest.fixture(scope="session")
+def go_example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the example in Go as a program, built from the modules that were fetched for it, without a network."""
+    if shutil.which("go") is None:
+        _missing("there is no go")
+    program = tmp_path_factory.mktemp("go") / "orders_to_mixpanel"
+    command = ("go", "build", "-o", str(program), ".")
+    environment = os.environ | {"GOPROXY": "off"}
+    done = subprocess.run(command, cwd=ROOT / "examples" / "go", env=environment, capture_output=True, text=True)
+    if "GOPROXY=off" in done.stderr:
+        _missing("there are no modules for Go")
+    assert done.returncode == 0, done.stderr
+    return program
 
 
 def _flink_version(flink: Path) -> str:
@@ -164,13 +220,18 @@ def _job_server(flink: Path, temporary: Path, master: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def flink(flink_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """Beam's job server, with a Flink cluster inside."""
+def flink_job_service(flink_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the address of Beam's job server, with a Flink cluster inside."""
     with _job_server(flink_folder, tmp_path_factory.mktemp("flink"), "[local]") as address:
-        flags = ("--runner=PortableRunner", f"--job_endpoint={address}", "--environment_type=LOOPBACK")
-        yield Engine(
-            "Flink (embedded, LOOPBACK)", _flink_version(flink_folder), (*flags, "--parallelism=2"), parallelism=2
-        )
+        yield address
+
+
+@pytest.fixture(scope="session")
+def flink(flink_folder: Path, flink_job_service: str) -> Engine:
+    flags = ("--runner=PortableRunner", f"--job_endpoint={flink_job_service}", "--environment_type=LOOPBACK")
+    return Engine(
+        "Flink (embedded, LOOPBACK)", _flink_version(flink_folder), (*flags, "--parallelism=2"), parallelism=2
+    )
 
 
 class FlinkCluster:

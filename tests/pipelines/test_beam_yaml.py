@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -174,3 +175,33 @@ def test_wrong_configurations_name_the_cure(config: dict[str, object], cure: str
     """As errors of the pipeline's construction."""
     with pytest.raises(ValueError, match=cure):
         WriteToMixpanel(**config)  # type: ignore[arg-type]
+
+
+class _Mapping(NamedTuple):
+    event: str
+    time_column: str | None
+    tags: _Tags
+
+
+class _Tags(NamedTuple):
+    source: str
+
+
+class _ErrorHandling(NamedTuple):
+    output: str
+
+
+def test_rows_stand_for_dicts(emulator: Emulator) -> None:
+    """At any depth, and their null fields are absent, as other languages give settings of several types."""
+    mapping = _Mapping("Order Placed", None, _Tags("shop"))
+    write = WriteToMixpanel(
+        project_token="env:MIXPANEL_PROJECT_TOKEN",
+        api_host=emulator.url,
+        mapping=mapping,  # type: ignore[arg-type]
+        error_handling=_ErrorHandling("bad"),  # type: ignore[arg-type]
+    )
+    with beam.Pipeline("FnApiRunner") as pipeline:
+        written = pipeline | beam.Create([beam.Row(time=1_790_000_000, user_id="u1")]) | write
+        assert written.keys() == {"good", "bad"}
+    [event] = emulator.events()
+    assert (event["event"], event["properties"]["source"]) == ("Order Placed", "shop")
