@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from beam_mixpanel.client.credentials import SecretReference, SecretText
 from beam_mixpanel.databases.errors import DatabaseError
 
-_EMBEDDED: Final = ("sqlite:///", "duckdb:///")
+EMBEDDED: Final = ("sqlite:///", "duckdb:///")
 """How the URLs of databases begin that are files: they hold no password, and may be given as they are."""
 _MASKED: Final = "***"
 _SHAPE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:[^\s#%]|%[0-9A-Fa-f]{2})*")
@@ -77,7 +77,7 @@ class Connection:
     """
 
     def __init__(self, reference: str) -> None:
-        self._url = reference if reference.startswith(_EMBEDDED) else ""
+        self._url = reference if reference.startswith(EMBEDDED) else ""
         self.reference = None if self._url else SecretReference(reference)
 
     def __repr__(self) -> str:

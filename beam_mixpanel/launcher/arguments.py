@@ -7,11 +7,12 @@ import contextlib
 import difflib
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions, TestOptions
 from apache_beam.runners.runner import create_runner
 
 from beam_mixpanel.client.credentials import Credentials, ProjectToken, SecretReference, ServiceAccount
@@ -21,7 +22,8 @@ from beam_mixpanel.core.csv_format import CsvFormat
 from beam_mixpanel.core.mapping import EventMapping, MappingError
 from beam_mixpanel.core.mapping_settings import FLAGS, mapping_of, settings_from_flags, settings_from_yaml
 from beam_mixpanel.core.user_function import UserFunctionError, load
-from beam_mixpanel.databases.url import Connection
+from beam_mixpanel.databases.url import EMBEDDED, Connection
+from beam_mixpanel.launcher.plain_flags import plain_flags
 from beam_mixpanel.transforms.files import InputFile, UnreadableFileError, match_files, open_file
 from beam_mixpanel.transforms.options import (
     BigQueryOptions,
@@ -45,6 +47,8 @@ STREAM_RUNNER = "DirectRunner"
 """The one on this machine that reads Pub/Sub."""
 IN_PROCESS_RUNNERS = frozenset({"FnApiRunner", "BundleBasedDirectRunner"})
 LOCAL_RUNNERS = frozenset({"FnApiRunner", "DirectRunner", "BundleBasedDirectRunner", "PrismRunner"})
+REMOTE_RUNNER = "Dataflow"
+"""How the names of the runners begin whose workers are elsewhere."""
 OptionGroups = tuple[type[PipelineOptions], ...]
 COMMON_OPTIONS: OptionGroups = (MappingOptions, MixpanelOptions, JobOptions)
 """What every pipeline of ours takes."""
@@ -58,6 +62,8 @@ _SOME_TAKE: OptionGroups = (
     PubSubOptions,
 )
 """What only some of them take; the others refuse it rather than ignore it."""
+_BUCKET: Final = re.compile(r"gs://[a-z0-9][-_a-z0-9.]+[a-z0-9](?:/|$)")
+"""What Beam, too, takes for a place in a bucket."""
 EMULATOR_REFERENCE = "env:BEAM_MIXPANEL_EMULATOR_TOKEN"
 _EMULATOR_TOKEN = "emulator"  # noqa: S105 - accepted by the emulator only
 
@@ -123,6 +129,22 @@ class Settings(NamedTuple):
     mapping: EventMapping | None = None
     only_reasons: tuple[str, ...] = ()
     fix: str | None = None
+
+    @property
+    def runs_remotely(self) -> bool:
+        """Whether the workers share neither files nor variables with this machine."""
+        return str(self.options.view_as(StandardOptions).runner).startswith(REMOTE_RUNNER)
+
+    @property
+    def submits_only(self) -> bool:
+        """Whether this process ends before the job does, as a template's launcher must, and so keeps no books."""
+        standard = self.options.view_as(StandardOptions)
+        return self.runs_remotely and bool(
+            standard.streaming
+            or standard.no_wait_until_finish
+            or self.options.view_as(GoogleCloudOptions).template_location
+            or self.options.view_as(TestOptions).dry_run
+        )
 
     def write_to_mixpanel(self) -> WriteToMixpanel:
         """Make the sink as the options say."""
@@ -221,6 +243,8 @@ def parse(program: str, description: str, argv: Sequence[str] | None, also: Opti
         _check_connection(options)
     if PubSubOptions in also:
         _check_stream(settings)
+    if settings.runs_remotely:
+        _check_remote(settings)
     _check_outputs(settings)
     _check_destination(settings, mixpanel)
     return settings
@@ -239,6 +263,7 @@ def _function(option: str, name: str | None) -> str | None:
 def _parse_options(arguments: list[str], also: OptionGroups) -> PipelineOptions:
     if not any(argument.partition("=")[0] == "--runner" for argument in arguments):
         arguments = [*arguments, f"--runner={STREAM_RUNNER if PubSubOptions in also else DEFAULT_RUNNER}"]
+    arguments = plain_flags(arguments, (*COMMON_OPTIONS, *also))
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -351,7 +376,7 @@ def _check_stream(settings: Settings) -> None:
     standard = settings.options.view_as(StandardOptions)
     if bool(pubsub.subscription) == bool(pubsub.topic):
         raise UsageError("give either --subscription projects/PROJECT/subscriptions/NAME or --topic NAME")
-    if not str(standard.runner).startswith(("Dataflow", STREAM_RUNNER)):
+    if not (settings.runs_remotely or standard.runner == STREAM_RUNNER):
         raise UsageError(
             f"Beam's Pub/Sub source does not run on {standard.runner}: use --runner=DataflowRunner, or "
             f"{STREAM_RUNNER} to try it out"
@@ -376,6 +401,51 @@ def _check_connection(options: PipelineOptions) -> None:
         resolves_here(Connection(reference).reference, options)
     except ValueError as error:
         raise UsageError(f"--connection: {error}") from None
+
+
+def _check_remote(settings: Settings) -> None:
+    """Refuse what workers elsewhere cannot reach, and what would be written by a launcher that is gone by then."""
+    runner = settings.options.view_as(StandardOptions).runner
+    _check_cloud(settings.options.view_as(GoogleCloudOptions), str(runner))
+    if settings.use_emulator:
+        raise UsageError(f"--mixpanel_emulator is out of reach of workers of {runner}; leave it out")
+    for option, path in _paths_of_workers(settings):
+        if "://" not in path:
+            raise UsageError(f"{option} {path} is out of reach of workers of {runner}; give gs://BUCKET/...")
+    if (settings.options.view_as(SqlOptions).connection or "").startswith(EMBEDDED):
+        raise UsageError(f"--connection names a file, which is out of reach of workers of {runner}")
+    if settings.submits_only:
+        _check_no_books(settings)
+
+
+def _check_cloud(options: GoogleCloudOptions, runner: str) -> None:
+    """Ask for what Beam asks for, too, but after minutes of looking for a bucket of its own."""
+    for option in ("project", "region", "temp_location"):
+        if not getattr(options, option):
+            raise UsageError(f"{runner} needs --project, --region and --temp_location gs://BUCKET/...; give --{option}")
+    for option in ("temp_location", "staging_location"):
+        place = getattr(options, option)
+        if place and not _BUCKET.match(place):
+            raise UsageError(f"--{option} must be gs://BUCKET/..., with a name of 3 or more characters, got {place}")
+
+
+def _paths_of_workers(settings: Settings) -> list[tuple[str, str]]:
+    inputs = [("--input", path) for path in settings.inputs]
+    return [*inputs, *([("--dead_letters", settings.dead_letters)] if settings.dead_letters else [])]
+
+
+def _check_no_books(settings: Settings) -> None:
+    incremental = settings.options.view_as(IncrementalOptions)
+    for option, given in (
+        ("--summary", settings.summary),
+        ("--state", incremental.state),
+        ("--allow_dead_letters", settings.allowed_dead_letters != AllowedDeadLetters(0, 0.0)),
+    ):
+        if given:
+            raise UsageError(
+                f"{option} needs the books, which are drawn up when the job has ended, but this command ends when it is "
+                "submitted; leave it out, or run on Dataflow without a template"
+            )
 
 
 def _check_outputs(settings: Settings) -> None:
@@ -460,7 +530,7 @@ def resolves_here(reference: object, options: PipelineOptions) -> bool:
     if not isinstance(reference, SecretReference) or not reference.is_local:
         return False
     runner = str(options.view_as(StandardOptions).runner)
-    if runner.startswith("Dataflow"):
+    if runner.startswith(REMOTE_RUNNER):
         raise UsageError(
             f"workers of {runner} cannot read {reference.text}; use gcp-secret:projects/P/secrets/S/versions/V"
         )

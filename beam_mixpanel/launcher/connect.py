@@ -7,9 +7,40 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
+from beam_mixpanel.client.client import ImportReceipt
+from beam_mixpanel.client.errors import MixpanelError
 from beam_mixpanel.core.dead_letter import DeadLetter, Refused
 from beam_mixpanel.launcher.arguments import Settings
 from beam_mixpanel.transforms.dead_letters import FixDeadLetters, ReadDeadLetters, SelectDeadLetters, WriteDeadLetters
+from beam_mixpanel.transforms.options import IncrementalOptions
+
+
+class NothingImportedError(MixpanelError):
+    """A job read no event, or imported none of those that it read."""
+
+
+class FailIfNothingImported(beam.PTransform):
+    """Fails a job at its end, where nobody waits for it to look at its books."""
+
+    def expand(self, receipts: PCollection[ImportReceipt]) -> PCollection[None]:
+        """Add up what was imported."""
+        return (
+            receipts
+            | "Imported" >> beam.Map(_imported).with_output_types(int)
+            | "Sum" >> beam.CombineGlobally(sum)
+            | "Fail" >> beam.Map(_fail_if_none)
+        )
+
+
+def _imported(receipt: ImportReceipt) -> int:
+    return receipt.imported
+
+
+def _fail_if_none(imported: int) -> None:
+    if not imported:
+        raise NothingImportedError(
+            "nothing was imported; the counters read, filtered, invalid and rejected, and the dead letters, say why"
+        )
 
 
 def read_dead_letters(pipeline: beam.Pipeline, settings: Settings) -> PCollection[DeadLetter | Refused]:
@@ -29,6 +60,8 @@ def import_events(events: PCollection[Any], settings: Settings) -> None:
         letters = ((events | "PrepareEvents" >> settings.prepare_events()).invalid,)
     else:
         result = events | "WriteToMixpanel" >> settings.write_to_mixpanel()
+        if settings.submits_only and events.is_bounded and settings.options.view_as(IncrementalOptions).since is None:
+            _ = result.receipts | "FailIfNothingImported" >> FailIfNothingImported()
         if settings.dead_letters:
             letters = result.dead_letter_parts
     if settings.dead_letters:

@@ -16,7 +16,13 @@ from typing import Any, Final, NoReturn
 
 import apache_beam as beam
 from apache_beam.metrics import MetricsFilter
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+    StandardOptions,
+    TestOptions,
+)
 from apache_beam.pipeline import PipelineVisitor
 from apache_beam.runners.portability.portable_runner import PipelineResult as PortableResult
 from rich.console import Console
@@ -66,7 +72,8 @@ def run_job(
       also: the options that it takes besides those of every pipeline.
 
     Returns:
-      0 where every event was imported or filtered and the books balance; 3 where the job ended with more dead letters
+      0 where every event was imported or filtered and the books balance, or where a job that is not waited for was
+      handed over; 3 where the job ended with more dead letters
       than allowed; 1 where it failed or imported nothing; 2 where the arguments are wrong.
     """
     console = Console(stderr=True)
@@ -87,9 +94,36 @@ def _run(build: Build, settings: Settings, console: Console) -> int:
     pipeline = beam.Pipeline(options=settings.options)
     epilogue = build(pipeline, settings) or Epilogue()
     try:
+        if settings.submits_only:
+            return _submit(pipeline, settings, console)
         return _run_pipeline(pipeline, epilogue, settings, console)
     finally:
         epilogue.close()
+
+
+def _submit(pipeline: beam.Pipeline, settings: Settings, console: Console) -> int:
+    """Hand the job over and leave it to its runner."""
+    try:
+        with _told_once():
+            result = pipeline.run()
+    except Exception as error:  # noqa: BLE001 - whatever the service or its client raises, there is no job
+        console.print(f"[bold red]failed:[/] {_plain(explain(error))}", highlight=False, soft_wrap=True)
+        return EXIT_FAILED
+    console.print(_plain(_told_of(result, settings.options)), highlight=False, soft_wrap=True)
+    return EXIT_IMPORTED
+
+
+def _told_of(result: Any, options: PipelineOptions) -> str:
+    """Say what became of a job that is not waited for."""
+    cloud = options.view_as(GoogleCloudOptions)
+    if options.view_as(TestOptions).dry_run:
+        return f"dry run: the job {cloud.job_name} was built, and not submitted"
+    if not result.has_job:
+        return f"the job is written to {cloud.template_location}, for Dataflow to start"
+    return (
+        f"job {result.job_id()} is submitted; its books are the counters of {NAMESPACE} at "
+        f"https://console.cloud.google.com/dataflow/jobs/{cloud.region}/{result.job_id()}?project={cloud.project}"
+    )
 
 
 def _run_pipeline(pipeline: beam.Pipeline, epilogue: Epilogue, settings: Settings, console: Console) -> int:

@@ -36,7 +36,9 @@ def open_reading(settings: Settings) -> tuple[SqlReading, Epilogue]:
     what = settings.options.view_as(TableOptions)
     _check(options)
     with _told_as_usage():
-        reading = SqlReading(options.connection, table=what.table, query=what.query)
+        # A snapshot lasts as long as the connection that shares it, and that ends with a launcher that only submits.
+        share = not settings.submits_only
+        reading = SqlReading(options.connection, table=what.table, query=what.query, share=share)
     with contextlib.ExitStack() as at_failure, _told_as_usage():
         at_failure.callback(reading.close)
         recurrence = _narrow(reading, settings, options)

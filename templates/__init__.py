@@ -1,0 +1,1 @@
+"""Flex templates of Dataflow: an image, and a description of each pipeline's parameters."""
