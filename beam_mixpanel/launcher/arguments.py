@@ -443,8 +443,8 @@ def _check_no_books(settings: Settings) -> None:
     ):
         if given:
             raise UsageError(
-                f"{option} needs the books, which are drawn up when the job has ended, but this command ends when it is "
-                "submitted; leave it out, or run on Dataflow without a template"
+                f"{option} needs the books, which are drawn up when the job has ended, but this command ends when "
+                "it is submitted; leave it out, or run on Dataflow without a template"
             )
 
 

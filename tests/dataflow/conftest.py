@@ -58,12 +58,12 @@ class Job(NamedTuple):
     Attributes:
       graph: the pipeline that workers fetch.
       description: the job that the service is handed.
-      staged: the names of all other files.
+      staged: all other files, by the last part of their names.
     """
 
     graph: beam_runner_api_pb2.Pipeline
     description: dict[str, Any]
-    staged: list[str]
+    staged: dict[str, bytes]
 
     @property
     def steps(self) -> list[str]:
@@ -157,6 +157,6 @@ def build_job(uploads: dict[str, bytes]) -> BuildJob:
         description = json.loads(uploads.pop(TEMPLATE_LOCATION))
         graph_name = description["environment"]["sdkPipelineOptions"]["options"]["pipelineUrl"]
         graph = beam_runner_api_pb2.Pipeline.FromString(uploads.pop(graph_name))
-        return Job(graph, description, sorted(uploads))
+        return Job(graph, description, {name.rpartition("/")[2]: content for name, content in uploads.items()})
 
     return build
