@@ -166,3 +166,39 @@ def test_the_page_fits_its_window(emulator, send, event, width, scheme):
         )
         assert min(heights) >= 24
         assert opened.errors == []
+
+
+CONTRASTS = """() => {
+  const style = getComputedStyle(document.documentElement);
+  const luminance = (name) => {
+    const hex = style.getPropertyValue(name).trim().slice(1);
+    const digits = hex.length === 3 ? [...hex].map((digit) => digit + digit) : hex.match(/../g);
+    const [red, green, blue] = digits.map((two) => parseInt(two, 16) / 255)
+      .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+  };
+  const contrast = (one, other) => {
+    const [darker, lighter] = [luminance(one), luminance(other)].sort((left, right) => left - right);
+    return (lighter + 0.05) / (darker + 0.05);
+  };
+  const against = (names) => names.flatMap((name) => ["--ground", "--surface"].map((ground) => contrast(name, ground)));
+  const least = (...names) => Math.min(...against(names));
+  return [least("--text", "--muted", "--accent", "--bad"), least("--edge", "--good", "--warn")];
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_can_be_told_apart(emulator, scheme):
+    """Text has the contrast that WCAG 2.2 asks for at level AA (4.5), and edges and bars theirs (3)."""
+    with open_page(emulator.url, scheme=scheme) as opened:
+        text, parts = opened.page.evaluate(CONTRASTS)
+        assert text >= 4.5
+        assert parts >= 3
+
+
+def test_everything_that_can_be_used_has_a_name(page):
+    """Each control has a name that a screen reader can say."""
+    controls = page.locator("a, button, input, summary, svg").all()
+    snapshot = [control.aria_snapshot() for control in controls]
+    assert len(snapshot) > 20
+    assert [text for text in snapshot if '"' not in text] == []
