@@ -81,10 +81,10 @@ class Exchange:
     async def answer_slowly(self, answer: Answer, interval_secs: float) -> None:
         """Send an answer, its body one byte at a time."""
         await self._begin(answer)
-        for byte in answer.body:
-            await self._send({"type": "http.response.body", "body": bytes([byte]), "more_body": True})
-            if await self.client_leaves_within(interval_secs):
+        for place, byte in enumerate(answer.body):
+            if place and await self.client_leaves_within(interval_secs):
                 return
+            await self._send({"type": "http.response.body", "body": bytes([byte]), "more_body": True})
         await self._send({"type": "http.response.body", "body": b""})
 
     async def answer_partly(self, answer: Answer, sent_bytes: int) -> None:

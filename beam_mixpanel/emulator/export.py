@@ -12,8 +12,9 @@ import msgspec
 
 from beam_mixpanel.emulator.ingestion import IMPORT_PATH
 from beam_mixpanel.emulator.rules import MS_PER_SEC
-from beam_mixpanel.emulator.store import EventStore, StoredEvent
+from beam_mixpanel.emulator.store import EventStore
 from beam_mixpanel.emulator.validation import OpenedEvent, name_of, open_event
+from beam_mixpanel.emulator.view import StoredEvent
 
 # Consumed by the server, not stored: https://docs.mixpanel.com/docs/data-structure/property-reference/reserved-properties
 CONSUMED_PROPERTIES = ("ip", "token")

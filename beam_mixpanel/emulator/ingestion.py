@@ -166,7 +166,8 @@ class Ingestion:
         return answers.received(error, verbose=_is_verbose(request))
 
     def _keep(self, checked: CheckedBatch, path: str) -> None:
-        self._store.append(checked.events, checked.keys, received_ms=self._now_ms(), endpoint=path)
+        kept = checked.events, checked.keys, checked.labels
+        self._store.append(*kept, received_ms=self._now_ms(), endpoint=path)
         statistics = self._statistics()
         statistics.events_accepted(len(checked.events))
         statistics.events_refused(Counter(refusal.message for refusal in checked.refusals))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
 from dataclasses import asdict, fields
 from itertools import islice
 from typing import Any
@@ -25,12 +26,15 @@ from beam_mixpanel.emulator.ingestion import IMPORT_PATH, TRACK_PATH
 from beam_mixpanel.emulator.options import EmulatorOptions, LimitSettings
 from beam_mixpanel.emulator.page import PAGE
 from beam_mixpanel.emulator.protocol import TransportInScopeProtocol
+from beam_mixpanel.emulator.search import EventFilter
 from beam_mixpanel.emulator.service import Service
-from beam_mixpanel.emulator.store import RECENT_EVENTS
-from beam_mixpanel.emulator.validation import name_of, open_event
+from beam_mixpanel.emulator.view import StoredEvent, StoreView
 
+FOUND_EVENTS = 500
+SLICE_SECS = 0.005
 LINES_PER_CHUNK = 1000
 KEEP_ALIVE_SECS = 75
+STORED_HEADER = "X-Events-Stored"
 BACKLOG = 2048
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -99,19 +103,21 @@ class Routes:
         return _stream(received_lines(self._service.store, deduplicated=deduplicated))
 
     async def recent_events(self, request: Request) -> Response:
-        """Return the latest events; `event` is part of the name, `id` of the distinct_id or $insert_id."""
+        """Return the latest events that match, newest first.
+
+        `event` is part of the name, `id` of the distinct_id or $insert_id; `after` is the number of an event: it
+        and older ones are left out. The header says how many were stored.
+        """
         query = request.query_params
-        name_part, id_part = query.get("event", "").lower(), query.get("id", "").lower()
-        found = (
-            {
-                "received_ms": stored.received_ms,
-                "endpoint": stored.endpoint,
-                "event": msgspec.Raw(stored.event),
-            }
-            for stored in self._service.store.recent()
-            if _matches(stored.event, name_part, id_part)
-        )
-        return _json(list(islice(found, int(query.get("limit", RECENT_EVENTS)))))
+        try:
+            limit, after = int(query.get("limit", FOUND_EVENTS)), int(query.get("after", 0))
+        except ValueError as error:
+            return _error(f"limit and after must be whole numbers: {error}")
+        wanted = EventFilter(query.get("event", ""), query.get("id", ""))
+        with self._service.store.view() as view:
+            numbers = await _find(view, wanted, limit, after, request.is_disconnected)
+            found = [_describe(number, view.event(number)) for number in numbers]
+        return _json(found, headers={STORED_HEADER: str(view.events)})
 
     async def requests(self, request: Request) -> Response:
         """Return the recent requests, oldest first."""
@@ -245,18 +251,34 @@ def _listen(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
 
-def _matches(event: bytes, name_part: str, id_part: str) -> bool:
-    opened = open_event(event)
-    ids = (bytes(opened.properties.get(key, b"")) for key in ("distinct_id", "$insert_id"))
-    return name_part in name_of(opened).lower() and any(id_part in text.decode().lower() for text in ids)
+async def _find(
+    view: StoreView, wanted: EventFilter, limit: int, after: int, abandoned: Callable[[], Awaitable[bool]]
+) -> list[int]:
+    """Return the numbers of events that match, newest first, letting other requests proceed between."""
+    numbers: list[int] = []
+    began = time.monotonic()
+    for block in view.newest_blocks():
+        if len(numbers) >= limit or block.first_number + block.events <= after + 1:
+            break
+        numbers += islice(wanted.find(block), limit - len(numbers))
+        if time.monotonic() - began > SLICE_SECS:
+            await asyncio.sleep(0)
+            if await abandoned():
+                break
+            began = time.monotonic()
+    return [number for number in numbers if number > after]
+
+
+def _describe(number: int, stored: StoredEvent) -> dict[str, Any]:
+    return {"number": number} | stored._asdict() | {"event": msgspec.Raw(stored.event)}
 
 
 def _respond(answer: answers.Answer) -> Response:
     return Response(answer.body, answer.status, media_type=answer.content_type)
 
 
-def _json(content: Any, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(content), status, media_type=answers.JSON)
+def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(content), status, headers, media_type=answers.JSON)
 
 
 def _error(message: str, status: int = 400) -> Response:

@@ -26,6 +26,7 @@ class Service:
         self.options = options
         self.store = EventStore(options.storage)
         self.statistics = Statistics()
+        self._resets = 0
         self.ingestion = Ingestion(options, self.store, lambda: self.statistics)
         self.faults = FaultBook()
         self.recorder = RequestRecorder(record_bodies=options.record_bodies)
@@ -55,6 +56,7 @@ class Service:
 
     def reset(self) -> None:
         """Return to the state at the start, as far as requests in flight allow."""
+        self._resets += 1
         self.store.clear()
         self.statistics = self.statistics.carried_over()
         self.ingestion.set_limits(self.options.limits())
@@ -66,6 +68,7 @@ class Service:
         unique = self.store.unique()
         return self.statistics.describe() | {
             "unique_events": unique,
+            "resets": self._resets,
             "duplicates": len(self.store) - unique,
             "limits": self.ingestion.limits.describe(),
             "active_faults": sum(not fault["exhausted"] for fault in self.faults.describe()),

@@ -125,8 +125,9 @@ class Statistics:
     def _latency(self) -> dict[str, float | None]:
         ended, samples = self.by_status.total(), sorted(self._latencies)
         if not samples:
-            return {"mean": None, "p95": None}
+            return {"mean": None, "median": None, "p95": None}
         return {
             "mean": 1000 * self._latency_total / ended,
+            "median": 1000 * samples[(len(samples) - 1) // 2],
             "p95": 1000 * samples[int(0.95 * (len(samples) - 1))],
         }

@@ -29,8 +29,12 @@ from beam_mixpanel.emulator.rules import (
     to_ms,
     track_drop_reason,
 )
+from beam_mixpanel.emulator.search import label
 
 IDENTITY_EVENTS = frozenset({"$identify", "$create_alias", "$merge"})
+
+# What de-duplication compares: the name, the distinct_id, the time in milliseconds and the $insert_id.
+Identity = tuple[str, str, int, str]
 
 _Scalar = str | int | float | bool | None
 _Few = msgspec.Meta(max_length=MAX_ENTRIES)
@@ -92,14 +96,23 @@ class CheckedBatch:
     Attributes:
       events: the JSON of each accepted event, with its time in milliseconds.
       keys: for each of them a hash of what de-duplication compares.
+      labels: what each of them can be found by.
       refusals: one for each event that was refused.
       dropped: reason and count of events that vanish although the answer says success.
     """
 
     events: list[bytes] = field(default_factory=list)
     keys: list[int] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     dropped: dict[str, int] = field(default_factory=dict)
+
+    def keep(self, text: bytes, identity: Identity, *, made_up: bool = False) -> None:
+        """Accept an event; nobody can look for an $insert_id that was made up here."""
+        name, distinct_id, _, insert_id = identity
+        self.events.append(text)
+        self.keys.append(hash(identity))
+        self.labels.append(label(name, distinct_id, "" if made_up else insert_id))
 
 
 def check_import(events: Sequence[bytes], context: Context) -> CheckedBatch:
@@ -118,12 +131,11 @@ def check_import(events: Sequence[bytes], context: Context) -> CheckedBatch:
     batch = CheckedBatch()
     latest_ms = context.now_ms + MAX_AHEAD_MS
     for index, text in enumerate(events):
-        key = _key_of_plain_event(text, latest_ms)
-        if key is None:
+        identity = _identity_of_plain_event(text, latest_ms)
+        if identity is None:
             _examine(index, text, context, batch)
         else:
-            batch.events.append(text)
-            batch.keys.append(key)
+            batch.keep(text, identity)
     return batch
 
 
@@ -158,7 +170,7 @@ def insert_id_of(text: bytes) -> str:
     return _echo(_parse_any(text))
 
 
-def _key_of_plain_event(text: bytes, latest_ms: int) -> int | None:
+def _identity_of_plain_event(text: bytes, latest_ms: int) -> Identity | None:
     """Recognise a good event in its commonest form; None means that it needs a closer look."""
     try:
         event = _decode_well_formed(text)
@@ -170,7 +182,7 @@ def _key_of_plain_event(text: bytes, latest_ms: int) -> int | None:
         properties.get("distinct_id"),
         properties.get("$insert_id"),
     )
-    plain = (
+    if (
         type(time) is int
         and EARLIEST_MS <= time <= latest_ms
         and type(distinct_id) is str
@@ -183,8 +195,9 @@ def _key_of_plain_event(text: bytes, latest_ms: int) -> int | None:
         and not name.isspace()
         and name not in IDENTITY_EVENTS
         and len(text) <= MAX_EVENT_BYTES
-    )
-    return hash((name, distinct_id, time, insert_id)) if plain else None
+    ):
+        return name, distinct_id, time, insert_id
+    return None
 
 
 def _examine(index: int, text: bytes, context: Context, batch: CheckedBatch) -> None:
@@ -231,8 +244,7 @@ def _accept(event: Any, text: bytes, context: Context, batch: CheckedBatch) -> N
     # Without $insert_id the server makes one up, so that the event equals no other:
     # https://docs.mixpanel.com/reference/event-deduplication
     identity = uuid4().hex if insert_id is None else str(insert_id)
-    batch.events.append(text)
-    batch.keys.append(hash((event["event"], _distinct_id_text(properties), time_ms, identity)))
+    batch.keep(text, (event["event"], _distinct_id_text(properties), time_ms, identity), made_up=insert_id is None)
 
 
 def _distinct_id_text(properties: dict[str, Any]) -> str:

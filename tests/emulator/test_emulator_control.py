@@ -47,6 +47,7 @@ def test_statistics(emulator, send, event):
         "faults_applied": {"status": 1},
     }
     assert {name: stats[name] for name in expected} == expected
+    assert 0 < stats["latency_ms"]["median"] <= stats["latency_ms"]["p95"]
     assert 0 < stats["latency_ms"]["mean"] <= 1000 * stats["secs_since_first_request"]
     assert sum(stats["history"]["accepted"]) in (0, 3)
 
@@ -110,8 +111,10 @@ def test_reset(emulator, send, event):
     send(emulator, [event(0)])
     emulator.add_fault(kind="status")
     emulator.set_limits(rolling_limit=1)
+    resets = emulator.stats()["resets"]
     emulator.reset()
     stats = emulator.stats()
+    assert stats["resets"] == resets + 1
     assert (stats["requests"], stats["events_accepted"], stats["unique_events"]) == (0, 0, 0)
     assert (emulator.events(), emulator.requests(), emulator.faults()) == ([], [], [])
     assert send(emulator, [event(0), event(1)]).status_code == 200
@@ -140,6 +143,28 @@ def test_recent_events(emulator, send, event, http):
     assert names(id="user-2") == ["purchase"]
     assert names(id="ID-3") == ["sign out"]
     assert names(limit=1) == ["sign out"]
+    assert names(after=2) == ["sign out"]
+    answer = http.get(url, params={"after": 3})
+    assert (answer.json(), answer.headers["X-Events-Stored"]) == ([], "3")
+    assert "whole numbers" in http.get(url, params={"limit": "many"}).json()["error"]
+
+
+def test_events_are_found_as_they_are_shown(emulator, send, http):
+    """Escapes in JSON hinder no search, and an event without ids has none that could be found."""
+    named = {"event": "\u00c9t\u00e9", "properties": {"time": NOW_MS, "distinct_id": "jos\u00e9"}}
+    send(emulator, [named, {"event": "plain", "properties": {"time": NOW_MS}}], "/import?strict=0")
+    url = f"{emulator.url}/_emulator/events"
+    found = [http.get(url, params=query).json() for query in ({"event": "\u00e9T"}, {"id": "S\u00c9"}, {"id": "e"})]
+    assert [[stored["number"] for stored in events] for events in found] == [[1], [1], []]
+
+
+def test_old_events_are_found(emulator, send, event, http):
+    """A filter looks at all events, however many came later, and says which one it found."""
+    send(emulator, [event(1, name="needle")])
+    for _ in range(3):
+        send(emulator, [event(number) for number in range(2000)])
+    [found] = http.get(f"{emulator.url}/_emulator/events", params={"event": "needle"}).json()
+    assert (found["number"], found["event"]["properties"]["$insert_id"]) == (1, "id-1")
 
 
 def test_page_is_self_contained(emulator, http):

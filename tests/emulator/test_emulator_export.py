@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from beam_mixpanel.emulator import Emulator
+from beam_mixpanel.emulator.search import label
 from beam_mixpanel.emulator.store import EventStore
 
 NOW_MS = 1_750_000_000_000
@@ -106,7 +107,7 @@ def test_deduplication_equals_a_dictionary():
     keys = [int(key) for key in np.random.default_rng(7).integers(-(2**63), 2**63, 40_000)] * 2 + [5] * 20_000
     for start in range(0, len(keys), 1000):
         events = [b'{"n":%d}' % number for number in range(start, start + 1000)]
-        store.append(events, keys[start : start + 1000], received_ms=1, endpoint="/import")
+        store.append(events, keys[start : start + 1000], [label("", "", "")] * 1000, received_ms=1, endpoint="/import")
         if start == 50_000:
             store.unique()
     latest = {key: number for number, key in enumerate(keys)}
@@ -133,7 +134,7 @@ def test_storage_is_kept(tmp_path, send, event):
     """A storage directory that was named keeps the events, and is not written over."""
     with Emulator(storage=tmp_path / "kept") as emulator:
         assert send(emulator, [event(0)]).status_code == 200
-    [file] = (tmp_path / "kept").iterdir()
+    file = tmp_path / "kept" / "events.log"
     assert b'"time": 1750000000000' in file.read_bytes()
     with pytest.raises(ValueError, match="is not empty"):
         Emulator(storage=tmp_path / "kept").__enter__()

@@ -308,3 +308,10 @@ def test_every_kind_counts(emulator, send, event, kind):
     assert emulator.stats()["faults_applied"] == {kind: 1}
     assert emulator.stats()["in_flight"] == 0
     assert send(emulator, [event(0)]).status_code == 200
+
+
+def test_a_dripped_answer_has_ended_when_its_last_byte_is_there(emulator, send, event):
+    """Who has read a dripped answer completely finds the request counted."""
+    emulator.add_fault(kind="drip", interval_secs=0.5, times=1)
+    assert len(send(emulator, [event(0)], "/track").content) == 1
+    assert (emulator.stats()["in_flight"], emulator.stats()["faults_applied"]) == (0, {"drip": 1})
