@@ -135,6 +135,7 @@ def _run_pipeline(pipeline: beam.Pipeline, epilogue: Epilogue, settings: Setting
         with (
             _ended_by_sigterm(),
             _told_once(),
+            _calm_collector(),
             ProgressDisplay(console, sum(file.size_bytes for file in settings.files)),
         ):
             result = pipeline.run()
