@@ -24,6 +24,7 @@ from beam_mixpanel.core.presets import PRESETS
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.transforms.options import (
     BigQueryOptions,
+    CheckOptions,
     FileOptions,
     IncrementalOptions,
     JobOptions,
@@ -97,6 +98,15 @@ def test_docs_list_every_option_of_a_source(page: str, groups: tuple[type[Pipeli
     in_code = {action.option_strings[0] for action in parser._actions}
     docs = (ROOT / "docs" / f"{page}.md").read_text()
     table = docs.partition("<!-- options:")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `(--\w+)", table, re.MULTILINE)) == in_code
+
+
+def test_the_page_on_checks_lists_their_options() -> None:
+    """The table of options in docs/check.md is that of the code."""
+    parser = argparse.ArgumentParser(add_help=False)
+    CheckOptions._add_argparse_args(parser)
+    in_code = {action.option_strings[0] for action in parser._actions}
+    table = (ROOT / "docs" / "check.md").read_text().partition("<!-- options:")[2].partition("\n\n")[0]
     assert set(re.findall(r"^\| `(--\w+)", table, re.MULTILINE)) == in_code
 
 

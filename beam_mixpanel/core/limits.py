@@ -76,3 +76,11 @@ MAX_BYTES_PER_SEC: Final = 2_000_000_000 / 60
 """A project's share: 30,000 events/s or 2 GB of uncompressed JSON a minute (RATE_LIMIT_DOCS)."""
 RECOMMENDED_REQUESTS_IN_FLIGHT: Final = 20
 """IMPORT_DOCS recommends 10 to 20 concurrent clients."""
+
+HOT_SHARD_DOCS: Final = "https://docs.mixpanel.com/docs/tracking-best-practices/hot-shard-limits"
+HOT_SHARD_EVENTS_PER_DAY: Final = 200_000
+"""More events of one `distinct_id` on one day are stored as `$hotshard_events` of nobody (HOT_SHARD_DOCS)."""
+MAX_EVENT_NAMES: Final = 5_000
+"""Events of further names are stored, but not indexed (EVENT_DOCS)."""
+MAX_TEXT_CHARS: Final = 255
+"""Longer texts, and names of properties, are cut (EVENT_DOCS)."""

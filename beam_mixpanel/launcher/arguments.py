@@ -9,6 +9,7 @@ import io
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -21,12 +22,14 @@ from beam_mixpanel.client.transport import PooledTransport
 from beam_mixpanel.core.csv_format import CsvFormat
 from beam_mixpanel.core.mapping import EventMapping, MappingError
 from beam_mixpanel.core.mapping_settings import FLAGS, mapping_of, settings_from_flags, settings_from_yaml
+from beam_mixpanel.core.profile import ProfileSettings
 from beam_mixpanel.core.user_function import UserFunctionError, load
 from beam_mixpanel.databases.url import EMBEDDED, Connection
 from beam_mixpanel.launcher.plain_flags import plain_flags
 from beam_mixpanel.transforms.files import InputFile, UnreadableFileError, match_files, open_file
 from beam_mixpanel.transforms.options import (
     BigQueryOptions,
+    CheckOptions,
     FileOptions,
     IncrementalOptions,
     JobOptions,
@@ -54,6 +57,7 @@ COMMON_OPTIONS: OptionGroups = (MappingOptions, MixpanelOptions, JobOptions)
 """What every pipeline of ours takes."""
 _SOME_TAKE: OptionGroups = (
     FileOptions,
+    CheckOptions,
     ReplayOptions,
     TableOptions,
     SqlOptions,
@@ -116,6 +120,8 @@ class Settings(NamedTuple):
       mapping: how rows become events; None where no flag says so.
       only_reasons: of the dead letters to replay; empty for all.
       fix: repairs events on the way; None to send them as they are.
+      check_report: the page to write of a check that sends nothing; None for an import.
+      show_values: its examples are values, not only their shape.
     """
 
     options: PipelineOptions
@@ -129,6 +135,8 @@ class Settings(NamedTuple):
     mapping: EventMapping | None = None
     only_reasons: tuple[str, ...] = ()
     fix: str | None = None
+    check_report: str | None = None
+    show_values: bool = False
 
     @property
     def runs_remotely(self) -> bool:
@@ -193,6 +201,11 @@ class Settings(NamedTuple):
             mapping=self.mapping,
         )
 
+    def profile_settings(self) -> ProfileSettings:
+        """Give what a check depends on besides events."""
+        retention_days = self.options.view_as(MixpanelOptions).mixpanel_retention_days
+        return ProfileSettings(int(time.time() * 1000), retention_days, self.show_values)
+
     def send_to_emulator(self, url: str) -> None:
         """Point the options at an emulator."""
         os.environ[EMULATOR_REFERENCE.partition(":")[2]] = _EMULATOR_TOKEN
@@ -221,6 +234,7 @@ def parse(program: str, description: str, argv: Sequence[str] | None, also: Opti
     job = options.view_as(JobOptions)
     mixpanel = options.view_as(MixpanelOptions)
     replay = options.view_as(ReplayOptions)
+    page = options.view_as(CheckOptions).report if CheckOptions in also else job.check_report
     inputs = options.view_as(FileOptions).input or []
     settings = Settings(
         options,
@@ -229,11 +243,13 @@ def parse(program: str, description: str, argv: Sequence[str] | None, also: Opti
         job.dead_letters,
         AllowedDeadLetters.parse(job.allow_dead_letters),
         job.summary,
-        job.validate_only,
-        mixpanel.mixpanel_emulator and not job.validate_only,
+        job.validate_only or page is not None,
+        mixpanel.mixpanel_emulator and not (job.validate_only or page),
         _mapping(options.view_as(MappingOptions)),
         tuple(replay.only_reason or ()),
         _function("--fix", replay.fix),
+        page,
+        job.show_values,
     )
     if FileOptions in also:
         _check_csv(options)
@@ -452,6 +468,7 @@ def _check_outputs(settings: Settings) -> None:
     outputs = {
         "--summary": settings.summary,
         "--dead_letters": settings.dead_letters,
+        "--check_report": settings.check_report,
         "--state": settings.options.view_as(IncrementalOptions).state,
     }
     for option, path in outputs.items():

@@ -11,8 +11,10 @@ from beam_mixpanel.client.client import ImportReceipt
 from beam_mixpanel.client.errors import MixpanelError
 from beam_mixpanel.core.dead_letter import DeadLetter, Refused
 from beam_mixpanel.launcher.arguments import Settings
+from beam_mixpanel.launcher.check_report import json_beside
 from beam_mixpanel.transforms.dead_letters import FixDeadLetters, ReadDeadLetters, SelectDeadLetters, WriteDeadLetters
 from beam_mixpanel.transforms.options import IncrementalOptions
+from beam_mixpanel.transforms.profile import ProfileEvents, WriteProfile
 
 
 class NothingImportedError(MixpanelError):
@@ -57,7 +59,14 @@ def import_events(events: PCollection[Any], settings: Settings) -> None:
     """Connect events to Mixpanel, or to the offline check, and what cannot be imported to its own files."""
     letters: tuple[PCollection[DeadLetter], ...] = ()
     if settings.validate_only:
-        letters = ((events | "PrepareEvents" >> settings.prepare_events()).invalid,)
+        prepared = events | "PrepareEvents" >> settings.prepare_events()
+        letters = (prepared.invalid,)
+        if settings.check_report:
+            _ = (
+                prepared
+                | "ProfileEvents" >> ProfileEvents(settings.profile_settings())
+                | "WriteProfile" >> WriteProfile(json_beside(settings.check_report))
+            )
     else:
         result = events | "WriteToMixpanel" >> settings.write_to_mixpanel()
         if settings.submits_only and events.is_bounded and settings.options.view_as(IncrementalOptions).since is None:

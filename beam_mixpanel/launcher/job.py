@@ -29,6 +29,7 @@ from rich.console import Console
 
 from beam_mixpanel.client.errors import MixpanelError
 from beam_mixpanel.launcher.arguments import IN_PROCESS_RUNNERS, OptionGroups, Settings, UsageError, parse
+from beam_mixpanel.launcher.check_report import write_report
 from beam_mixpanel.launcher.epilogue import Epilogue
 from beam_mixpanel.launcher.progress import ProgressDisplay
 from beam_mixpanel.launcher.summary import Summary
@@ -162,7 +163,18 @@ def _run_pipeline(pipeline: beam.Pipeline, epilogue: Epilogue, settings: Setting
             summary.write(settings.summary)
         except OSError as error:
             failure = failure or f"cannot write --summary {settings.summary}: {error.strerror}"
+    if settings.check_report and not failure:
+        failure = _write_check(settings.check_report, settings, counts, epilogue)
     return _verdict(summary, settings, epilogue, failure, console)
+
+
+def _write_check(page: str, settings: Settings, counts: dict[str, int], epilogue: Epilogue) -> str:
+    """Write the report of a check; say why, if that fails."""
+    try:
+        write_report(page, settings, counts, epilogue.source)
+    except OSError as error:
+        return f"cannot write the report {page}: {error}"
+    return ""
 
 
 def end_process(code: int) -> NoReturn:
@@ -206,7 +218,7 @@ def _verdict(summary: Summary, settings: Settings, epilogue: Epilogue, failure: 
         console.print(f"[bold red]failed:[/] {_plain(failure)}", highlight=False, soft_wrap=True)
         return EXIT_FAILED
     _tell_unmatched_reasons(summary, settings, console)
-    if permitted:
+    if permitted or settings.check_report:
         return EXIT_IMPORTED
     _say_what_next(summary, settings, console)
     return EXIT_DEAD_LETTERS

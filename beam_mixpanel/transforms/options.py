@@ -51,6 +51,14 @@ class JobOptions(PipelineOptions):
             action="store_true",
             help="prepare and check everything, send nothing; needs no credentials",
         )
+        parser.add_argument(
+            "--check_report",
+            metavar="FILE",
+            help="as --validate_only, and write a page that tells what the import would do; JSON goes beside it",
+        )
+        parser.add_argument(
+            "--show_values", action="store_true", help="show values in the page's examples, not only their shape"
+        )
 
 
 class MappingOptions(PipelineOptions):
@@ -145,6 +153,19 @@ def _add_csv(parser: argparse.ArgumentParser) -> None:
         help=f"types of CSV columns: {', '.join(COLUMN_TYPES)}; others are typed by rule",
     )
     parser.add_argument("--csv_text", action="store_true", help="type no CSV column by rule; all is text")
+
+
+class CheckOptions(PipelineOptions):
+    """What a check leaves behind."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--report",
+            default="report.html",
+            metavar="FILE",
+            help="the page to write; the same as JSON goes beside it (default report.html)",
+        )
 
 
 class ReplayOptions(PipelineOptions):

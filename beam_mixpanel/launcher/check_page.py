@@ -1,0 +1,309 @@
+"""The report of a check as one HTML page that needs nothing but itself; every text from events is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, timedelta
+from html import escape
+from importlib import resources
+from itertools import groupby
+from typing import Any, Final
+
+from beam_mixpanel.launcher.charts import bar, columns
+
+_Report = Mapping[str, Any]
+_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
+_MOST_DAYS: Final = 370
+_MOST_WEEKS: Final = 3 * 370
+_MOST_NAMES: Final = 25
+_MOST_PROPERTIES: Final = 200
+
+
+def page_of(report: _Report) -> str:
+    """Write the page."""
+    style = resources.files(__package__).joinpath("check_page.css").read_text()
+    sections = "".join(section(report) for section in _SECTIONS)
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Check before import</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        f"<style>{style}</style></head><body><main>{sections}</main></body></html>\n"
+    )
+
+
+def _head(report: _Report) -> str:
+    about, events = report["about"], report["events"]
+    source = ", ".join(about["source"])
+    bad = ' class="tile bad"' if events["refused"] else ' class="tile"'
+    users = report["users"]
+    return (
+        f"<header><h1>Check before import</h1>"
+        f"<p>{escape(source)}, read {escape(about['made_at'])}. Nothing was sent.</p>"
+        f'</header><div class="tiles"><div class="tile"><b>{events["read"]:,}</b><span>events read</span></div>'
+        f'<div class="tile"><b>{events["would_be_imported"]:,}</b><span>would be imported</span></div>'
+        f"<div{bad}><b>{events['refused']:,}</b><span>would be refused</span></div>"
+        f'<div class="tile"><b>{"" if users["exact"] else "~"}{users["distinct"]:,}</b><span>users</span></div>'
+        f'<div class="tile"><b>{_duration(report["plan"]["seconds"])}</b><span>at full rate</span></div></div>'
+    )
+
+
+def _advice(report: _Report) -> str:
+    items = "".join(
+        f'<li class="{escape(item["level"])}"><span class="level">{escape(item["level"])}</span>'
+        f"<strong>{escape(item['title'])}</strong><p>{escape(item['why'])}</p>"
+        f"{_flag(item['flag'])}</li>"
+        for item in report["advice"]
+    )
+    return _card("What to do first", "", f'<ul class="advice">{items}</ul>')
+
+
+def _flag(flag: str) -> str:
+    return f"<p><code>{escape(flag)}</code></p>" if flag else ""
+
+
+def _fates(report: _Report) -> str:
+    events = report["events"]
+    rows = [
+        ("would be imported", events["would_be_imported"]),
+        ("of these, rewritten into Mixpanel's form", events["rewritten"]),
+        ("of these, with a replaced $insert_id", events["repaired_insert_ids"]),
+        ("filtered, as the mapping says", events["filtered"]),
+        ("would be refused", events["refused"]),
+    ]
+    table = _table(("", "#events"), [(escape(name), f"{count:,}") for name, count in rows])
+    return _card("What would become of the events", "Counted one by one.", table + _refusals(report))
+
+
+def _refusals(report: _Report) -> str:
+    return "".join(
+        f"<details><summary><strong>{escape(rule['rule'])}</strong>: {rule['events']:,} events "
+        f'<span class="soft">{escape(rule["meaning"])}</span></summary>{_documented(rule["docs"])}'
+        + "".join(
+            f'<p class="soft">{escape(example["source"])} {escape(example["message"])}</p>'
+            f"<pre>{escape(example['event'])}</pre>"
+            for example in rule["examples"]
+        )
+        + "</details>"
+        for rule in report["refused"]
+    )
+
+
+def _documented(link: str) -> str:
+    return f'<p class="soft">Documented at {escape(link)}</p>' if link else ""
+
+
+def _plan(report: _Report) -> str:
+    plan = report["plan"]
+    rows = [
+        ("requests", f"{plan['requests']:,}"),
+        ("uncompressed", _bytes(plan["bytes"])),
+        ("sent", _bytes(plan["bytes_sent"])),
+        ("duration", _duration(plan["seconds"])),
+    ]
+    arithmetic = "".join(f'<p class="soft">{escape(line)}</p>' for line in plan["arithmetic"])
+    return _card(
+        "What the import takes", "At the limits that Mixpanel documents.", _table(("", "#"), rows) + arithmetic
+    )
+
+
+def _days(report: _Report) -> str:
+    values, unit = _by_days(report["days"])
+    times = report["times"]
+    span = f"From {times['first']} to {times['last']}, in UTC." if times["first"] else "There are no events."
+    chart = columns(values, title=f"Events per {unit}")
+    return _card(f"Events per {unit}", escape(span), chart)
+
+
+def _hours(report: _Report) -> str:
+    hours = [(f"{hour:02d}:00", count) for hour, count in enumerate(report["hours_utc"])]
+    times, valid = report["times"], report["events"]["would_be_imported"]
+    facts = [
+        ("older than the project keeps", times["past_retention"]),
+        ("in the future, by less than an hour", times["ahead"]),
+        ("before the year 2000", times["before_2000"]),
+        ("at midnight exactly", times["midnight"]),
+        ("at a full hour exactly", times["whole_hour"]),
+        ("at a full second exactly", times["whole_second"]),
+    ]
+    rows = [(escape(name), f"{count:,}", _percent(count, valid)) for name, count in facts]
+    chart = columns(hours, title="Events per hour of the day", labels=5)
+    return _card(
+        "Hours of the day", "In UTC. Most people sleep at night.", chart + _table(("", "#events", "#share"), rows)
+    )
+
+
+def _names(report: _Report) -> str:
+    names = report["names"]
+    counts = names["counts"][:_MOST_NAMES]
+    most = max((count for _, count in counts), default=1)
+    bars = "".join(
+        f'<span class="label" title="{escape(name)}">{escape(name)}</span>{bar(count / most)}'
+        f'<span class="count">{count:,}</span>'
+        for name, count in counts
+    )
+    others = len(names["counts"]) - len(counts)
+    more = f'<p class="soft">And {others:,} more names, in the JSON.</p>' if others else ""
+    told = (
+        f"{len(names['counts']):,} names, counted one by one."
+        if names["complete"]
+        else (f"Too many names to count: these are {len(names['counts']):,} drawn by lot, each counted one by one.")
+    )
+    return _card("Events per name", told, f'<div class="bars">{bars}</div>{more}')
+
+
+def _users(report: _Report) -> str:
+    users, ids, heavy = report["users"], report["insert_ids"], report["heavy_users"]
+    about = "" if ids["exact"] else "~"
+    rows = [
+        ("different users", f"{'' if users['exact'] else '~'}{users['distinct']:,}"),
+        ("events without a user", f"{users['events_without']:,}"),
+        (f"users and days with more than {heavy['limit']:,} events", f"{heavy['number']:,}"),
+        ("different $insert_ids", f"{about}{ids['distinct']:,}"),
+        ("events that repeat another", f"{about}{ids['repeated_events']:,}"),
+        ("$insert_ids that stand on different events", f"{about}{ids['ids_of_different_events']:,}"),
+        ("of these, at times whole hours apart", f"{about}{ids['ids_whole_hours_apart']:,}"),
+    ]
+    exact = users["exact"] and ids["exact"]
+    told = "All exact." if exact else "Figures with ~ are estimates from even samples, with a standard error of 1 %."
+    if heavy["undercount"]:
+        told += f" A user's events on a day may be undercounted, by {heavy['undercount']:,} at most."
+    table = _table(("", "#"), [(escape(name), text) for name, text in rows])
+    return _card("Users and duplicates", told, table + _heavy(heavy["largest"]))
+
+
+def _heavy(largest: list[dict[str, Any]]) -> str:
+    if not largest:
+        return ""
+    rows = [(f"<code>{escape(user['user'])}</code>", escape(user["day"]), f"{user['events']:,}") for user in largest]
+    return "<h3>Users over the limit of a day</h3>" + _table(("user", "day", "#events"), rows)
+
+
+def _properties(report: _Report) -> str:
+    properties = report["properties"]
+    one_in = properties["one_in"]
+    told = (
+        f"From all {properties['sampled_events']:,} events."
+        if one_in == 1
+        else f"From an even sample of 1 event in {one_in:,}: {properties['sampled_events']:,} events. "
+        "What is rarer may be missing."
+    )
+    if not properties["complete"]:
+        told += " There are too many properties; the table holds 1,000 of them, drawn by lot."
+    rows = [_property(row) for row in properties["rows"][:_MOST_PROPERTIES]]
+    left = len(properties["rows"]) - len(rows)
+    more = f'<p class="soft">And {left:,} more, in the JSON.</p>' if left > 0 else ""
+    heads = ("property", "types", "#absent", "#null", "#values", "#over 255", "examples")
+    return _card("Properties", told, _table(heads, rows) + more)
+
+
+def _property(row: Mapping[str, Any]) -> tuple[str, ...]:
+    types = ", ".join(
+        name if len(row["types"]) == 1 else f"{name} {_percent(count, row['events'])}"
+        for name, count in row["types"].items()
+    )
+    marks = [row["reserved"], "name is cut at 255 characters" if row["name_is_cut"] else ""]
+    marked = "".join(f'<span class="mark">{escape(mark)}</span>' for mark in marks if mark)
+    examples = " ".join(f"<code>{escape(text)}</code>" for text in row["examples"])
+    return (
+        f"{escape(row['name'])}{marked}",
+        escape(types),
+        _share(row["absent_share"]),
+        _share(row["null_share"]),
+        f"{'' if row['exact'] else '~'}{row['distinct']:,}",
+        f"{row['cut']:,}",
+        f'<span class="examples">{examples}</span>',
+    )
+
+
+def _sizes(report: _Report) -> str:
+    sizes = report["sizes"]
+    used = [(f"< {_bytes(bound)}" if bound else "larger", count) for bound, count in sizes["histogram"]]
+    while used and not used[-1][1]:
+        used.pop()
+    told = f"{_bytes(sizes['mean'])} on average, {_bytes(sizes['largest'])} at most, as uncompressed JSON."
+    return _card("Size of events", told, columns(used, title="Events by size", labels=len(used)))
+
+
+def _foot(report: _Report) -> str:
+    about = report["about"]
+    shape = (
+        "Examples show values."
+        if about["show_values"]
+        else ("Examples show the shape of values, not the values: letters are a, digits 9. --show_values shows them.")
+    )
+    facts = (
+        f"beam_mixpanel {escape(about['version'])}. Times that name no zone were read as {escape(about['time_zone'])}."
+    )
+    return f"<footer><p>{facts} {escape(shape)} The same as JSON stands beside this page.</p></footer>"
+
+
+def _pair(left: Callable[[_Report], str], right: Callable[[_Report], str]) -> Callable[[_Report], str]:
+    return lambda report: f'<div class="two">{left(report)}{right(report)}</div>'
+
+
+_SECTIONS: Final[tuple[Callable[[_Report], str], ...]] = (
+    _head, _advice, _days, _pair(_names, _hours), _pair(_fates, _plan), _pair(_users, _sizes), _properties, _foot,
+)  # fmt: skip
+
+
+def _card(title: str, told: str, content: str) -> str:
+    return f'<section class="card"><h2>{escape(title)}</h2><p>{told}</p>{content}</section>'
+
+
+def _table(heads: Iterable[str], rows: Iterable[tuple[str, ...]]) -> str:
+    """Write a table of cells that are HTML already; a head that begins with `#` is of numbers."""
+    heads = list(heads)
+    classes = [' class="number"' if head.startswith("#") else "" for head in heads]
+    cells_of_head = "".join(
+        f"<th{kind}>{head.removeprefix('#')}</th>" for head, kind in zip(heads, classes, strict=True)
+    )
+    classes[0] = ' class="name"' if heads[0] else ""
+    lines = "".join(
+        f"<tr>{''.join(f'<td{kind}>{cell}</td>' for cell, kind in zip(row, classes, strict=True))}</tr>" for row in rows
+    )
+    head = f"<thead><tr>{cells_of_head}</tr></thead>" if any(head.strip("#") for head in heads) else ""
+    return f'<div class="scroll"><table>{head}<tbody>{lines}</tbody></table></div>'
+
+
+def _by_days(days: list[list[Any]]) -> tuple[list[tuple[str, int]], str]:
+    """Give every day between the first and the last; weeks or months where these are many."""
+    counts = {date.fromisoformat(day): count for day, count in days}
+    if not counts:
+        return [], "day"
+    first, last = min(counts), max(counts)
+    span = (last - first).days + 1
+    if span > _MOST_WEEKS:
+        months = groupby(sorted(counts), key=lambda day: f"{day:%Y-%m}")
+        return [(month, sum(counts[day] for day in found)) for month, found in months], "month"
+    every = [first + timedelta(days=place) for place in range(span)]
+    if span > _MOST_DAYS:
+        mondays = {day - timedelta(days=day.weekday()): 0 for day in every}
+        for day, count in counts.items():
+            mondays[day - timedelta(days=day.weekday())] += count
+        return [(f"{monday}", count) for monday, count in mondays.items()], "week"
+    return [(f"{day}", counts.get(day, 0)) for day in every], "day"
+
+
+def _percent(count: int, total: int) -> str:
+    return _share(count / total) if total else ""
+
+
+def _share(share: float) -> str:
+    if 0 < share < 0.001:
+        return "<0.1 %".replace("<", "&lt;")
+    return f"{100 * share:.1f} %".replace(".0 %", " %")
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:,.1f} TB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{minutes:.0f} min" if minutes < 90 else f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"

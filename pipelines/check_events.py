@@ -1,0 +1,19 @@
+"""Tells what an import would do, and sends nothing: `python -m pipelines.check_events --input GLOB --report FILE`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from beam_mixpanel.launcher.job import end_process, run_job
+from beam_mixpanel.transforms.options import CheckOptions, FileOptions
+from pipelines.files_to_mixpanel import build
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run it; see `run_job` for the exit codes."""
+    what = "Check events of files before they are imported into Mixpanel: a page to decide by. Sends nothing."
+    return run_job("pipelines.check_events", what, build, argv, also=(FileOptions, CheckOptions))
+
+
+if __name__ == "__main__":
+    end_process(run())
