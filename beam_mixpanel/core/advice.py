@@ -25,28 +25,28 @@ _QUIET: Final = 0.1
 _ENOUGH: Final = 1_000
 """Fewer events show no habits by the hour."""
 _PERSONAL: Final = re.compile(
-    r"(^|[_\W])(e?-?mail|phone|mobile|address|first_?name|last_?name|surname|ssn|iban|birth\w*|passw\w*)($|[_\W])",
+    r"(^|[_\W])(e?-?mail|phone|address|first_?name|last_?name|surname|ssn|iban|birth\w*|passw\w*)($|[_\W])",
     re.IGNORECASE,
 )
 _SHOWN: Final = 5
 
 _CURES: Final[dict[str, tuple[str, str]]] = {
-    "time_missing": ("name the column that holds the time", "--time_column COLUMN"),
-    "time_unreadable": ("say how the time is written", "--time_format '%d/%m/%Y %H:%M' or --time_unit s|ms|us|ns"),
+    "time_missing": ("Name the column that holds the time.", "--time_column COLUMN"),
+    "time_unreadable": ("Say how the time is written.", "--time_format '%d/%m/%Y %H:%M' or --time_unit s|ms|us|ns"),
     "time_before_1971": (
-        "such times are mostly 0, or in another unit than they seem; say which, or leave them out",
+        "Such times are mostly 0, or in another unit than they seem; say which, or leave them out.",
         "--time_unit s|ms|us|ns, or --from_time 2015-01-01",
     ),
     "time_in_future": (
-        "such times are mostly in another unit, or local times that name no zone; say which",
+        "Such times are mostly in another unit, or local times that name no zone; say which.",
         "--time_unit s|ms|us|ns, or --mixpanel_time_zone Europe/Paris",
     ),
-    "event_missing": ("say what names the events", "--event_column COLUMN, or --event NAME"),
-    "insert_id_column_missing": ("choose columns that every row has", "--insert_id_columns A,B"),
-    "too_many_properties": ("leave properties out", "--exclude 'PREFIX_*', or --json_columns COLUMN"),
-    "nested_too_deep": ("spread or drop the nested column", "--spread_columns COLUMN, or --exclude COLUMN"),
+    "event_missing": ("Say what names the events.", "--event_column COLUMN, or --event NAME"),
+    "insert_id_column_missing": ("Choose columns that every row has.", "--insert_id_columns A,B"),
+    "too_many_properties": ("Leave properties out.", "--exclude 'PREFIX_*', or --json_column COLUMN"),
+    "nested_too_deep": ("Spread or drop the nested column.", "--spread_column COLUMN, or --exclude COLUMN"),
     "distinct_id_placeholder": (
-        "these are no users; send them without an id, or with that of their device",
+        "These are no users; send them without an id, or with that of their device.",
         "--map MODULE:FUNCTION, or --device_id_column COLUMN",
     ),
 }
@@ -80,9 +80,9 @@ def advise(report: _Report) -> list[Advice]:
 def _on_refused(report: _Report) -> Iterator[Advice]:
     for rule in report["refused"]:
         cure, flag = _CURES.get(
-            rule["rule"], ("repair them where they come from, or on the way", "--map MODULE:FUNCTION")
+            rule["rule"], ("Repair them where they come from, or on the way.", "--map MODULE:FUNCTION")
         )
-        why = f"{_events(rule['events'])} would be refused: {rule['rule']}. To mend it, {cure}."
+        why = f"{_events(rule['events'])} would be refused: {rule['rule']}. {cure}"
         yield Advice(STOP, f"Mend {rule['rule']}", why, flag)
     refused = report["events"]["refused"]
     if refused:
@@ -220,11 +220,11 @@ def _on_properties(report: _Report) -> Iterator[Advice]:
         yield Advice(LOOK, "Shorten long texts", why, "--map MODULE:FUNCTION, or --exclude COLUMN")
     mixed = [row["name"] for row in rows if len(set(row["types"]) - {"null"}) > 1]
     if mixed:
-        why = f"{_some(mixed)} hold values of several types. Mixpanel shows a property of one type at a time."
+        why = f"Values of several types are in {_some(mixed)}. Mixpanel shows a property of one type at a time."
         yield Advice(LOOK, "Give each property one type", why, "--csv_types COLUMN:TYPE, or --map MODULE:FUNCTION")
     personal = [row["name"] for row in rows if _PERSONAL.search(row["name"])]
     if personal:
-        why = f"{_some(personal)} may hold personal data. Send it only if you mean to."
+        why = f"It may be in {_some(personal)}. Send it only if you mean to."
         flags = " ".join(f"--redact {shlex.quote(name)}" for name in personal[:_SHOWN])
         yield Advice(LOOK, "Think of personal data", why, flags)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-_HIDES: Final = "other events may not appear"
+_HIDES: Final = "can keep other events from appearing"
 _CONSUMED: Final = "is consumed and not stored"
 _OWN: Final = "is Mixpanel's own; what you send is overwritten or misread"
 _ADDED: Final = "is added by the server; a re-imported export should not bring it"

@@ -126,7 +126,7 @@ def _hours(report: _Report) -> str:
         ("at a full second exactly", times["whole_second"]),
     ]
     rows = [(escape(name), f"{count:,}", _percent(count, valid)) for name, count in facts]
-    chart = columns(hours, title="Events per hour of the day", labels=5)
+    chart = columns(hours, title="Events per hour of the day")
     return _card(
         "Hours of the day", "In UTC. Most people sleep at night.", chart + _table(("", "#events", "#share"), rows)
     )
@@ -218,8 +218,8 @@ def _property(row: Mapping[str, Any]) -> tuple[str, ...]:
 def _sizes(report: _Report) -> str:
     sizes = report["sizes"]
     used = [(f"< {_bytes(bound)}" if bound else "larger", count) for bound, count in sizes["histogram"]]
-    while used and not used[-1][1]:
-        used.pop()
+    filled = [place for place, (_, count) in enumerate(used) if count] or [0]
+    used = used[max(0, filled[0] - 1) : filled[-1] + 2]
     told = f"{_bytes(sizes['mean'])} on average, {_bytes(sizes['largest'])} at most, as uncompressed JSON."
     return _card("Size of events", told, columns(used, title="Events by size", labels=len(used)))
 

@@ -59,7 +59,7 @@ def test_the_report_of_a_known_input_is_exact(tmp_path: Path) -> None:
     assert report.pop("advice")[0] == {
         "level": "stop",
         "title": "Mend time_missing",
-        "why": "1 event would be refused: time_missing. To mend it, name the column that holds the time.",
+        "why": "1 event would be refused: time_missing. Name the column that holds the time.",
         "flag": "--time_column COLUMN",
     }
     assert report == {

@@ -1,0 +1,115 @@
+"""The page of a check in a real browser: wide and narrow, light and dark.
+
+`BEAM_MIXPANEL_PICTURES=docs/images` makes the pictures of the docs of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from pipelines import check_events
+from tests.browser import NARROW, WIDE, open_page
+
+HOSTILE = "<script>document.title='stolen'</script><img src=x onerror=\"document.title='stolen'\">"
+FIRST_MS = 1_767_225_600_000  # 2026-01-01
+DAY_MS = 86_400_000
+BY_HOUR = [2, 1, 1, 1, 1, 2, 5, 9, 14, 16, 17, 16, 15, 16, 16, 15, 15, 17, 20, 24, 25, 20, 11, 5]
+
+
+def shop_events() -> list[dict[str, Any]]:
+    """Make the events of a shop with some of the troubles that real ones have."""
+    draw = random.Random(7)
+    names = ("Page View", "Search", "Add to Cart", "Purchase", "Sign Up", "Share")
+    events = []
+    for number in range(9_000):
+        day = min(draw.randrange(150), draw.randrange(200))
+        hour = draw.choices(range(24), BY_HOUR)[0]
+        properties = {
+            "time": FIRST_MS + day * DAY_MS + hour * 3_600_000 + draw.randrange(3_600_000),
+            "distinct_id": f"user-{draw.randrange(2_500):04d}",
+            "$insert_id": f"{number % 8_960:032x}",
+            "plan": draw.choice(("free", "starter", "premium", None)),
+            "price": draw.choice((round(draw.random() * 200, 2), "12,50")) if number % 40 == 0 else draw.randrange(200),
+            "tags": draw.sample(("new", "sale", "gift"), 2),
+            "email": f"{draw.getrandbits(32):x}@example.com",
+            "ordered_at": f"2026-0{draw.randrange(1, 6)}-1{draw.randrange(10)}",
+            "mobile": draw.random() < 0.4,
+        }
+        if number % 90 == 0:
+            properties["note"] = "x" * 300
+        if number % 400 == 0:
+            properties["bucket"] = "A"
+        if number % 300 == 0:
+            properties["time"] = ""
+        if number % 700 == 0:
+            properties["distinct_id"] = "undefined"
+        events.append({"event": draw.choices(names, (40, 20, 12, 6, 3, 1))[0], "properties": properties})
+    return events
+
+
+def write_page(folder: Path, events: list[dict[str, Any]], *flags: str) -> str:
+    path = folder / "shop.ndjson"
+    path.write_text("".join(json.dumps(event) + "\n" for event in events))
+    with pytest.MonkeyPatch.context() as here:
+        here.chdir(folder)
+        assert check_events.run(["--input=shop.ndjson", *flags]) == 0
+    return (folder / "report.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_page(tmp_path_factory.mktemp("shop"), shop_events())
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_the_page_opens_without_an_error(
+    shop: str, tmp_path: Path, width: int, scheme: Literal["light", "dark"]
+) -> None:
+    """No error in the console, no request, no sideways scrolling, and every part is there."""
+    with open_page(shop, width=width, scheme=scheme) as opened:
+        assert opened.errors == []
+        assert not opened.overflows()
+        heads = opened.page.locator("h2").all_inner_texts()
+        assert {"What to do first", "Events per day", "Events per name", "Properties"} <= set(heads)
+        assert opened.page.locator("svg rect").count() > 150
+        folder = Path(os.environ.get("BEAM_MIXPANEL_PICTURES", tmp_path))
+        picture = folder / f"check-{scheme}-{width}.png"
+        opened.page.screenshot(path=picture)
+        assert picture.stat().st_size < 200_000
+
+
+def test_dark_and_light_differ(shop: str) -> None:
+    """The page follows the reader's colour scheme."""
+    colours = []
+    for scheme in ("light", "dark"):
+        with open_page(shop, scheme=scheme) as opened:  # type: ignore[arg-type]
+            colours.append(opened.page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert len(set(colours)) == 2
+
+
+def test_the_page_prints(shop: str) -> None:
+    """On paper it is dark on white, whatever the screen."""
+    with open_page(shop, scheme="dark") as opened:
+        opened.page.emulate_media(media="print")
+        assert opened.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert opened.page.pdf().startswith(b"%PDF")
+
+
+def test_hostile_names_run_nothing(tmp_path: Path) -> None:
+    """Names and values that are markup are shown as the text that they are; no script runs."""
+    properties = {"time": FIRST_MS, "$insert_id": "a", "distinct_id": HOSTILE, HOSTILE: HOSTILE}
+    uri = write_page(tmp_path, [{"event": HOSTILE, "properties": properties}, {"event": HOSTILE}], "--show_values")
+    with open_page(uri, width=NARROW) as opened:
+        opened.page.locator("summary").first.click()
+        assert opened.page.title() == "Check before import"
+        assert opened.page.locator("script, img").count() == 0
+        assert HOSTILE in opened.page.locator(".bars .label").all_inner_texts()
+        assert opened.errors == []
+        assert not opened.overflows()
