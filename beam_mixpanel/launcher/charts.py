@@ -14,7 +14,7 @@ _SMALLEST: Final = 0.8
 
 
 def columns(values: Sequence[tuple[str, int]], *, title: str, labels: int = 5) -> str:
-    """Draw a column for each value, as wide as the page gives room; words stand around it, not in it, to keep their size.
+    """Draw a column for each value, as wide as there is room; words stand around it, and keep their size.
 
     Args:
       values: what each column is, and how high.

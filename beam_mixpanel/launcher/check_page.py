@@ -38,7 +38,7 @@ def _head(report: _Report) -> str:
     users = report["users"]
     return (
         f"<header><h1>Check before import</h1>"
-        f"<p>{escape(source)}, read {escape(about['made_at'])}. Nothing was sent.</p>"
+        f"<p>{escape(source)}, read {escape(_moment(about['made_at']))}. Nothing was sent.</p>"
         f'</header><div class="tiles"><div class="tile"><b>{events["read"]:,}</b><span>events read</span></div>'
         f'<div class="tile"><b>{events["would_be_imported"]:,}</b><span>would be imported</span></div>'
         f"<div{bad}><b>{events['refused']:,}</b><span>would be refused</span></div>"
@@ -109,7 +109,7 @@ def _plan(report: _Report) -> str:
 def _days(report: _Report) -> str:
     values, unit = _by_days(report["days"])
     times = report["times"]
-    span = f"From {times['first']} to {times['last']}, in UTC." if times["first"] else "There are no events."
+    span = f"From {_moment(times['first'])} to {_moment(times['last'])}." if times["first"] else "There are no events."
     chart = columns(values, title=f"Events per {unit}")
     return _card(f"Events per {unit}", escape(span), chart)
 
@@ -282,6 +282,10 @@ def _by_days(days: list[list[Any]]) -> tuple[list[tuple[str, int]], str]:
             mondays[day - timedelta(days=day.weekday())] += count
         return [(f"{monday}", count) for monday, count in mondays.items()], "week"
     return [(f"{day}", counts.get(day, 0)) for day in every], "day"
+
+
+def _moment(text: str) -> str:
+    return text.replace("T", " ").replace("+00:00", " UTC").replace("Z", " UTC")
 
 
 def _percent(count: int, total: int) -> str:

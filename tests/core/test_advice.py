@@ -123,8 +123,14 @@ def test_names_of_properties_are_quoted_for_the_shell() -> None:
 
 @pytest.mark.parametrize(
     ("events", "size", "requests", "seconds"),
-    [(0, 0, 0, 0.0), (1, 400, 1, 0.0), (30_001, 400, 16, 1.0), (2_000, 10_000_001, 2, 0.3), (600_000, 4_000_000_000, 400, 120.0)],
-)  # fmt: skip
+    [
+        (0, 0, 0, 0.0),
+        (1, 400, 1, 0.0),
+        (30_001, 400, 16, 1.0),
+        (2_000, 10_000_001, 2, 0.3),
+        (600_000, 4_000_000_000, 400, 120.0),
+    ],
+)
 def test_the_plan_follows_the_documented_limits(events: int, size: int, requests: int, seconds: float) -> None:
     """Requests of 2,000 events or 10 MB; 30,000 events a second or 2 GB a minute, whichever is slower."""
     planned = plan(events, {"bytes": size, "compressed_share": 0.2, "sampled_bytes": 10})
@@ -132,7 +138,17 @@ def test_the_plan_follows_the_documented_limits(events: int, size: int, requests
     assert len(planned["arithmetic"]) == 3
 
 
-@pytest.mark.parametrize(("name", "reserved"), [("bucket", True), ("$mp_any", True), ("mp_original_x", True), ("plan", False), ("$browser", False), ("mp_country_code", False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "reserved"),
+    [
+        ("bucket", True),
+        ("$mp_any", True),
+        ("mp_original_x", True),
+        ("plan", False),
+        ("$browser", False),
+        ("mp_country_code", False),
+    ],
+)
 def test_reserved_names(name: str, reserved: bool) -> None:
     """Mixpanel's own names are told from documented defaults and the user's."""
     assert bool(meaning_of(name)) == reserved

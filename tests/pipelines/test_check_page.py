@@ -73,7 +73,7 @@ def test_the_page_opens_without_an_error(
     shop: str, tmp_path: Path, width: int, scheme: Literal["light", "dark"]
 ) -> None:
     """No error in the console, no request, no sideways scrolling, and every part is there."""
-    with open_page(shop, width=width, scheme=scheme) as opened:
+    with open_page(shop, width=width, height=1_250, scheme=scheme) as opened:
         assert opened.errors == []
         assert not opened.overflows()
         heads = opened.page.locator("h2").all_inner_texts()
