@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from beam_mixpanel.core import outcome
+from beam_mixpanel.core.check import check_report
 from beam_mixpanel.core.chunk import PreparedEvent
 from beam_mixpanel.core.dead_letter import IMPORT, DeadLetter, from_json_line, to_json_line
 from beam_mixpanel.core.event import Form
 from beam_mixpanel.core.insert_id import InsertIdStrategy
-from beam_mixpanel.core.limits import TRACK_MAX_AGE_MS
+from beam_mixpanel.core.limits import DEFAULT_RETENTION_DAYS, TRACK_MAX_AGE_MS
 from beam_mixpanel.core.prepare import EventBlock, EventPreparer, Preparation, identity_of
+from beam_mixpanel.core.profile import Profile, ProfileSettings
 from beam_mixpanel.core.validation import RULES
 from fuzz import judge
 
@@ -87,6 +89,8 @@ def check_block(data: bytes, offset: int, endings: list[bytes], preparer: EventP
     if len(data) % _ONE_IN == 0:
         _check_determinism(done, preparer.prepare_block(EventBlock(data, _SOURCE, offset), NOW_MS), data)
     _check_prepared(done.events.bodies, data)
+    if len(data) % _ONE_IN == 1:
+        _check_profiled(done, data)
     events, letters = list(done.events)[::-1], done.invalid[::-1]
     verdicts: list[tuple[bytes, Verdict]] = []
     for number, line in enumerate(data.split(b"\n")):
@@ -139,6 +143,19 @@ def _check_prepared(bodies: list[bytes], data: object) -> None:
     again = PREPARERS[0].prepare_block(EventBlock(b"\n".join(bodies), "", 0), NOW_MS)
     if again.events.bodies != bodies or any(again.events.originals) or again.invalid or again.repaired:
         raise Finding("preparing twice is preparing once", (again.events.bodies, bodies, again.invalid), data)
+
+
+def _check_profiled(done: Preparation, data: object) -> None:
+    """A check takes all that is prepared or refused, counts each, and can be written."""
+    profile = Profile(ProfileSettings(NOW_MS))
+    profile.add_events(done.events.bodies, done.events.originals)
+    for letter in done.invalid:
+        profile.add_letter(letter)
+    report = check_report(profile.result(), {}, {"retention_days": DEFAULT_RETENTION_DAYS})
+    json.dumps(report).encode()
+    counted = [report["events"][fate] for fate in ("would_be_imported", "refused")]
+    if counted != [len(done.events), len(done.invalid)] or sum(report["hours_utc"]) != len(done.events):
+        raise Finding("a check counts every event", counted, data)
 
 
 def _check_line(line: bytes, found: PreparedEvent | DeadLetter) -> Verdict:
@@ -220,6 +237,7 @@ def check_object(value: Any, preparer: EventPreparer) -> None:
     if in_words(value) != before:
         raise Finding("an object is left alone", value, before)
     _check_prepared(done.events.bodies, value)
+    _check_profiled(done, value)
     for letter in done.invalid:
         _check_form_of_letter(letter, value)
         if letter.reason not in _READ_OTHERWISE_IN_TEXT and preparer.prepare_text(letter.event, NOW_MS).events:

@@ -31,7 +31,7 @@ from beam_mixpanel.core.sketches import (
     hash_of,
     hashes_of,
 )
-from beam_mixpanel.core.validation import RULES, SkimmedEvent
+from beam_mixpanel.core.validation import RULES, SkimmedEvent, SkimmedProperties
 
 MOST_KEYS: Final = 16_384
 """Hashes of users, and of `$insert_id`s, that are held; beyond them a count is off by 1 % or so."""
@@ -209,7 +209,7 @@ class Profile:
         """
         if not bodies:
             return
-        events = list(map(_decode, bodies))
+        events = _skimmed(bodies)
         properties = [event.properties for event in events]
         times = np.fromiter((found.time for found in properties), np.int64, len(events))
         ids = hashes_of([found.insert_id for found in properties])
@@ -342,6 +342,21 @@ class Profile:
             "events_of_such_ids": one_in * sum(found.events for found in mixed),
             "ids_whole_hours_apart": hours_apart * one_in,
         }
+
+
+def _skimmed(bodies: Sequence[bytes]) -> list[SkimmedEvent]:
+    try:
+        return list(map(_decode, bodies))
+    except msgspec.DecodeError:
+        return list(map(_skimmed_by_last_keys, bodies))
+
+
+def _skimmed_by_last_keys(body: bytes) -> SkimmedEvent:
+    """Read an event in which a key may stand twice: the last one counts, whatever the first one is."""
+    event = json.loads(body)
+    found = event["properties"]
+    ids = [found.get(key, "") for key in ("distinct_id", "$user_id", "$device_id")]
+    return SkimmedEvent(event["event"], SkimmedProperties(found["time"], found["$insert_id"], *ids))
 
 
 def _count_into(counts: Counter[int], values: NDArray[Any]) -> None:

@@ -155,6 +155,12 @@ def test_properties_are_described() -> None:
     assert (row["name"], row["events"], row["cut"], row["distinct"], row["exact"]) == ("p", 10, 2, 8, True)
 
 
+def test_the_last_of_two_equal_keys_counts() -> None:
+    """As for Mixpanel; the first one may be of any type."""
+    twice = body(distinct_id="a").replace(b'"$insert_id": "i"', b'"$insert_id": 5, "$insert_id": "i"')
+    assert profile_of(twice, body(distinct_id="a"))["insert_ids"]["repeated_events"] == 1
+
+
 def test_properties_come_from_a_sample_that_says_so() -> None:
     """Of many events an even part is looked at, never none, even where all are equal."""
     sample = PropertySample(show_values=False, most_events=100)

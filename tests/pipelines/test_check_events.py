@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from beam_mixpanel.emulator import Emulator
 from pipelines import check_events, files_to_mixpanel, sql_to_mixpanel
 
+README = Path(__file__).parent.parent.parent / "README.md"
 HOSTILE = "</title></style><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 NOON_MS = 1_767_268_800_000  # 2026-01-01T12:00:00Z
 
@@ -168,6 +171,16 @@ def test_the_mapping_is_that_of_the_import(tmp_path: Path) -> None:
     assert code == 0
     counted = [report["events"][name] for name in ("read", "would_be_imported", "refused", "filtered")]
     assert counted == [3, 1, 1, 1]
+
+
+def test_the_command_of_the_readme_needs_a_csv_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a CSV to a page by the README's words alone."""
+    command = re.search(r"-m pipelines\.check_events (--input my\.csv .*)", README.read_text())
+    assert command
+    (tmp_path / "my.csv").write_text("action,time,user_id,total\nBuy,2026-01-01T12:00:00Z,u1,9.5\n")
+    monkeypatch.chdir(tmp_path)
+    assert check_events.run(shlex.split(command[1])) == 0
+    assert "<b>1</b><span>would be imported</span>" in (tmp_path / "report.html").read_text()
 
 
 def test_every_import_offers_it_and_sends_nothing(tmp_path: Path, emulator: Emulator, token_reference: str) -> None:
