@@ -200,6 +200,11 @@ class Profile:
         self._properties = PropertySample(show_values=settings.show_values)
         self._refused: dict[str, _Refused] = {}
 
+    @property
+    def events(self) -> int:
+        """How many events would be imported."""
+        return self._events
+
     def add_events(self, bodies: Sequence[bytes], originals: Iterable[bytes | None] = ()) -> None:
         """Take in prepared events.
 

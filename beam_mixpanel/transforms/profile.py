@@ -67,8 +67,16 @@ class ProfileEvents(beam.PTransform):
             events.prepared | "ProfilePrepared" >> beam.ParDo(_ProfileFn(self._settings)).with_output_types(Profile),
             events.invalid | "ProfileInvalid" >> beam.ParDo(_ProfileFn(self._settings)).with_output_types(Profile),
         )
-        merged = beam.CombineGlobally(_MergeFn(self._settings)).with_fanout(_FANOUT)
-        return parts | beam.Flatten() | "MergeProfiles" >> merged
+        # Beam's own fan-out names no types: it would pickle each profile a dozen times to learn its size.
+        merge = _MergeFn(self._settings)
+        return (
+            parts
+            | beam.Flatten()
+            | "SpreadProfiles" >> beam.Map(_keyed).with_output_types(tuple[int, Profile])
+            | "MergeSome" >> beam.CombinePerKey(merge).with_output_types(tuple[int, Profile])
+            | "DropKeys" >> beam.Map(_without_key).with_output_types(Profile)
+            | "MergeAll" >> beam.CombineGlobally(merge).with_output_types(Profile)
+        )
 
 
 class WriteProfile(beam.PTransform):
@@ -85,6 +93,14 @@ class WriteProfile(beam.PTransform):
     def expand(self, profile: PCollection[Profile]) -> PCollection[None]:
         """Give nothing."""
         return profile | beam.Map(_write, self._path)
+
+
+def _keyed(profile: Profile) -> tuple[int, Profile]:
+    return profile.events % _FANOUT, profile
+
+
+def _without_key(keyed: tuple[int, Profile]) -> Profile:
+    return keyed[1]
 
 
 def _write(profile: Profile, path: str) -> None:

@@ -233,3 +233,17 @@ def test_exit_codes(tmp_path: Path, flags: tuple[str, ...], code: int) -> None:
     (tmp_path / "cut.ndjson.gz").write_bytes(b"\x1f\x8b\x08\x00cut")
     given = [flag.replace("{folder}", str(tmp_path)) for flag in flags]
     assert check_events.run([f"--report={tmp_path}/r.html", *given]) == code
+
+
+@pytest.mark.portable
+def test_worker_processes_give_the_same_report(tmp_path: Path) -> None:
+    """What one process counts and what several count and merge is the same, figure for figure."""
+    for part in range(4):
+        events = [
+            event("AB"[number % 2], f"{part}-{number}", NOON_MS + number, distinct_id=f"u{number % 7}")
+            for number in range(500)
+        ]
+        write(tmp_path, *events, "no json").rename(tmp_path / f"part-{part}.ndjson")
+    flags = (f"--input={tmp_path}/part-*.ndjson",)
+    several = ("--direct_num_workers=2", "--direct_running_mode=multi_processing")
+    assert check(tmp_path, *flags, *several)[:2] == check(tmp_path, *flags)[:2]
