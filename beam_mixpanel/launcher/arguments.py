@@ -447,13 +447,16 @@ def _check_cloud(options: GoogleCloudOptions, runner: str) -> None:
 
 def _paths_of_workers(settings: Settings) -> list[tuple[str, str]]:
     inputs = [("--input", path) for path in settings.inputs]
-    return [*inputs, *([("--dead_letters", settings.dead_letters)] if settings.dead_letters else [])]
+    outputs = (("--dead_letters", settings.dead_letters), ("--check_report", settings.check_report))
+    return [*inputs, *((option, path) for option, path in outputs if path)]
 
 
 def _check_no_books(settings: Settings) -> None:
     incremental = settings.options.view_as(IncrementalOptions)
     for option, given in (
         ("--summary", settings.summary),
+        ("--check_report", settings.check_report),
+        ("--show_values", settings.show_values),
         ("--state", incremental.state),
         ("--allow_dead_letters", settings.allowed_dead_letters != AllowedDeadLetters(0, 0.0)),
     ):
@@ -465,6 +468,8 @@ def _check_no_books(settings: Settings) -> None:
 
 
 def _check_outputs(settings: Settings) -> None:
+    if settings.check_report and settings.options.view_as(StandardOptions).streaming:
+        raise UsageError("a check ends when all is read, and a stream does not end; check files of its events instead")
     outputs = {
         "--summary": settings.summary,
         "--dead_letters": settings.dead_letters,
