@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import apache_beam as beam
 
@@ -12,6 +13,10 @@ from beam_mixpanel.launcher.connect import import_events
 from beam_mixpanel.launcher.epilogue import Epilogue
 from beam_mixpanel.launcher.job import end_process, run_job
 from beam_mixpanel.transforms.options import BigQueryOptions, IncrementalOptions, TableOptions
+
+DESCRIPTION: Final = "Import rows of BigQuery into Mixpanel."
+OPTIONS: Final = (TableOptions, BigQueryOptions, IncrementalOptions)
+"""What it takes besides the options of every pipeline."""
 
 
 def build(pipeline: beam.Pipeline, settings: Settings) -> Epilogue:
@@ -23,8 +28,7 @@ def build(pipeline: beam.Pipeline, settings: Settings) -> Epilogue:
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run it; see `run_job` for the exit codes."""
-    groups = (TableOptions, BigQueryOptions, IncrementalOptions)
-    return run_job("pipelines.bigquery_to_mixpanel", "Import rows of BigQuery into Mixpanel.", build, argv, also=groups)
+    return run_job("pipelines.bigquery_to_mixpanel", DESCRIPTION, build, argv, also=OPTIONS)
 
 
 if __name__ == "__main__":

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from beam_mixpanel.launcher.job import end_process, run_job
 from beam_mixpanel.transforms.options import CheckOptions, FileOptions
 from pipelines.files_to_mixpanel import build
 
+DESCRIPTION: Final = "Check events of files before they are imported into Mixpanel: a page to decide by. Sends nothing."
+OPTIONS: Final = (FileOptions, CheckOptions)
+"""What it takes besides the options of every pipeline."""
+
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run it; see `run_job` for the exit codes."""
-    what = "Check events of files before they are imported into Mixpanel: a page to decide by. Sends nothing."
-    return run_job("pipelines.check_events", what, build, argv, also=(FileOptions, CheckOptions))
+    return run_job("pipelines.check_events", DESCRIPTION, build, argv, also=OPTIONS)
 
 
 if __name__ == "__main__":

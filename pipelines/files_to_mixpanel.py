@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import apache_beam as beam
 
@@ -10,6 +11,11 @@ from beam_mixpanel.launcher.arguments import Settings
 from beam_mixpanel.launcher.connect import import_events
 from beam_mixpanel.launcher.job import end_process, run_job
 from beam_mixpanel.launcher.mapping import announce_files
+from beam_mixpanel.transforms.options import FileOptions
+
+DESCRIPTION: Final = "Import events from files into Mixpanel."
+OPTIONS: Final = (FileOptions,)
+"""What it takes besides the options of every pipeline."""
 
 
 def build(pipeline: beam.Pipeline, settings: Settings) -> None:
@@ -20,7 +26,7 @@ def build(pipeline: beam.Pipeline, settings: Settings) -> None:
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run it; see `run_job` for the exit codes."""
-    return run_job("pipelines.files_to_mixpanel", "Import events from files into Mixpanel.", build, argv)
+    return run_job("pipelines.files_to_mixpanel", DESCRIPTION, build, argv, also=OPTIONS)
 
 
 if __name__ == "__main__":

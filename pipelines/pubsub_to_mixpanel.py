@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import apache_beam as beam
 
@@ -12,6 +13,10 @@ from beam_mixpanel.launcher.job import end_process, run_job
 from beam_mixpanel.launcher.pubsub import read_messages
 from beam_mixpanel.transforms.options import PubSubOptions
 
+DESCRIPTION: Final = "Import messages of Pub/Sub into Mixpanel."
+OPTIONS: Final = (PubSubOptions,)
+"""What it takes besides the options of every pipeline."""
+
 
 def build(pipeline: beam.Pipeline, settings: Settings) -> None:
     """Connect Pub/Sub to Mixpanel."""
@@ -20,8 +25,7 @@ def build(pipeline: beam.Pipeline, settings: Settings) -> None:
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run it; see `run_job` for the exit codes."""
-    program = "pipelines.pubsub_to_mixpanel"
-    return run_job(program, "Import messages of Pub/Sub into Mixpanel.", build, argv, also=(PubSubOptions,))
+    return run_job("pipelines.pubsub_to_mixpanel", DESCRIPTION, build, argv, also=OPTIONS)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import apache_beam as beam
 
@@ -10,6 +11,10 @@ from beam_mixpanel.launcher.arguments import Settings
 from beam_mixpanel.launcher.connect import import_events, read_dead_letters
 from beam_mixpanel.launcher.job import end_process, run_job
 from beam_mixpanel.transforms.options import FileOptions, ReplayOptions
+
+DESCRIPTION: Final = "Send dead letters to Mixpanel again."
+OPTIONS: Final = (FileOptions, ReplayOptions)
+"""What it takes besides the options of every pipeline."""
 
 
 def build(pipeline: beam.Pipeline, settings: Settings) -> None:
@@ -19,8 +24,7 @@ def build(pipeline: beam.Pipeline, settings: Settings) -> None:
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run it; see `run_job` for the exit codes."""
-    program = "pipelines.replay_dead_letters"
-    return run_job(program, "Send dead letters to Mixpanel again.", build, argv, also=(FileOptions, ReplayOptions))
+    return run_job("pipelines.replay_dead_letters", DESCRIPTION, build, argv, also=OPTIONS)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import apache_beam as beam
 
@@ -14,6 +15,10 @@ from beam_mixpanel.launcher.job import end_process, run_job
 from beam_mixpanel.launcher.sql import open_reading
 from beam_mixpanel.transforms.options import IncrementalOptions, SqlOptions, TableOptions
 
+DESCRIPTION: Final = "Import rows of a SQL database into Mixpanel."
+OPTIONS: Final = (TableOptions, SqlOptions, IncrementalOptions)
+"""What it takes besides the options of every pipeline."""
+
 
 def build(pipeline: beam.Pipeline, settings: Settings) -> Epilogue:
     """Connect the database to Mixpanel."""
@@ -24,9 +29,7 @@ def build(pipeline: beam.Pipeline, settings: Settings) -> Epilogue:
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run it; see `run_job` for the exit codes."""
-    program = "pipelines.sql_to_mixpanel"
-    groups = (TableOptions, SqlOptions, IncrementalOptions)
-    return run_job(program, "Import rows of a SQL database into Mixpanel.", build, argv, also=groups)
+    return run_job("pipelines.sql_to_mixpanel", DESCRIPTION, build, argv, also=OPTIONS)
 
 
 if __name__ == "__main__":

@@ -6,25 +6,15 @@ Source of the format: https://cloud.google.com/dataflow/docs/reference/rest/v1b3
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from apache_beam.options.pipeline_options import PipelineOptions
-
 from beam_mixpanel.launcher.arguments import COMMON_OPTIONS
 from beam_mixpanel.launcher.plain_flags import actions_of, is_list, is_switch
-from beam_mixpanel.transforms.options import (
-    BigQueryOptions,
-    FileOptions,
-    IncrementalOptions,
-    PubSubOptions,
-    ReplayOptions,
-    SqlOptions,
-    TableOptions,
-)
 
 FOLDER: Final = Path(__file__).parent
 
@@ -35,14 +25,12 @@ class Template(NamedTuple):
     Attributes:
       title: for the list of templates.
       description: what it does.
-      groups: the options that it takes besides those of every pipeline, as its `run` gives them to `run_job`.
       required: those without which it does not start.
       streaming: whether it runs until it is stopped.
     """
 
     title: str
     description: str
-    groups: tuple[type[PipelineOptions], ...]
     required: tuple[str, ...] = ()
     streaming: bool = False
 
@@ -51,31 +39,26 @@ TEMPLATES: Final = {
     "files_to_mixpanel": Template(
         "Files to Mixpanel",
         "Imports events from files (NDJSON, JSON, CSV, Avro, Parquet) into Mixpanel.",
-        (FileOptions,),
         ("input",),
     ),
     "bigquery_to_mixpanel": Template(
         "BigQuery to Mixpanel",
         "Imports rows of a BigQuery table or query as events into Mixpanel.",
-        (TableOptions, BigQueryOptions, IncrementalOptions),
     ),
     "sql_to_mixpanel": Template(
         "SQL to Mixpanel",
         "Imports rows of a SQL database as events into Mixpanel.",
-        (TableOptions, SqlOptions, IncrementalOptions),
         ("connection",),
     ),
     "pubsub_to_mixpanel": Template(
         "Pub/Sub to Mixpanel",
         "Imports messages of Pub/Sub as events into Mixpanel, as they come.",
-        (PubSubOptions,),
         ("dead_letters",),
         streaming=True,
     ),
     "replay_dead_letters": Template(
         "Mixpanel dead letters, again",
         "Sends dead letters of an earlier job to Mixpanel again.",
-        (FileOptions, ReplayOptions),
         ("input",),
     ),
 }
@@ -107,7 +90,7 @@ _LIST_HINT: Final = '; several as JSON: ["A","B"]'
 def metadata_of(name: str) -> dict[str, Any]:
     """Describe a pipeline's template, as Google's `TemplateMetadata` has it."""
     template = TEMPLATES[name]
-    groups = (*template.groups, *COMMON_OPTIONS)
+    groups = (*importlib.import_module(f"pipelines.{name}").OPTIONS, *COMMON_OPTIONS)
     actions = [action for group in groups for action in actions_of(group) if action.dest not in NOT_IN_TEMPLATES]
     return {
         "name": template.title,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import importlib
 import io
 import os
 import re
@@ -25,7 +26,7 @@ from beam_mixpanel.core.mapping_settings import FLAGS, mapping_of, settings_from
 from beam_mixpanel.core.profile import ProfileSettings
 from beam_mixpanel.core.user_function import UserFunctionError, load
 from beam_mixpanel.databases.url import EMBEDDED, Connection
-from beam_mixpanel.launcher.plain_flags import plain_flags
+from beam_mixpanel.launcher.plain_flags import actions_of, plain_flags
 from beam_mixpanel.transforms.files import InputFile, UnreadableFileError, match_files, open_file
 from beam_mixpanel.transforms.options import (
     BigQueryOptions,
@@ -305,6 +306,12 @@ def _all_options(also: OptionGroups) -> argparse.ArgumentParser:
         if "_add_argparse_args" in vars(group) and (group in also or group not in _SOME_TAKE):
             group._add_argparse_args(parser)
     return parser
+
+
+def option_names(pipeline: str) -> list[str]:
+    """List what a pipeline takes, besides the options of Beam: for completion on the command line."""
+    groups = (*importlib.import_module(pipeline).OPTIONS, *COMMON_OPTIONS)
+    return [name for group in groups for action in actions_of(group) for name in action.option_strings]
 
 
 def _check_runner(name: str) -> None:

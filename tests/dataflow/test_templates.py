@@ -60,8 +60,8 @@ def test_options_are_those_that_the_pipeline_takes(name: str, monkeypatch: pytes
     taken: list[Any] = []
     module = importlib.import_module(f"pipelines.{name}")
 
-    def run_job(*_: Any, also: Any = None, **__: Any) -> int:
-        taken.extend(also or generate.TEMPLATES["files_to_mixpanel"].groups)
+    def run_job(*_: Any, also: Any, **__: Any) -> int:
+        taken.extend(also)
         return 0
 
     monkeypatch.setattr(module, "run_job", run_job)

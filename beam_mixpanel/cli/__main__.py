@@ -1,0 +1,118 @@
+"""The command `beam-mixpanel`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Sequence
+
+import click
+from click.shell_completion import CompletionItem
+
+from beam_mixpanel.cli.dead_letters import dead_letters
+from beam_mixpanel.cli.doctor import doctor
+from beam_mixpanel.cli.insert_id import insert_id
+from beam_mixpanel.version import VERSION
+
+_SOURCES = {
+    "files": ("pipelines.files_to_mixpanel", "NDJSON, JSON, CSV, TSV, Avro and Parquet files."),
+    "bigquery": ("pipelines.bigquery_to_mixpanel", "A table of BigQuery, or what a query gives."),
+    "sql": ("pipelines.sql_to_mixpanel", "A table of a SQL database, or what a query gives."),
+    "pubsub": ("pipelines.pubsub_to_mixpanel", "Messages of Pub/Sub, as they come."),
+}
+
+
+class NearestGroup(click.Group):
+    """Names the command that was probably meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command.
+
+        Raises:
+          click.UsageError: there is none of that name.
+        """
+        names = self.list_commands(ctx)
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], names, 1)
+            meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+            raise click.UsageError(f"no such command: {args[0]}; {meant}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=NearestGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, "-V", "--version", prog_name="beam-mixpanel", message="%(prog)s %(version)s")
+def main() -> None:
+    """Import events into Mixpanel: all of them, each once, with books that prove it.
+
+    \b
+    Try it without an account:
+      beam-mixpanel check --input 'events/*.csv' --report report.html
+      beam-mixpanel import files --input 'events/*.csv' --mixpanel_emulator
+
+    \b
+    Shell completion:
+      eval "$(_BEAM_MIXPANEL_COMPLETE=bash_source beam-mixpanel)"   # in ~/.bashrc; zsh_source, fish_source
+    """
+
+
+@main.group("import", cls=NearestGroup)
+def import_() -> None:
+    """Import events from files, BigQuery, a SQL database or Pub/Sub.
+
+    \b
+    beam-mixpanel import files --input 'events/*.ndjson.gz' --mixpanel_emulator
+    beam-mixpanel import sql --connection env:DATABASE_URL --table orders --event 'Order Placed' \\
+      --time_column ordered_at --mixpanel_project_id 123 --mixpanel_service_account env:MIXPANEL_SERVICE_ACCOUNT
+    """
+
+
+class ModuleCommand(click.Command):
+    """Hands all its arguments, and the exit code, to a module that has options of its own.
+
+    Args:
+      name: as typed.
+      module: the module.
+      meaning: one line for the list of commands.
+      run: the module's function of a list of arguments, which gives an exit code.
+    """
+
+    def __init__(self, name: str, module: str, meaning: str, run: str = "run") -> None:
+        super().__init__(
+            name,
+            callback=self._call,
+            params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
+            short_help=meaning,
+            context_settings={"ignore_unknown_options": True, "help_option_names": []},
+        )
+        self._module = module
+        self._run = run
+
+    def _call(self, arguments: Sequence[str]) -> None:
+        from beam_mixpanel.launcher.job import end_process
+
+        end_process(getattr(importlib.import_module(self._module), self._run)(list(arguments)))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the options of a pipeline."""
+        from beam_mixpanel.launcher.arguments import option_names
+
+        names = option_names(self._module) if self._module.startswith("pipelines.") else []
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+for _name, (_module, _meaning) in _SOURCES.items():
+    import_.add_command(ModuleCommand(_name, _module, _meaning))
+main.add_command(ModuleCommand("replay", "pipelines.replay_dead_letters", "Send dead letters again."))
+main.add_command(ModuleCommand("check", "pipelines.check_events", "Tell what an import would do, and send nothing."))
+main.add_command(
+    ModuleCommand("emulator", "beam_mixpanel.emulator.__main__", "Run a server that answers as Mixpanel does.", "main")
+)
+main.add_command(dead_letters)
+main.add_command(doctor)
+main.add_command(insert_id)
+
+
+if __name__ == "__main__":
+    main(prog_name="beam-mixpanel")

@@ -1,0 +1,226 @@
+"""The command `beam-mixpanel`, as people type it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import mmh3
+import pytest
+from click.testing import CliRunner, Result
+
+from beam_mixpanel.cli.__main__ import main
+from beam_mixpanel.cli.doctor import ask
+from beam_mixpanel.client.credentials import ProjectToken
+from beam_mixpanel.client.transport import Answer, NoAnswerError
+from beam_mixpanel.core.dead_letter import DeadLetter, to_json_line
+from beam_mixpanel.emulator import Emulator
+
+NOW = 1_790_000_000
+
+
+def _call(*arguments: str, given: str = "") -> Result:
+    return CliRunner().invoke(main, arguments, input=given)
+
+
+def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    command = [sys.executable, "-m", "beam_mixpanel.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
+
+
+def test_files_are_imported(tmp_path: Path, emulator: Emulator, token_reference: str) -> None:
+    """With the options and the exit code of the module."""
+    (tmp_path / "a.csv").write_text("event,time,user_id\nA,1790000000,u\nB,,u\n")
+    options = [f"--mixpanel_api_host={emulator.url}", f"--mixpanel_project_token={token_reference}"]
+    done = _run("import", "files", f"--input={tmp_path}/a.csv", f"--dead_letters={tmp_path}/dead", *options)
+    assert done.returncode == 3, done.stderr
+    assert [event["event"] for event in emulator.events()] == ["A"]
+    counted = _run("dead-letters", "summary", f"{tmp_path}/dead-*", "--json")
+    assert [(group["reason"], group["count"]) for group in json.loads(counted.stdout)] == [("time_missing", 1)]
+    again = _run("replay", f"--input={tmp_path}/dead-*", f"--dead_letters={tmp_path}/again", *options)
+    assert again.returncode == 3, again.stderr
+
+
+def test_files_are_checked(tmp_path: Path) -> None:
+    """Without credentials; the page is there."""
+    (tmp_path / "a.csv").write_text("event,time,user_id\nA,1790000000,u\n")
+    done = _run("check", f"--input={tmp_path}/a.csv", f"--report={tmp_path}/report.html")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize("arguments", [("import", "files"), ("replay",), ("check",), ("emulator",)])
+def test_help_is_that_of_the_module(arguments: tuple[str, ...]) -> None:
+    """All options with their meaning."""
+    done = _run(*arguments, "--help")
+    assert done.returncode == 0
+    assert ("--mixpanel_region" in done.stdout) != (arguments == ("emulator",))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "near"),
+    [
+        (("imprt",), "did you mean import?"),
+        (("import", "file"), "did you mean files?"),
+        (("xyz",), "there are check, dead-letters, doctor, emulator, import, insert-id, replay"),
+        (("doctor", "--mixpanel_regoin", "eu"), "--mixpanel_region"),
+    ],
+)
+def test_what_is_unknown_names_the_nearest(arguments: tuple[str, ...], near: str) -> None:
+    """With exit code 2."""
+    done = _call(*arguments)
+    assert done.exit_code == 2
+    assert near in done.output
+
+
+def test_options_are_completed() -> None:
+    """In the shell, those of the pipeline, too."""
+    words = "beam-mixpanel import files --mixpanel_reg"
+    done = _run(_BEAM_MIXPANEL_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD="3")
+    assert done.stdout.split() == ["plain,--mixpanel_region"]
+
+
+def test_dead_letters_are_counted_by_reason(tmp_path: Path) -> None:
+    """The most frequent first; events are shown only where that is asked for; what is no letter is counted, too."""
+    letters = [
+        DeadLetter(b'{"event":"A","secret":"hush"}', "validate", "time_missing", "properties.time", "it has no time"),
+        DeadLetter(b"{", "parse", "invalid_json", source="a.ndjson@7"),
+        DeadLetter(b'{"event":"B"}', "validate", "time_missing"),
+    ]
+    lines = b"".join(to_json_line(letter) + b"\n" for letter in letters)
+    (tmp_path / "dead-1.jsonl").write_bytes(lines + b"nothing\n\n")
+    done = _call("dead-letters", "summary", f"{tmp_path}/dead-*", "--json")
+    groups = json.loads(done.output)
+    assert [(group["stage"], group["reason"], group["count"]) for group in groups] == [
+        ("validate", "time_missing", 2),
+        ("parse", "invalid_json", 1),
+        ("parse", "not_a_dead_letter", 1),
+    ]
+    assert groups[1]["source"] == "a.ndjson@7"
+    table = _call("dead-letters", "summary", f"{tmp_path}/dead-*")
+    assert "4 dead letters" in table.output
+    assert "beam-mixpanel replay --input" in table.output
+    assert "hush" not in table.output + done.output
+    assert "hush" in _call("dead-letters", "summary", f"{tmp_path}/dead-*", "--show-events").output
+
+
+def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:
+    """With exit code 1."""
+    done = _call("dead-letters", "summary", f"{tmp_path}/none-*")
+    assert done.exit_code == 1
+    assert "no such file" in done.output
+
+
+EVENT: dict[str, Any] = {"event": "A", "properties": {"time": NOW, "distinct_id": "u"}}
+
+
+@pytest.mark.parametrize(
+    ("properties", "strategy", "sent", "why"),
+    [
+        ({"$insert_id": "abc-1"}, "content", "abc-1", "the event has it"),
+        ({"$insert_id": "not allowed!"}, "content", None, "Mixpanel refuses"),
+        ({}, "content", None, "a hash of all of it"),
+        ({"order": 7}, "columns:order", None, "a hash of order"),
+        ({}, "mixpanel-import", str(mmh3.hash(f"A-u-{NOW}".encode(), signed=False)), "murmur3"),
+    ],
+)
+def test_an_insert_id_is_explained(properties: dict[str, Any], strategy: str, sent: str | None, why: str) -> None:
+    """As the pipelines make it, and from which of its origins it is."""
+    event = json.dumps(EVENT | {"properties": EVENT["properties"] | properties})
+    done = _call("insert-id", "--strategy", strategy, given=event)
+    assert done.exit_code == 0, done.output
+    assert why in done.output
+    if sent:
+        assert f"$insert_id  {sent}\n" in done.output
+    assert _call("insert-id", event, "--strategy", strategy).output == done.output
+
+
+@pytest.mark.parametrize(
+    ("given", "cure"), [("", "give an event as JSON"), ("{", "invalid_json"), ("[]", "not_an_obj")]
+)
+def test_what_is_no_event_is_refused(given: str, cure: str) -> None:
+    """With words."""
+    done = _call("insert-id", given=given)
+    assert done.exit_code
+    assert cure in done.output
+
+
+def test_a_doctor_finds_this_machine_well() -> None:
+    """Without credentials the server is not asked."""
+    done = _call("doctor")
+    assert done.exit_code == 0, done.output
+    assert "not asked" in done.output
+    assert "BAD" not in done.output
+
+
+def test_a_doctor_asks_the_server(emulator: Emulator, token_reference: str) -> None:
+    """To import nothing: no event arrives."""
+    done = _call("doctor", f"--mixpanel_project_token={token_reference}", f"--mixpanel_api_host={emulator.url}")
+    assert done.exit_code == 0, done.output
+    assert emulator.stats()["events_received"] == 0
+    assert len(emulator.requests()) == 1
+    assert "a-token" not in done.output
+
+
+def _finds(post: Callable[[str, Mapping[str, str], bytes], Answer], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    monkeypatch.setenv("TEST_MIXPANEL_TOKEN", "a-token")
+    found = ask(ProjectToken.from_reference("env:TEST_MIXPANEL_TOKEN"), "https://a-host", post, lambda: float(NOW))
+    return {finding.what: finding.verdict for finding in found}
+
+
+def _answer(status: int, date: str = "Mon, 21 Sep 2026 14:13:20 GMT") -> Callable[..., Answer]:
+    return lambda url, headers, body: Answer(status, {"date": date}, b"")
+
+
+def _no_answer(*_: Any) -> Answer:
+    raise NoAnswerError("timeout", "it took too long")
+
+
+@pytest.mark.parametrize(
+    ("post", "bad"),
+    [
+        (_answer(200), set()),
+        (_answer(400), set()),
+        (_answer(503), set()),
+        (_answer(401), {"authentication"}),
+        (_answer(403), {"authentication"}),
+        (_answer(200, time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(NOW - 200))), {"clock"}),
+        (_answer(200, "soon"), set()),
+        (_no_answer, {"server"}),
+    ],
+)
+def test_a_doctor_tells_what_is_wrong(post: Any, bad: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused credentials, a clock that is wrong, a server that is not there; and nothing else."""
+    assert {what for what, verdict in _finds(post, monkeypatch).items() if verdict == "BAD"} == bad
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cure"),
+    [
+        (("--mixpanel_service_account=env:A",), "needs --mixpanel_project_id"),
+        (("--mixpanel_service_account=env:A", "--mixpanel_project_token=env:B"), "not both"),
+        (("--mixpanel_project_token=plain-secret",), "env:NAME"),
+        (("--mixpanel_project_token=env:A", "--mixpanel_region=mars"), "eu"),
+    ],
+)
+def test_wrong_options_of_a_doctor_name_the_cure(arguments: tuple[str, ...], cure: str) -> None:
+    """With exit code 2, and no secret."""
+    done = _call("doctor", *arguments)
+    assert done.exit_code == 2
+    assert cure in done.output
+    assert "plain-secret" not in done.output
+
+
+def test_the_command_is_installed() -> None:
+    """As `beam-mixpanel`, by the package."""
+    import tomllib
+
+    scripts = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts == {"beam-mixpanel": "beam_mixpanel.cli.__main__:main"}
