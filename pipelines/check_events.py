@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from typing import Final
 
 from beam_mixpanel.launcher.job import end_process, run_job
-from beam_mixpanel.transforms.options import CheckOptions, FileOptions
+from beam_mixpanel.transforms.options import FileOptions
 from pipelines.files_to_mixpanel import build
 
 DESCRIPTION: Final = "Check events of files before they are imported into Mixpanel: a page to decide by. Sends nothing."
-OPTIONS: Final = (FileOptions, CheckOptions)
+OPTIONS: Final = (FileOptions,)
 """What it takes besides the options of every pipeline."""
 
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run it; see `run_job` for the exit codes."""
-    return run_job("pipelines.check_events", DESCRIPTION, build, argv, also=OPTIONS)
+    return run_job("pipelines.check_events", DESCRIPTION, build, argv, also=OPTIONS, checks=True)
 
 
 if __name__ == "__main__":

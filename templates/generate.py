@@ -66,6 +66,7 @@ NOT_IN_TEMPLATES: Final = {
     "mixpanel_emulator": "runs where the job is launched",
     "summary": "needs the books, and the launcher ends before the job",
     "allow_dead_letters": "as summary",
+    "report": "as summary",
     "check_report": "as summary",
     "show_values": "needs a check_report",
     "state": "as summary",

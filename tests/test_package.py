@@ -24,7 +24,6 @@ from beam_mixpanel.core.presets import PRESETS
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.transforms.options import (
     BigQueryOptions,
-    CheckOptions,
     FileOptions,
     IncrementalOptions,
     JobOptions,
@@ -98,15 +97,6 @@ def test_docs_list_every_option_of_a_source(page: str, groups: tuple[type[Pipeli
     in_code = {action.option_strings[0] for action in parser._actions}
     docs = (ROOT / "docs" / f"{page}.md").read_text()
     table = docs.partition("<!-- options:")[2].partition("\n\n")[0]
-    assert set(re.findall(r"^\| `(--\w+)", table, re.MULTILINE)) == in_code
-
-
-def test_the_page_on_checks_lists_their_options() -> None:
-    """The table of options in docs/check.md is that of the code."""
-    parser = argparse.ArgumentParser(add_help=False)
-    CheckOptions._add_argparse_args(parser)
-    in_code = {action.option_strings[0] for action in parser._actions}
-    table = (ROOT / "docs" / "check.md").read_text().partition("<!-- options:")[2].partition("\n\n")[0]
     assert set(re.findall(r"^\| `(--\w+)", table, re.MULTILINE)) == in_code
 
 
@@ -248,7 +238,7 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.partition("/")[0] for name in names}
     assert {"beam_mixpanel", "pipelines"} == {top for top in tops if not top.endswith(".dist-info")}
-    pages = {"beam_mixpanel/emulator/page.html", "beam_mixpanel/launcher/check_page.css"}
+    pages = {"beam_mixpanel/emulator/page.html", "beam_mixpanel/launcher/page.css"}
     assert {"beam_mixpanel/py.typed"} | pages <= set(names)
     assert any(name.endswith("LICENSE") for name in names)
 

@@ -30,7 +30,6 @@ from beam_mixpanel.launcher.plain_flags import actions_of, plain_flags
 from beam_mixpanel.transforms.files import InputFile, UnreadableFileError, match_files, open_file
 from beam_mixpanel.transforms.options import (
     BigQueryOptions,
-    CheckOptions,
     FileOptions,
     IncrementalOptions,
     JobOptions,
@@ -58,7 +57,6 @@ COMMON_OPTIONS: OptionGroups = (MappingOptions, MixpanelOptions, JobOptions)
 """What every pipeline of ours takes."""
 _SOME_TAKE: OptionGroups = (
     FileOptions,
-    CheckOptions,
     ReplayOptions,
     TableOptions,
     SqlOptions,
@@ -69,6 +67,7 @@ _SOME_TAKE: OptionGroups = (
 """What only some of them take; the others refuse it rather than ignore it."""
 _BUCKET: Final = re.compile(r"gs://[a-z0-9][-_a-z0-9.]+[a-z0-9](?:/|$)")
 """What Beam, too, takes for a place in a bucket."""
+DEFAULT_CHECK = "report.html"
 EMULATOR_REFERENCE = "env:BEAM_MIXPANEL_EMULATOR_TOKEN"
 _EMULATOR_TOKEN = "emulator"  # noqa: S105 - accepted by the emulator only
 
@@ -122,7 +121,8 @@ class Settings(NamedTuple):
       only_reasons: of the dead letters to replay; empty for all.
       fix: repairs events on the way; None to send them as they are.
       check_report: the page to write of a check that sends nothing; None for an import.
-      show_values: its examples are values, not only their shape.
+      show_values: the examples of reports are values, not only their shape.
+      run_report: the page to write of how the run went; None for none.
     """
 
     options: PipelineOptions
@@ -138,6 +138,7 @@ class Settings(NamedTuple):
     fix: str | None = None
     check_report: str | None = None
     show_values: bool = False
+    run_report: str | None = None
 
     @property
     def runs_remotely(self) -> bool:
@@ -215,7 +216,14 @@ class Settings(NamedTuple):
         options.mixpanel_project_token = EMULATOR_REFERENCE
 
 
-def parse(program: str, description: str, argv: Sequence[str] | None, also: OptionGroups = (FileOptions,)) -> Settings:
+def parse(
+    program: str,
+    description: str,
+    argv: Sequence[str] | None,
+    also: OptionGroups = (FileOptions,),
+    *,
+    checks: bool = False,
+) -> Settings:
     """Read and check the arguments, as far as that goes without reading or sending an event.
 
     Args:
@@ -223,6 +231,7 @@ def parse(program: str, description: str, argv: Sequence[str] | None, also: Opti
       description: what it does, for the help.
       argv: the arguments; None for the process's.
       also: the options that it takes besides those of every pipeline.
+      checks: whether it sends nothing, and its report tells what an import would do.
 
     Raises:
       UsageError: something is wrong with them.
@@ -235,7 +244,7 @@ def parse(program: str, description: str, argv: Sequence[str] | None, also: Opti
     job = options.view_as(JobOptions)
     mixpanel = options.view_as(MixpanelOptions)
     replay = options.view_as(ReplayOptions)
-    page = options.view_as(CheckOptions).report if CheckOptions in also else job.check_report
+    page = job.report or DEFAULT_CHECK if checks else job.check_report
     inputs = options.view_as(FileOptions).input or []
     settings = Settings(
         options,
@@ -251,6 +260,7 @@ def parse(program: str, description: str, argv: Sequence[str] | None, also: Opti
         _function("--fix", replay.fix),
         page,
         job.show_values,
+        None if checks else job.report,
     )
     if FileOptions in also:
         _check_csv(options)
@@ -265,6 +275,12 @@ def parse(program: str, description: str, argv: Sequence[str] | None, also: Opti
     _check_outputs(settings)
     _check_destination(settings, mixpanel)
     return settings
+
+
+def chosen_settings(options: PipelineOptions, groups: OptionGroups = (*COMMON_OPTIONS, *_SOME_TAKE)) -> dict[str, Any]:
+    """Give the options of ours that differ from their defaults, by flag; secrets are references in them."""
+    given = ((action, getattr(options.view_as(group), action.dest)) for group in groups for action in actions_of(group))
+    return {action.option_strings[0]: value for action, value in given if value not in (action.default, None)}
 
 
 def _function(option: str, name: str | None) -> str | None:
@@ -462,6 +478,7 @@ def _check_no_books(settings: Settings) -> None:
     incremental = settings.options.view_as(IncrementalOptions)
     for option, given in (
         ("--summary", settings.summary),
+        ("--report", settings.run_report),
         ("--check_report", settings.check_report),
         ("--show_values", settings.show_values),
         ("--state", incremental.state),
@@ -481,6 +498,7 @@ def _check_outputs(settings: Settings) -> None:
         "--summary": settings.summary,
         "--dead_letters": settings.dead_letters,
         "--check_report": settings.check_report,
+        "--report": settings.run_report,
         "--state": settings.options.view_as(IncrementalOptions).state,
     }
     for option, path in outputs.items():

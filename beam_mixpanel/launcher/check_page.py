@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from html import escape
-from importlib import resources
 from itertools import groupby
 from typing import Any, Final
 
 from beam_mixpanel.launcher.charts import bar, columns
+from beam_mixpanel.launcher.page import card, document, in_bytes, in_time, moment_of, table_of
 
 _Report = Mapping[str, Any]
-_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 _MOST_DAYS: Final = 370
 _MOST_WEEKS: Final = 3 * 370
 _MOST_NAMES: Final = 25
@@ -21,14 +20,7 @@ _MOST_PROPERTIES: Final = 200
 
 def page_of(report: _Report) -> str:
     """Write the page."""
-    style = resources.files(__package__).joinpath("check_page.css").read_text()
-    sections = "".join(section(report) for section in _SECTIONS)
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Check before import</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        f"<style>{style}</style></head><body><main>{sections}</main></body></html>\n"
-    )
+    return document("Check before import", "".join(section(report) for section in _SECTIONS))
 
 
 def _head(report: _Report) -> str:
@@ -38,12 +30,12 @@ def _head(report: _Report) -> str:
     users = report["users"]
     return (
         f"<header><h1>Check before import</h1>"
-        f"<p>{escape(source)}, read {escape(_moment(about['made_at']))}. Nothing was sent.</p>"
+        f"<p>{escape(source)}, read {escape(moment_of(about['made_at']))}. Nothing was sent.</p>"
         f'</header><div class="tiles"><div class="tile"><b>{events["read"]:,}</b><span>events read</span></div>'
         f'<div class="tile"><b>{events["would_be_imported"]:,}</b><span>would be imported</span></div>'
         f"<div{bad}><b>{events['refused']:,}</b><span>would be refused</span></div>"
         f'<div class="tile"><b>{"" if users["exact"] else "~"}{users["distinct"]:,}</b><span>users</span></div>'
-        f'<div class="tile"><b>{_duration(report["plan"]["seconds"])}</b><span>at full rate</span></div></div>'
+        f'<div class="tile"><b>{in_time(report["plan"]["seconds"])}</b><span>at full rate</span></div></div>'
     )
 
 
@@ -54,7 +46,7 @@ def _advice(report: _Report) -> str:
         f"{_flag(item['flag'])}</li>"
         for item in report["advice"]
     )
-    return _card("What to do first", "", f'<ul class="advice">{items}</ul>')
+    return card("What to do first", "", f'<ul class="advice">{items}</ul>')
 
 
 def _flag(flag: str) -> str:
@@ -70,8 +62,8 @@ def _fates(report: _Report) -> str:
         ("filtered, as the mapping says", events["filtered"]),
         ("would be refused", events["refused"]),
     ]
-    table = _table(("", "#events"), [(escape(name), f"{count:,}") for name, count in rows])
-    return _card("What would become of the events", "Counted one by one.", table + _refusals(report))
+    table = table_of(("", "#events"), [(escape(name), f"{count:,}") for name, count in rows])
+    return card("What would become of the events", "Counted one by one.", table + _refusals(report))
 
 
 def _refusals(report: _Report) -> str:
@@ -96,22 +88,24 @@ def _plan(report: _Report) -> str:
     plan = report["plan"]
     rows = [
         ("requests", f"{plan['requests']:,}"),
-        ("uncompressed", _bytes(plan["bytes"])),
-        ("sent", _bytes(plan["bytes_sent"])),
-        ("duration", _duration(plan["seconds"])),
+        ("uncompressed", in_bytes(plan["bytes"])),
+        ("sent", in_bytes(plan["bytes_sent"])),
+        ("duration", in_time(plan["seconds"])),
     ]
     arithmetic = "".join(f'<p class="soft">{escape(line)}</p>' for line in plan["arithmetic"])
-    return _card(
-        "What the import takes", "At the limits that Mixpanel documents.", _table(("", "#"), rows) + arithmetic
+    return card(
+        "What the import takes", "At the limits that Mixpanel documents.", table_of(("", "#"), rows) + arithmetic
     )
 
 
 def _days(report: _Report) -> str:
     values, unit = _by_days(report["days"])
     times = report["times"]
-    span = f"From {_moment(times['first'])} to {_moment(times['last'])}." if times["first"] else "There are no events."
+    span = (
+        f"From {moment_of(times['first'])} to {moment_of(times['last'])}." if times["first"] else "There are no events."
+    )
     chart = columns(values, title=f"Events per {unit}")
-    return _card(f"Events per {unit}", escape(span), chart)
+    return card(f"Events per {unit}", escape(span), chart)
 
 
 def _hours(report: _Report) -> str:
@@ -127,8 +121,8 @@ def _hours(report: _Report) -> str:
     ]
     rows = [(escape(name), f"{count:,}", _percent(count, valid)) for name, count in facts]
     chart = columns(hours, title="Events per hour of the day")
-    return _card(
-        "Hours of the day", "In UTC. Most people sleep at night.", chart + _table(("", "#events", "#share"), rows)
+    return card(
+        "Hours of the day", "In UTC. Most people sleep at night.", chart + table_of(("", "#events", "#share"), rows)
     )
 
 
@@ -148,7 +142,7 @@ def _names(report: _Report) -> str:
         if names["complete"]
         else (f"Too many names to count: these are {len(names['counts']):,} drawn by lot, each counted one by one.")
     )
-    return _card("Events per name", told, f'<div class="bars">{bars}</div>{more}')
+    return card("Events per name", told, f'<div class="bars">{bars}</div>{more}')
 
 
 def _users(report: _Report) -> str:
@@ -167,15 +161,15 @@ def _users(report: _Report) -> str:
     told = "All exact." if exact else "Figures with ~ are estimates from even samples, with a standard error of 1 %."
     if heavy["undercount"]:
         told += f" A user's events on a day may be undercounted, by {heavy['undercount']:,} at most."
-    table = _table(("", "#"), [(escape(name), text) for name, text in rows])
-    return _card("Users and duplicates", told, table + _heavy(heavy["largest"]))
+    table = table_of(("", "#"), [(escape(name), text) for name, text in rows])
+    return card("Users and duplicates", told, table + _heavy(heavy["largest"]))
 
 
 def _heavy(largest: list[dict[str, Any]]) -> str:
     if not largest:
         return ""
     rows = [(f"<code>{escape(user['user'])}</code>", escape(user["day"]), f"{user['events']:,}") for user in largest]
-    return "<h3>Users over the limit of a day</h3>" + _table(("user", "day", "#events"), rows)
+    return "<h3>Users over the limit of a day</h3>" + table_of(("user", "day", "#events"), rows)
 
 
 def _properties(report: _Report) -> str:
@@ -193,7 +187,7 @@ def _properties(report: _Report) -> str:
     left = len(properties["rows"]) - len(rows)
     more = f'<p class="soft">And {left:,} more, in the JSON.</p>' if left > 0 else ""
     heads = ("property", "types", "#absent", "#null", "#values", "#over 255", "examples")
-    return _card("Properties", told, _table(heads, rows) + more)
+    return card("Properties", told, table_of(heads, rows) + more)
 
 
 def _property(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -217,11 +211,11 @@ def _property(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _sizes(report: _Report) -> str:
     sizes = report["sizes"]
-    used = [(f"< {_bytes(bound)}" if bound else "larger", count) for bound, count in sizes["histogram"]]
+    used = [(f"< {in_bytes(bound)}" if bound else "larger", count) for bound, count in sizes["histogram"]]
     filled = [place for place, (_, count) in enumerate(used) if count] or [0]
     used = used[max(0, filled[0] - 1) : filled[-1] + 2]
-    told = f"{_bytes(sizes['mean'])} on average, {_bytes(sizes['largest'])} at most, as uncompressed JSON."
-    return _card("Size of events", told, columns(used, title="Events by size", labels=len(used)))
+    told = f"{in_bytes(sizes['mean'])} on average, {in_bytes(sizes['largest'])} at most, as uncompressed JSON."
+    return card("Size of events", told, columns(used, title="Events by size", labels=len(used)))
 
 
 def _foot(report: _Report) -> str:
@@ -246,25 +240,6 @@ _SECTIONS: Final[tuple[Callable[[_Report], str], ...]] = (
 )  # fmt: skip
 
 
-def _card(title: str, told: str, content: str) -> str:
-    return f'<section class="card"><h2>{escape(title)}</h2><p>{told}</p>{content}</section>'
-
-
-def _table(heads: Iterable[str], rows: Iterable[tuple[str, ...]]) -> str:
-    """Write a table of cells that are HTML already; a head that begins with `#` is of numbers."""
-    heads = list(heads)
-    classes = [' class="number"' if head.startswith("#") else "" for head in heads]
-    cells_of_head = "".join(
-        f"<th{kind}>{head.removeprefix('#')}</th>" for head, kind in zip(heads, classes, strict=True)
-    )
-    classes[0] = ' class="name"' if heads[0] else ""
-    lines = "".join(
-        f"<tr>{''.join(f'<td{kind}>{cell}</td>' for cell, kind in zip(row, classes, strict=True))}</tr>" for row in rows
-    )
-    head = f"<thead><tr>{cells_of_head}</tr></thead>" if any(head.strip("#") for head in heads) else ""
-    return f'<div class="scroll"><table>{head}<tbody>{lines}</tbody></table></div>'
-
-
 def _by_days(days: list[list[Any]]) -> tuple[list[tuple[str, int]], str]:
     """Give every day between the first and the last; weeks or months where these are many."""
     counts = {date.fromisoformat(day): count for day, count in days}
@@ -284,10 +259,6 @@ def _by_days(days: list[list[Any]]) -> tuple[list[tuple[str, int]], str]:
     return [(f"{day}", counts.get(day, 0)) for day in every], "day"
 
 
-def _moment(text: str) -> str:
-    return text.replace("T", " ").replace("+00:00", " UTC").replace("Z", " UTC")
-
-
 def _percent(count: int, total: int) -> str:
     return _share(count / total) if total else ""
 
@@ -296,18 +267,3 @@ def _share(share: float) -> str:
     if 0 < share < 0.001:
         return "<0.1 %".replace("<", "&lt;")
     return f"{100 * share:.1f} %".replace(".0 %", " %")
-
-
-def _bytes(size: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:,.1f} TB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, hours = seconds / 60, seconds / 3600
-    return f"{minutes:.0f} min" if minutes < 90 else f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"

@@ -30,8 +30,10 @@ from rich.console import Console
 from beam_mixpanel.client.errors import MixpanelError
 from beam_mixpanel.launcher.arguments import IN_PROCESS_RUNNERS, OptionGroups, Settings, UsageError, parse
 from beam_mixpanel.launcher.check_report import write_report
+from beam_mixpanel.launcher.course import Course
 from beam_mixpanel.launcher.epilogue import Epilogue
 from beam_mixpanel.launcher.progress import ProgressDisplay
+from beam_mixpanel.launcher.run_report import Run, write_run_report
 from beam_mixpanel.launcher.summary import Summary
 from beam_mixpanel.transforms.dead_letters import WriteDeadLetters, remove_unfinished
 from beam_mixpanel.transforms.metrics import LIVE, NAMESPACE
@@ -62,6 +64,7 @@ def run_job(
     argv: Sequence[str] | None = None,
     *,
     also: OptionGroups = (FileOptions,),
+    checks: bool = False,
 ) -> int:
     """Run a pipeline from the command line.
 
@@ -71,6 +74,7 @@ def run_job(
       build: connects the transforms; may give what is to be done when the job has ended.
       argv: the arguments; None for the process's.
       also: the options that it takes besides those of every pipeline.
+      checks: whether it sends nothing, and its report tells what an import would do.
 
     Returns:
       0 where every event was imported or filtered and the books balance, or where a job that is not waited for was
@@ -79,7 +83,7 @@ def run_job(
     """
     console = Console(stderr=True)
     try:
-        settings = parse(program, description, argv, also)
+        settings = parse(program, description, argv, also, checks=checks)
         with _emulator(settings, console):
             return _run(build, settings, console)
     except UsageError as error:
@@ -132,8 +136,10 @@ def _run_pipeline(pipeline: beam.Pipeline, epilogue: Epilogue, settings: Setting
     failure = ""
     counts: dict[str, int] = {}
     result = None
+    course = Course()
     try:
         with (
+            course,
             _ended_by_sigterm(),
             _told_once(),
             _calm_collector(),
@@ -165,7 +171,21 @@ def _run_pipeline(pipeline: beam.Pipeline, epilogue: Epilogue, settings: Setting
             failure = failure or f"cannot write --summary {settings.summary}: {error.strerror}"
     if settings.check_report and not failure:
         failure = _write_check(settings.check_report, settings, counts, epilogue)
-    return _verdict(summary, settings, epilogue, failure, console)
+    failure = failure or _judged(summary, settings, epilogue)
+    code = _verdict(summary, settings, failure, console)
+    if not settings.run_report:
+        return code
+    run = Run(settings, summary, course.moments, epilogue.source, _dead_letter_prefixes(pipeline), code, failure)
+    return code if _write_run(settings.run_report, run, console) else EXIT_FAILED
+
+
+def _write_run(page: str, run: Run, console: Console) -> bool:
+    try:
+        write_run_report(page, run)
+    except OSError as error:
+        console.print(f"[bold red]failed:[/] cannot write --report {page}: {error}", highlight=False, soft_wrap=True)
+        return False
+    return True
 
 
 def _write_check(page: str, settings: Settings, counts: dict[str, int], epilogue: Epilogue) -> str:
@@ -208,17 +228,23 @@ def _calm_collector() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _verdict(summary: Summary, settings: Settings, epilogue: Epilogue, failure: str, console: Console) -> int:
+def _judged(summary: Summary, settings: Settings, epilogue: Epilogue) -> str:
+    """Let the source remember where all is well; say why it is not."""
     books = summary.books
     permitted = settings.allowed_dead_letters.permit(books.dead_letters, books.read)
-    failure = failure or _failure_by_books(summary, settings, epilogue, permitted)
+    failure = _failure_by_books(summary, settings, epilogue, permitted)
     if permitted and not failure and not settings.validate_only:
         failure = _confirm(epilogue)
+    return failure
+
+
+def _verdict(summary: Summary, settings: Settings, failure: str, console: Console) -> int:
     if failure:
         console.print(f"[bold red]failed:[/] {_plain(failure)}", highlight=False, soft_wrap=True)
         return EXIT_FAILED
     _tell_unmatched_reasons(summary, settings, console)
-    if permitted or settings.check_report:
+    books = summary.books
+    if settings.allowed_dead_letters.permit(books.dead_letters, books.read) or settings.check_report:
         return EXIT_IMPORTED
     _say_what_next(summary, settings, console)
     return EXIT_DEAD_LETTERS
@@ -344,13 +370,21 @@ def _counters(result: Any) -> dict[str, int]:
 
 def _remove_unfinished(pipeline: beam.Pipeline) -> None:
     """Remove what Beam leaves beside the dead letters of a job that failed."""
+    for prefix in _dead_letter_prefixes(pipeline):
+        remove_unfinished(prefix)
+
+
+def _dead_letter_prefixes(pipeline: beam.Pipeline) -> list[str]:
+    """Find how the names of this run's files of dead letters begin."""
+    found = []
 
     class Visitor(PipelineVisitor):
         def enter_composite_transform(self, node: Any) -> None:
             if isinstance(node.transform, WriteDeadLetters):
-                remove_unfinished(node.transform.prefix)
+                found.append(node.transform.prefix)
 
     pipeline.visit(Visitor())
+    return found
 
 
 def _runs_here(options: PipelineOptions) -> bool:

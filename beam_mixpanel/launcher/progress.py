@@ -8,7 +8,7 @@ from collections import Counter
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from beam_mixpanel.transforms.metrics import LIVE
 
@@ -16,6 +16,11 @@ _TERMINAL_EVERY_SECS = 0.2
 _LINE_EVERY_SECS = 5.0
 _BAR_CHARS = 10
 """With the words beside it, a line of 80 characters."""
+
+
+def secs_left(elapsed_secs: float, share: float) -> float:
+    """Guess how long the rest takes, if it goes on as so far; 0 where that cannot be told yet, or nothing is left."""
+    return elapsed_secs * (1 - share) / share if 0.01 <= share < 1 else 0.0
 
 
 class ProgressDisplay:
@@ -57,7 +62,12 @@ class ProgressDisplay:
                 self._console.print(self._line(), highlight=False, soft_wrap=True)
 
     def _run_bar(self) -> None:
-        columns = (BarColumn(_BAR_CHARS), TaskProgressColumn(), TextColumn("{task.description}"))
+        columns = (
+            BarColumn(_BAR_CHARS),
+            TaskProgressColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.description}"),
+        )
         with Progress(*columns, console=self._console) as bar:
             task = bar.add_task("starting", total=self._input_bytes or None)
             while True:
@@ -69,8 +79,10 @@ class ProgressDisplay:
 
     def _line(self) -> str:
         elapsed = time.monotonic() - self._started
-        done = f"{LIVE.read()['input_bytes'] / self._input_bytes:4.0%} " if self._input_bytes else ""
-        return f"{elapsed:6.0f} s {done} {self._describe()}"
+        share = LIVE.read()["input_bytes"] / self._input_bytes if self._input_bytes else 0.0
+        done = f"{share:4.0%} " if self._input_bytes else ""
+        left = secs_left(elapsed, share)
+        return f"{elapsed:6.0f} s {done} {self._describe()}{f', {left:,.0f} s left' if left else ''}"
 
     def _describe(self) -> str:
         counts = LIVE.read()

@@ -47,6 +47,12 @@ class JobOptions(PipelineOptions):
         )
         parser.add_argument("--summary", metavar="FILE", help="write the books as JSON")
         parser.add_argument(
+            "--report",
+            metavar="FILE",
+            help="write a page that tells how the run went, and JSON beside it; check_events: what an import would do "
+            "(default there report.html)",
+        )
+        parser.add_argument(
             "--validate_only",
             action="store_true",
             help="prepare and check everything, send nothing; needs no credentials",
@@ -153,19 +159,6 @@ def _add_csv(parser: argparse.ArgumentParser) -> None:
         help=f"types of CSV columns: {', '.join(COLUMN_TYPES)}; others are typed by rule",
     )
     parser.add_argument("--csv_text", action="store_true", help="type no CSV column by rule; all is text")
-
-
-class CheckOptions(PipelineOptions):
-    """What a check leaves behind."""
-
-    @classmethod
-    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument(
-            "--report",
-            default="report.html",
-            metavar="FILE",
-            help="the page to write; the same as JSON goes beside it (default report.html)",
-        )
 
 
 class ReplayOptions(PipelineOptions):

@@ -407,6 +407,7 @@ class _SendBatchesFn(beam.DoFn):
         for name, amount in self._worker.client.breaker.take_counts().items():
             ledger.count(name, amount)
         for receipt in result.receipts:
+            LIVE.add("latency_ms", int(receipt.latency_secs * 1000))
             ledger.count("bytes_uncompressed", receipt.body_bytes)
             ledger.count("bytes_sent", receipt.sent_bytes)
             ledger.observe("batch_events", receipt.events)
