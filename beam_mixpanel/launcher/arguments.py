@@ -270,10 +270,10 @@ def parse(
         _check_connection(options)
     if PubSubOptions in also:
         _check_stream(settings)
-    if settings.runs_remotely:
-        _check_remote(settings)
     _check_outputs(settings)
     _check_destination(settings, mixpanel)
+    if settings.runs_remotely:
+        _check_remote(settings)
     return settings
 
 

@@ -220,7 +220,7 @@ def _run(name: str, *more: str) -> int:
         ("files_to_mixpanel", ("--temp_location=",), "give --temp_location"),
         ("files_to_mixpanel", ("--region=",), "give --region"),
         ("files_to_mixpanel", ("--mixpanel_service_account=env:MIXPANEL_SERVICE_ACCOUNT",), "gcp-secret:"),
-        ("files_to_mixpanel", ("--mixpanel_emulator",), "leave it out"),
+        ("files_to_mixpanel", ("--mixpanel_emulator",), "leave them out"),
         ("bigquery_to_mixpanel", ("--state=gs://a-bucket/state.json",), "leave it out"),
         ("sql_to_mixpanel", ("--connection=sqlite:///orders.db",), "out of reach"),
         ("sql_to_mixpanel", ("--connection=env:MIXPANEL_SERVICE_ACCOUNT",), "gcp-secret:"),

@@ -23,6 +23,7 @@ _LEFT_OUT_ARE_REFUSED = {
     "mixpanel_emulator": ("files_to_mixpanel", "--mixpanel_emulator"),
     "summary": ("files_to_mixpanel", "--summary=gs://a-bucket/s"),
     "allow_dead_letters": ("files_to_mixpanel", "--allow_dead_letters=5"),
+    "report": ("files_to_mixpanel", "--report=gs://a-bucket/r.html"),
     "check_report": ("files_to_mixpanel", "--check_report=gs://a-bucket/r.html"),
     "show_values": ("files_to_mixpanel", "--show_values"),
     "state": ("bigquery_to_mixpanel", "--state=gs://a-bucket/s"),
