@@ -34,6 +34,9 @@ bench: $(STAMP)  ## Measure the pipeline beside a hand-written script, the stage
 bench-rows: $(STAMP)  ## Measure rows of files and of PostgreSQL beside npm's mixpanel-import
 	$(BIN)/python -m benchmarks.rows
 
+bench-flink: $(STAMP)  ## Measure one TaskManager of Flink beside two; needs scripts/fetch-engines
+	$(BIN)/python -m benchmarks.flink
+
 bench-limits: $(STAMP)  ## Measure how much of a rate limit is used, and how many requests it refuses
 	$(BIN)/python -m benchmarks.limits
 
@@ -48,4 +51,4 @@ fuzz: $(STAMP)  ## Feed hostile input to the core: [SECONDS=60] [CASES=N] [SEED=
 clean:  ## Remove .venv and what tools left behind
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo test test-engines check bench bench-rows bench-limits fuzz clean
+.PHONY: help setup demo test test-engines check bench bench-rows bench-flink bench-limits fuzz clean

@@ -1,0 +1,133 @@
+"""`make bench-flink`: one TaskManager of Flink beside two, importing the same files."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import events
+from benchmarks.measure import CountingServer, counting_server, machine
+from tests.engines import conftest as engines
+
+_FILES = 8
+_TOKEN = {"MIXPANEL_BENCH_TOKEN": "token"}
+
+
+class Measured(NamedTuple):
+    """An import on Flink.
+
+    Attributes:
+      seconds: of the whole command.
+      sending_secs: from the first event that arrived to the last.
+      cpu_secs: of the whole machine in that time, Flink and the counting server included.
+    """
+
+    seconds: float
+    sending_secs: float
+    cpu_secs: float
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description="Measure imports on one TaskManager of Flink and on two.")
+    parser.add_argument("--count", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--flags", nargs="*", default=[], help="more options of the pipeline, without their dashes")
+    arguments = parser.parse_args()
+    console = Console(width=100, highlight=False)
+    console.print(f"{arguments.count:,} events in {_FILES} files, {machine()}\n")
+    table = Table(title="Flink", title_justify="left")
+    for column in ("TaskManagers", "events/s while sending", "seconds sending", "seconds in all", "CPU s per M"):
+        table.add_column(column, justify="right")
+    with tempfile.TemporaryDirectory() as folder, counting_server() as server:
+        _write(Path(folder), arguments.count)
+        flags = [f"--{flag}" for flag in arguments.flags]
+        for _ in range(arguments.rounds):
+            for managers in (1, 2):
+                measured = _measure(Path(folder), server, managers, arguments.count, flags)
+                table.add_row(
+                    str(managers),
+                    f"{arguments.count / measured.sending_secs:,.0f}",
+                    f"{measured.sending_secs:.1f}",
+                    f"{measured.seconds:.1f}",
+                    f"{measured.cpu_secs * 1e6 / arguments.count:.1f}",
+                )
+    console.print(table)
+
+
+def _write(folder: Path, count: int) -> None:
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context((folder / f"{number}.ndjson").open("wb")) for number in range(_FILES)]
+        for number, event in enumerate(events.generate(count)):
+            files[number % _FILES].write(event + b"\n")
+
+
+def _measure(folder: Path, server: CountingServer, managers: int, count: int, flags: list[str]) -> Measured:
+    with contextlib.ExitStack() as processes:
+        work = Path(processes.enter_context(tempfile.TemporaryDirectory()))
+        cluster = engines.FlinkCluster(engines.ENGINES / "flink", work, processes)
+        cluster.start(task_managers=managers)
+        pool = _worker_pool(work, processes)
+        address = processes.enter_context(
+            engines._job_server(engines.ENGINES / "flink", work, f"localhost:{cluster.port}")
+        )
+        before, began = server.counts()["events"], time.monotonic()
+        job = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "pipelines.files_to_mixpanel", f"--input={folder}/*.ndjson"),
+                *(f"--mixpanel_api_host={server.url}", "--mixpanel_project_token=env:MIXPANEL_BENCH_TOKEN"),
+                *("--runner=PortableRunner", f"--job_endpoint={address}", f"--parallelism={managers}"),
+                *(*engines._external(pool), f"--summary={work}/summary.json", *flags),
+            ],
+            env=os.environ | _TOKEN,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        sending_secs, cpu_secs = _watch(server, before, count, job)
+        printed = job.communicate()[1]
+        if job.returncode or not json.loads((work / "summary.json").read_text())["balanced"]:
+            raise RuntimeError(printed)
+        return Measured(time.monotonic() - began, sending_secs, cpu_secs)
+
+
+def _worker_pool(work: Path, processes: contextlib.ExitStack) -> str:
+    port, log = engines._free_port(), work / "pool.log"
+    command = (sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(engines.ROOT)} | _TOKEN
+    engines._await_port(port, processes.enter_context(engines._running(command, log, environment)), log)
+    return f"localhost:{port}"
+
+
+def _watch(server: CountingServer, before: int, count: int, job: subprocess.Popen[str]) -> tuple[float, float]:
+    """Give how long the events took to arrive, and the CPU time of the whole machine meanwhile."""
+    while server.counts()["events"] == before and job.poll() is None:
+        time.sleep(0.1)
+    began, cpu = time.monotonic(), _busy_secs()
+    while server.counts()["events"] - before < count and job.poll() is None:
+        time.sleep(0.1)
+    return time.monotonic() - began, _busy_secs() - cpu
+
+
+def _busy_secs() -> float:
+    """Read the CPU time of all processes since the machine was started; where there is no /proc, 0."""
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return 0.0
+    user, nice, system = (int(ticks) for ticks in stat.read_text().splitlines()[0].split()[1:4])
+    return (user + nice + system) / os.sysconf("SC_CLK_TCK")
+
+
+if __name__ == "__main__":
+    main()
