@@ -40,11 +40,21 @@ def _await_events(emulator: EmulatorProcess, job: subprocess.Popen[str], least: 
         time.sleep(0.2)
 
 
+def _failures(cluster: Any) -> list[str]:
+    """Name what failed, as Flink tells it; on a busy machine it may lose a task that nobody killed."""
+    [job] = cluster.ask("jobs")["jobs"]
+    entries = cluster.ask(f"jobs/{job['id']}/exceptions")["exceptionHistory"]["entries"]
+    return [entry["exceptionName"] for entry in entries]
+
+
 @pytest.mark.parametrize("kill", [False, True], ids=["undisturbed", "a TaskManager killed"])
 def test_each_event_is_shown_once(
     tmp_path: Path, token_reference: str, flink_cluster: Any, kill: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """On two TaskManagers, and when one is killed half-way: the job ends, and the export has each event once."""
+    """On two TaskManagers, and when one is killed half-way: the job ends, and the export has each event once.
+
+    Nothing is sent again where nothing failed.
+    """
     engine, cluster = flink_cluster
     _write_events(tmp_path)
     with EmulatorProcess(latency_ms=300) as emulator:
@@ -69,12 +79,14 @@ def test_each_event_is_shown_once(
         summary = json.loads((tmp_path / "summary.json").read_text())
         shown = Counter(event["properties"]["n"] for event in emulator.events(deduplicated=True))
         copies = emulator.stats()["events_accepted"] - EVENTS
+        failures = _failures(cluster)
     with capsys.disabled():
         print(
             f"\n{engine.name} {engine.version}, parallelism {engine.parallelism}, killed: {kill}: {EVENTS:,} events, "
             f"{time.monotonic() - started:.1f} s, {copies:,} sent again, read {summary['read']:,}, "
-            f"imported {summary['imported']:,}"
+            f"imported {summary['imported']:,}, failures that Flink saw: {failures or 'none'}"
         )
     assert shown == Counter(range(EVENTS))
     assert (summary["read"], summary["imported"], summary["balanced"]) == (EVENTS, EVENTS, True)
-    assert (copies > 0) == kill
+    assert (copies > 0) <= bool(failures)
+    assert (copies > 0) >= kill
