@@ -19,8 +19,9 @@ BUFFERING_SECS = 2.0
 
 def event_at(moment: Any, first_ms: int) -> dict[str, Any]:
     """Make the event of a moment; the same moment makes the same event again."""
-    ms = Timestamp.of(moment).micros // 1000
-    return {"event": "Ticked", "properties": {"time": ms, "distinct_id": "u", "number": (ms - first_ms) // EVERY_MS}}
+    ms = Timestamp.of(moment).micros / 1000  # the source adds up fractions of a second
+    number = round((ms - first_ms) / EVERY_MS)
+    return {"event": "Ticked", "properties": {"time": round(ms), "distinct_id": "u", "number": number}}
 
 
 def run(url: str, reference: str, secs: float, flags: list[str]) -> None:
