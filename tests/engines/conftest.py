@@ -32,6 +32,10 @@ JAVA = (
 """Java from 16 on keeps its own classes shut, and Flink 1.19 looks into them."""
 
 
+KEEP_WORKERS = "--environment_cache_millis=60000"
+"""Flink in batch ends a worker when a stage is over, and sometimes under a bundle that has just begun."""
+
+
 class Engine(NamedTuple):
     """What to run a pipeline on.
 
@@ -279,5 +283,6 @@ def flink_cluster(flink_folder: Path, worker_pool: str, tmp_path: Path) -> Itera
         cluster = FlinkCluster(flink_folder, folder, processes)
         cluster.start(task_managers=2)
         address = processes.enter_context(_job_server(flink_folder, folder, f"localhost:{cluster.port}"))
-        flags = ("--runner=PortableRunner", f"--job_endpoint={address}", *_external(worker_pool), "--parallelism=2")
+        flags = ("--runner=PortableRunner", f"--job_endpoint={address}", *_external(worker_pool), KEEP_WORKERS)
+        flags = (*flags, "--parallelism=2")
         yield Engine("Flink (session cluster)", _flink_version(flink_folder), flags, parallelism=2), cluster
