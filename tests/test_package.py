@@ -140,7 +140,7 @@ def test_mapping_of_the_readme_runs(tmp_path: Path) -> None:
     (tmp_path / "orders" / "a.ndjson").write_text(
         '{"ordered_at": "2026-01-02T03:04:05Z", "customer": 7, "order_id": "o-1", "total": 5, "internal_note": "x"}\n'
     )
-    command = re.search(r"<!-- a test runs this -->\n```sh\npython (.*?)```", README, re.DOTALL)
+    command = re.search(r"test_mapping_of_the_readme_runs -->\n```sh\npython (.*?)```", README, re.DOTALL)
     assert command
     done = subprocess.run(
         [sys.executable, *shlex.split(command[1].replace("\\\n", " "))],
@@ -157,7 +157,7 @@ def test_mapping_of_the_readme_runs(tmp_path: Path) -> None:
 def test_fix_of_the_readme_runs(tmp_path: Path) -> None:
     """The README's function and command repair events that came without a time."""
     code = re.search(r"```python\n# fixes.py\n(.*?)```", README, re.DOTALL)
-    command = re.search(r"<!-- a test runs this, too -->\n```sh\npython (.*?)```", README, re.DOTALL)
+    command = re.search(r"test_fix_of_the_readme_runs -->\n```sh\npython (.*?)```", README, re.DOTALL)
     assert code
     assert command
     (tmp_path / "fixes.py").write_text(code[1])
