@@ -191,14 +191,6 @@ def test_commands_of_the_readme_exist() -> None:
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
 
 
-def test_relative_links_of_the_docs_lead_somewhere() -> None:
-    """No link to a file that is not there; what looks like a link in code is none."""
-    for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")):
-        prose = re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
-        for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", prose):
-            assert (document.parent / target).exists(), f"{document.name}: {target}"
-
-
 def test_every_test_that_the_threat_model_names_exists() -> None:
     """THREATS.md names tests as `path::[class::]name`; each is there."""
     named = set(re.findall(r"(tests/[\w/]+\.py)::([\w:]+)", (ROOT / "THREATS.md").read_text()))

@@ -20,7 +20,7 @@ PAGES = sorted(
     path.relative_to(ROOT)
     for pattern in ("*.md", "docs/**/*.md", "templates/*.md", "examples/**/*.md")
     for path in ROOT.glob(pattern)
-    if "_build" not in path.parts
+    if "_generated" not in path.parts
 )
 ELISION = "…"
 _FENCE = re.compile(r"(?P<indent> *)(?P<fence>`{3,}|~{3,}) *(?P<info>[^`]*)")
