@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import tomllib
+import yaml
 from apache_beam.options.pipeline_options import PipelineOptions
 from click.testing import CliRunner
 
@@ -26,6 +27,7 @@ from beam_mixpanel.core.mapping_settings import FLAGS, mapping_of, settings_from
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.emulator.__main__ import _parser as emulator_parser
 from beam_mixpanel.launcher import arguments as launcher
+from beam_mixpanel.transforms import write
 from beam_mixpanel.transforms.options import (
     FileOptions,
     MappingOptions,
@@ -166,10 +168,13 @@ class Shell:
         path.write_text(text)
         self._credentials(re.findall(r"\b(env:\w+|file:[^\s'\"]+)", text))
         for pattern in re.findall(r"path: (\S+\.(?:csv|json|ndjson|parquet|avro))", text):
-            write_input(self._folder, pattern, row_for(None), None, ())
+            write_input(self._folder, pattern, row_for(_mapping_in(text)), None, ())
         self._patch.chdir(self._folder)
+        self._patch.setattr(write, "resolve_host", lambda *_: self._emulator.url)
+        before = self._emulator.stats()["events_accepted"]
         main.run([f"--yaml_pipeline_file={path}", "--runner=FnApiRunner"])
         self.ran += 1
+        _expect(self._emulator.stats()["events_accepted"] > before, "no event was imported")
 
     def _beam_mixpanel(self, words: list[str], run: bool) -> None:
         module = PIPELINES.get(" ".join(words[:2])) or PIPELINES.get(words[0] if words else "")
@@ -363,6 +368,13 @@ class Shell:
         known = {parameter["name"] for parameter in metadata["parameters"]} | {"sdk_container_image"}  # Dataflow's own
         given = set(re.findall(r"--parameters[ =](\w+)=", text))
         _expect(given <= known, f"{found[1]} has no parameter {given - known}")
+
+
+def _mapping_in(text: str) -> EventMapping | None:
+    """Find the mapping in a pipeline of Beam YAML."""
+    steps = yaml.safe_load(text)["pipeline"]["transforms"]
+    settings = next((step["config"]["mapping"] for step in steps if "mapping" in step.get("config", {})), None)
+    return mapping_of(settings) if settings else None
 
 
 def _spec(module: str) -> Any:
