@@ -49,7 +49,7 @@ fuzz: $(STAMP)  ## Feed hostile input to the core: [SECONDS=60] [CASES=N] [SEED=
 	$(BIN)/python -m fuzz --seconds $(SECONDS) --cases $(CASES) --seed $(SEED) --processes $(PROCESSES)
 
 docs: $(STAMP)  ## Build the documentation as a site: site/index.html
-	$(BIN)/sphinx-build -q -W --keep-going -c docs -d build/doctrees . site
+	$(BIN)/sphinx-build -q -E -W --keep-going -c docs -d build/doctrees . site
 
 docs-links: $(STAMP)  ## Ask for every page of others that the documentation links to; needs a network
 	$(BIN)/sphinx-build -q -b linkcheck -c docs -d build/doctrees . build/links

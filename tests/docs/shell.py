@@ -259,7 +259,8 @@ class Shell:
                 path.exists(), f"there is no {chosen.mapping}: put <!-- file: {chosen.mapping} --> before its block"
             )
             settings = settings_from_yaml(path.read_bytes(), chosen.mapping) | settings
-        return mapping_of({key: value for key, value in settings.items() if key != "map"}) if settings else None
+        settings.pop("map", None)
+        return mapping_of(settings) if settings else None
 
     def _brought_here(self, words: list[str]) -> list[str]:
         """Let buckets be folders, and other engines this process."""
