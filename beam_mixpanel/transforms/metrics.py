@@ -22,6 +22,37 @@ _MAX_REASONS: Final = 200
 """Counters per process; a server's messages could be without number."""
 
 
+COUNTERS: Final[dict[str, str]] = {
+    "read": "events that were read",
+    "filtered": "events left out because the user asked for that",
+    "invalid": "events that we refused",
+    "imported": "events that Mixpanel confirmed",
+    "rejected": "events that Mixpanel refused",
+    "undelivered": "events that Mixpanel never confirmed",
+    "prepared": "events that are in form, to be sent",
+    "repaired_insert_ids": "events whose `$insert_id` Mixpanel would have refused, and which got another",
+    "past_retention": "events older than the project keeps them; they are sent all the same",
+    "requests": "requests, those without an answer counted",
+    "rate_limited_requests": "requests answered 429",
+    "retries": "requests that carried a batch again",
+    "circuit_opened": "times that a worker process stopped asking a server that is down",
+    "circuit_probes": "batches that it sent to see whether the server is back",
+    "bytes_uncompressed": "bytes of JSON that were sent",
+    "bytes_sent": "the same, compressed",
+    "grown_files": "files that were written to while they were read",
+    "lost_connections": "connections to a database that were lost and made anew",
+    "lost_snapshots": "times that a read went on in a snapshot of another moment",
+    THROTTLED: "seconds that a step waited on purpose, by the name that Dataflow knows",
+}
+"""What is counted, and what it means."""
+DISTRIBUTIONS: Final[dict[str, str]] = {
+    "batch_events": "events in a request",
+    "batch_bytes": "bytes of JSON in a request",
+    "latency_ms": "from a request to its answer",
+    "attempts": "which attempt a request was; 1 is the first",
+}
+
+
 class LiveCounts:
     """What this process has done so far, for a display; threads may add and read at any time."""
 

@@ -1,0 +1,167 @@
+"""Rules for the docs' blocks of Python: they are run, or where they need a cloud, read against the real signatures."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import importlib
+import inspect
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+import beam_mixpanel
+from beam_mixpanel.emulator import Emulator
+from beam_mixpanel.transforms import write
+from tests.docs.blocks import Block
+from tests.docs.samples import row_for, write_input
+
+CLOUD = ("ReadFromPubSub", "ReadRowsFromBigQuery", "GcpSecret", "secretmanager", "DataflowRunner", "bigquery.")
+"""What names a service that is not on this machine."""
+
+
+class PythonError(Exception):
+    """A block of Python in the docs is wrong; says why."""
+
+
+class PythonPage:
+    """Checks the blocks of a page, each of which knows the names of those before it.
+
+    Args:
+      folder: where they run.
+      emulator: takes the place of Mixpanel.
+      patch: to set variables of the environment.
+    """
+
+    def __init__(self, folder: Path, emulator: Emulator, patch: pytest.MonkeyPatch) -> None:
+        self._folder = folder
+        self._emulator = emulator
+        self._patch = patch
+        self._known: dict[str, Any] = {}
+        self.ran = 0
+
+    def check(self, block: Block, *, run: bool = True) -> None:
+        """Check a block.
+
+        Raises:
+          PythonError: it does not fit the code, or fails.
+        """
+        try:
+            tree = ast.parse(block.text)
+        except SyntaxError as error:
+            raise PythonError(f"line {error.lineno} of the block: {error.msg}") from None
+        self._known |= _imported(tree)
+        names = {**_stand_ins(), **self._known}
+        _check_calls(tree, names)
+        free = _free_names(tree) - set(names)
+        if free:
+            raise PythonError(f"no line defines {', '.join(sorted(free))}")
+        if run and not any(word in block.text for word in CLOUD):
+            self._run(block, names)
+        else:
+            self._known |= dict.fromkeys(_defined(tree))
+
+    def _run(self, block: Block, names: dict[str, Any]) -> None:
+        self._patch.chdir(self._folder)
+        self._patch.setattr(write, "resolve_host", lambda *_: self._emulator.url)
+        for name in ("MIXPANEL_SERVICE_ACCOUNT", "MIXPANEL_PROJECT_TOKEN"):
+            self._patch.setenv(name, "user:secret")
+        for node in ast.walk(ast.parse(block.text)):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and "*." in node.value:
+                write_input(self._folder, node.value, row_for(None), None, ())
+        module = ModuleType("__main__")
+        vars(module).update(names)
+        with self._patch.context() as patch:
+            patch.setitem(sys.modules, "docs_block", module)
+            module.__name__ = "docs_block"
+            exec(compile(block.text, block.place, "exec"), vars(module))
+        self._known |= {name: value for name, value in vars(module).items() if not name.startswith("__")}
+        self.ran += 1
+
+
+def _stand_ins() -> dict[str, Any]:
+    """Give what a page may take as known: the public names, Beam, and values that any reader has."""
+    public = {name: getattr(beam_mixpanel, name) for name in beam_mixpanel.__all__}
+    credentials = beam_mixpanel.ProjectToken.from_reference("env:MIXPANEL_PROJECT_TOKEN")
+    return {
+        **public,
+        "beam": beam,
+        "PipelineOptions": PipelineOptions,
+        "credentials": credentials,
+        "REFERENCE": "env:MIXPANEL_SERVICE_ACCOUNT",
+    }
+
+
+def _imported(tree: ast.AST) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            module = _module(node.module)
+            for alias in node.names:
+                if not hasattr(module, alias.name):
+                    raise PythonError(f"{node.module} has no {alias.name}")
+                found[alias.asname or alias.name] = getattr(module, alias.name)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                module = _module(alias.name)
+                found[alias.asname or alias.name.partition(".")[0]] = (
+                    module if alias.asname else _module(alias.name.partition(".")[0])
+                )
+    return found
+
+
+def _module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise PythonError(f"import {name}: {error}") from None
+
+
+def _check_calls(tree: ast.AST, names: dict[str, Any]) -> None:
+    """See that what is called of ours takes these arguments."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        called = _value(node.func, names)
+        if not getattr(called, "__module__", "") or not str(called.__module__).startswith("beam_mixpanel"):
+            continue
+        if any(isinstance(argument, ast.Starred) for argument in node.args):
+            continue
+        keywords = {keyword.arg: None for keyword in node.keywords if keyword.arg}
+        try:
+            inspect.signature(called).bind(*node.args, **keywords)
+        except TypeError as error:
+            raise PythonError(f"{ast.unparse(node.func)}: {error}") from None
+
+
+def _value(node: ast.expr, names: dict[str, Any]) -> Any:
+    """Give what a name, or an attribute of one, stands for; None where that is not known."""
+    if isinstance(node, ast.Name):
+        return names.get(node.id)
+    if isinstance(node, ast.Attribute):
+        owner = _value(node.value, names)
+        if not isinstance(owner, type | ModuleType):
+            return None
+        if not hasattr(owner, node.attr):
+            raise PythonError(f"{owner.__name__} has no {node.attr}")
+        return getattr(owner, node.attr)
+    return None
+
+
+def _defined(tree: ast.AST) -> set[str]:
+    """Give the names that a block binds, at any depth."""
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    names |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    names |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    return names | {node.name for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler) and node.name}
+
+
+def _free_names(tree: ast.AST) -> set[str]:
+    """Give the names that a block reads and never binds."""
+    read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return read - _defined(tree) - set(dir(builtins))
