@@ -61,6 +61,7 @@ WHOLE: dict[str, Any] = {"event": "{}", "stage": "import", "reason": "rejected"}
                 {"event": None}, {"event": 5}, {"event": None, "event_base64": "?"}, {"event": {}, "event_base64": 5},
                 {"event": None, "event_base64": "A"}, {"event": None, "event_base64": "é"}, {"stage": 1},
                 {"reason": None}, {"attempts": "2"}, {"http_status": True}, {"message": []}, {"attempts": 1.5},
+                {"attempts": 2**63}, {"time_ms": -(2**63) - 1},
             )
         ),
     ],
