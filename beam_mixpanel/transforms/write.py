@@ -268,7 +268,7 @@ class _FailAtFirstFn(beam.DoFn):
             raise EventNotImportedError(
                 f"an event cannot be imported ({letter.fate}: {letter.reason}): {letter.message}"
                 f"{f' [{letter.source}]' if letter.source else ''}. To go on past such events, use the result's "
-                "dead_letters, with_error_handler, or --dead_letters on the command line"
+                "dead_letters, with_error_handler, --dead_letters on the command line, or error_handling in Beam YAML"
             )
 
 
