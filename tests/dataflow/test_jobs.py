@@ -245,6 +245,13 @@ def test_what_workers_cannot_reach_is_refused(
     assert SECRET not in error
 
 
+@pytest.mark.usefixtures("uploads")
+def test_options_that_beam_refuses_are_wrong_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2 and Beam's words, not its trace: an update must name the job."""
+    assert _run("pubsub_to_mixpanel", "--dry_run=True", "--update") == 2
+    assert "Existing job name must be provided" in capsys.readouterr().err
+
+
 def test_flags_of_a_template_are_understood(build_job: BuildJob) -> None:
     """A template gives each option once and with a value: switches as true or false, several values as JSON."""
     job: Job = build_job("files_to_mixpanel", '--redact=["email","phone"]', "--csv_text=true", "--keep_nulls=false")
