@@ -18,6 +18,7 @@ LETTERS = st.builds(
     st.integers(0, 599),
     st.integers(0, 10**6),
     *[st.text()] * 3,
+    st.integers(-(2**63), 2**63 - 1),
 )
 
 
