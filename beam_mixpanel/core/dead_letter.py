@@ -66,6 +66,7 @@ class Refused(NamedTuple):
 _TYPES: Final = {"stage": str, "reason": str} | {
     name: type(default) for name, default in DeadLetter._field_defaults.items()
 }
+_INT64: Final = range(-(2**63), 2**63)
 
 
 def to_json_line(letter: DeadLetter) -> bytes:
@@ -102,6 +103,11 @@ def _read(record: dict[str, Any]) -> DeadLetter | None:
     known = {name: record[name] for name in _TYPES if record.get(name) is not None}
     text = record.get("event")
     event = text.encode() if isinstance(text, str) else base64.b64decode(record["event_base64"], validate=True)
-    if all(type(value) is _TYPES[name] for name, value in known.items()):
+    if all(type(value) is _TYPES[name] and _fits(value) for name, value in known.items()):
         return DeadLetter(event, **known)
     return None
+
+
+def _fits(value: str | int) -> bool:
+    """Tell whether a value is none of the numbers that a row cannot hold, in which dead letters travel."""
+    return isinstance(value, str) or value in _INT64

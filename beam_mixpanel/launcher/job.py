@@ -96,7 +96,7 @@ def run_job(
 
 def _run(build: Build, settings: Settings, console: Console) -> int:
     LIVE.clear()
-    pipeline = beam.Pipeline(options=settings.options)
+    pipeline = _pipeline(settings.options)
     epilogue = build(pipeline, settings) or Epilogue()
     try:
         if settings.submits_only:
@@ -104,6 +104,14 @@ def _run(build: Build, settings: Settings, console: Console) -> int:
         return _run_pipeline(pipeline, epilogue, settings, console)
     finally:
         epilogue.close()
+
+
+def _pipeline(options: PipelineOptions) -> beam.Pipeline:
+    """Begin a pipeline; Beam looks then whether its own options go together."""
+    try:
+        return beam.Pipeline(options=options)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def _submit(pipeline: beam.Pipeline, settings: Settings, console: Console) -> int:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import uuid
+from typing import Any, Final, get_type_hints
+
 from apache_beam import coders
+from apache_beam.typehints.schemas import SCHEMA_REGISTRY, named_tuple_to_schema
 
 from beam_mixpanel.client.client import ImportReceipt
 from beam_mixpanel.core.chunk import EventChunk
@@ -11,6 +15,9 @@ from beam_mixpanel.core.prepare import EventBlock
 from beam_mixpanel.core.rows import RowBatch
 
 _plain = coders.FastPrimitivesCoder()
+_ROW_TYPES: Final = (DeadLetter, EventBlock, ImportReceipt)
+_SCHEMA_ID: Final = "_beam_schema_id"
+"""Where Beam keeps the id of a type's schema."""
 
 
 class EventChunkCoder(coders.Coder):
@@ -69,5 +76,21 @@ def register_coders() -> None:
     """Make Beam use these coders; called where the types are used."""
     coders.registry.register_coder(EventChunk, EventChunkCoder)
     coders.registry.register_coder(RowBatch, RowBatchCoder)
-    for row_type in (DeadLetter, EventBlock, ImportReceipt):
+    for row_type in _ROW_TYPES:
+        if _SCHEMA_ID not in vars(row_type):
+            _give_schema(row_type)
         coders.registry.register_coder(row_type, coders.RowCoder)
+
+
+def _give_schema(row_type: Any) -> None:
+    """Tell Beam the types of the fields, and give the schema the same id in every process.
+
+    Beam reads annotations as they stand, and takes postponed ones for anything: Python's pickle then stands in the
+    schema, which neither other languages nor SQL can read. An id made by chance, Beam's default, is unknown to a worker
+    in another process, which makes a type of its own of the rows: no `EventBlock`, but a row like any other.
+    """
+    hints = get_type_hints(row_type)
+    fields = ",".join(f"{name}:{hints[name].__name__}" for name in row_type._fields)
+    row_type.__annotations__ = hints
+    setattr(row_type, _SCHEMA_ID, str(uuid.uuid5(uuid.NAMESPACE_URL, f"{row_type.__qualname__}({fields})")))
+    SCHEMA_REGISTRY.add(row_type, named_tuple_to_schema(row_type))

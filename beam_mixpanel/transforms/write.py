@@ -69,7 +69,8 @@ class WriteToMixpanelResult:
     def dead_letters(self) -> PCollection[DeadLetter]:
         """Every event that was not imported. To ask for it is to take it over: the job no longer fails at the first."""
         if self._flattened is None:
-            self._flattened = self.dead_letter_parts | "FlattenDeadLetters" >> beam.Flatten()
+            sink = self.receipts.producer.full_label.rpartition("/")[0]
+            self._flattened = self.dead_letter_parts | f"{sink}/FlattenDeadLetters" >> beam.Flatten()
         return self._flattened
 
     @property
@@ -267,7 +268,7 @@ class _FailAtFirstFn(beam.DoFn):
             raise EventNotImportedError(
                 f"an event cannot be imported ({letter.fate}: {letter.reason}): {letter.message}"
                 f"{f' [{letter.source}]' if letter.source else ''}. To go on past such events, use the result's "
-                "dead_letters, with_error_handler, or --dead_letters on the command line"
+                "dead_letters, with_error_handler, --dead_letters on the command line, or error_handling in Beam YAML"
             )
 
 

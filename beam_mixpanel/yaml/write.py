@@ -13,12 +13,15 @@ from apache_beam.typehints.row_type import RowTypeConstraint
 
 from beam_mixpanel.client.credentials import Credentials, ProjectToken, ServiceAccount
 from beam_mixpanel.core.dead_letter import DeadLetter, to_json_line
+from beam_mixpanel.core.limits import RECOMMENDED_REQUESTS_IN_FLIGHT
 from beam_mixpanel.core.mapping_settings import mapping_of
+from beam_mixpanel.transforms.write import MAX_BUFFERING_SECS
 from beam_mixpanel.transforms.write import WriteToMixpanel as Write
 
 _RECEIPT: Final = RowTypeConstraint.from_fields(
     [("events", int), ("imported", int), ("rejected", int), ("attempt", int), ("latency_secs", float)]
 )
+_SUCH_AS: Final = {"mapping": "event: Order Placed", "error_handling": "output: dead_letters"}
 _DEAD_LETTER_FIELDS: Final = ("stage", "reason", "field", "message", "source", "fate")
 _DEAD_LETTER: Final = RowTypeConstraint.from_fields([(name, str) for name in (*_DEAD_LETTER_FIELDS, "line")])
 
@@ -44,6 +47,9 @@ class WriteToMixpanel(beam.PTransform):
       redact: properties that are neither sent nor kept.
       max_batch_events: at most 2000.
       max_concurrent_requests: upper bound on requests in flight in a worker process.
+      max_events_per_sec: upper bound on events/s of a worker process.
+      num_shards: at most so many requests in flight in the whole job.
+      max_buffering_secs: how long an event of a stream may wait for its batch to fill.
       on_undelivered: `fail`, or `dead_letter`.
       error_handling: `output`: the name of the output for dead letters.
     """
@@ -61,7 +67,10 @@ class WriteToMixpanel(beam.PTransform):
         time_zone: str = "UTC",
         redact: Sequence[str] = (),
         max_batch_events: int = 2000,
-        max_concurrent_requests: int = 16,
+        max_concurrent_requests: int = RECOMMENDED_REQUESTS_IN_FLIGHT,
+        max_events_per_sec: Optional[float] = None,
+        num_shards: Optional[int] = None,
+        max_buffering_secs: float = MAX_BUFFERING_SECS,
         on_undelivered: str = "fail",
         error_handling: Optional[Mapping[str, Any]] = None,
     ) -> None:
@@ -71,12 +80,15 @@ class WriteToMixpanel(beam.PTransform):
             _credentials(service_account, project_id, project_token),
             region=region,
             api_host=api_host,
-            mapping=mapping_of(_as_dict(mapping or {})),
+            mapping=mapping_of(_as_dict("mapping", mapping or {})),
             insert_id=insert_id,
             time_zone=time_zone,
             redact=redact,
             max_batch_events=max_batch_events,
             max_concurrent_requests=max_concurrent_requests,
+            max_events_per_sec=max_events_per_sec,
+            num_shards=num_shards,
+            max_buffering_secs=max_buffering_secs,
             on_undelivered=on_undelivered,
         )
 
@@ -93,20 +105,22 @@ class WriteToMixpanel(beam.PTransform):
 def _error_output(error_handling: Optional[Mapping[str, Any]]) -> Optional[str]:
     if error_handling is None:
         return None
-    settings = _as_dict(error_handling)
+    settings = _as_dict("error_handling", error_handling)
     if settings.keys() != {"output"} or not settings["output"]:
         raise ValueError(f"error_handling takes `output: NAME` and nothing else, got {settings}")
     return str(settings["output"])
 
 
-def _as_dict(settings: Any) -> dict[str, Any]:
+def _as_dict(name: str, settings: Any) -> dict[str, Any]:
     """Take a row for a dict, at any depth, without its null fields; other languages have rows for mixed types."""
-    if not hasattr(settings, "_asdict"):
+    if isinstance(settings, Mapping):
         return dict(settings)
+    if not hasattr(settings, "_asdict"):
+        raise ValueError(f"{name} takes keys with values, such as {{{_SUCH_AS[name]}}}, got {settings!r}")
     fields = settings._asdict()
     return {
-        name: _as_dict(value) if hasattr(value, "_asdict") else value
-        for name, value in fields.items()
+        key: _as_dict(name, value) if hasattr(value, "_asdict") else value
+        for key, value in fields.items()
         if value is not None
     }
 

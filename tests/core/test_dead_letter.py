@@ -18,6 +18,7 @@ LETTERS = st.builds(
     st.integers(0, 599),
     st.integers(0, 10**6),
     *[st.text()] * 3,
+    st.integers(-(2**63), 2**63 - 1),
 )
 
 
@@ -61,6 +62,7 @@ WHOLE: dict[str, Any] = {"event": "{}", "stage": "import", "reason": "rejected"}
                 {"event": None}, {"event": 5}, {"event": None, "event_base64": "?"}, {"event": {}, "event_base64": 5},
                 {"event": None, "event_base64": "A"}, {"event": None, "event_base64": "é"}, {"stage": 1},
                 {"reason": None}, {"attempts": "2"}, {"http_status": True}, {"message": []}, {"attempts": 1.5},
+                {"attempts": 2**63}, {"time_ms": -(2**63) - 1},
             )
         ),
     ],

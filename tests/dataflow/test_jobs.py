@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import bz2
 import importlib
+import json
 import re
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from tests.dataflow.conftest import ACCOUNT_REFERENCE, COMMON, DATABASE_REFERENCE, PIPELINES, SECRET, BuildJob, Job
 
 GOLDEN = Path(__file__).with_name("golden")
+TEMPLATES = Path(__file__).parents[2] / "templates"
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]{40,}={0,2}")
 _SOURCE_ITSELF = "ReadRows/DirectRead/ReadBatches/EmitSource.None"
 """Where Beam pickles the description of what to read; no rows."""
@@ -243,9 +245,30 @@ def test_what_workers_cannot_reach_is_refused(
     assert SECRET not in error
 
 
+@pytest.mark.usefixtures("uploads")
+def test_options_that_beam_refuses_are_wrong_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2 and Beam's words, not its trace: an update must name the job."""
+    assert _run("pubsub_to_mixpanel", "--dry_run=True", "--update") == 2
+    assert "Existing job name must be provided" in capsys.readouterr().err
+
+
 def test_flags_of_a_template_are_understood(build_job: BuildJob) -> None:
     """A template gives each option once and with a value: switches as true or false, several values as JSON."""
     job: Job = build_job("files_to_mixpanel", '--redact=["email","phone"]', "--csv_text=true", "--keep_nulls=false")
     assert job.options["redact"] == ["email", "phone"]
     assert job.options["csv_text"] is True
     assert not job.options.get("keep_nulls")
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_the_defaults_of_the_form_change_nothing(name: str, build_job: BuildJob) -> None:
+    """The console's form gives every default as if it were asked for; the job is the one without them."""
+    parameters = json.loads((TEMPLATES / f"{name}.json").read_text())["parameters"]
+    defaults = [f"--{each['name']}={each['defaultValue']}" for each in parameters if "defaultValue" in each]
+    assert len(defaults) > 10
+    job, plain = build_job(name, *defaults), build_job(name)
+    assert job.steps == plain.steps
+    ours = {each["name"] for each in parameters}
+    assert {key: value for key, value in job.options.items() if key in ours} == {
+        key: value for key, value in plain.options.items() if key in ours
+    }

@@ -165,6 +165,15 @@ def test_images_and_packages_are_pinned(recipe: list[dict[str, str]]) -> None:
     assert all(re.fullmatch(r"[a-z0-9.-]+==[\w.+-]+", pin) for pin in pins)
 
 
+def test_the_launcher_has_a_tag_of_the_form_of_googles_releases(recipe: list[dict[str, str]]) -> None:
+    """Such as 20230622_RC00, and the image is the one for the Python of the workers' image."""
+    arguments = dict(value.partition("=")[::2] for value in _values(recipe, "ARG"))
+    assert re.fullmatch(r"20\d{6}_RC\d\d", arguments["LAUNCHER_TAG"])
+    launcher, workers = _values(recipe, "FROM")
+    assert launcher.startswith("gcr.io/dataflow-templates-base/python311-template-launcher-base:")
+    assert workers.startswith("apache/beam_python3.11_sdk:")
+
+
 def test_one_image_launches_and_works(recipe: list[dict[str, str]]) -> None:
     """It starts as Beam's worker does, holds Google's launcher, and names a pipeline's file."""
     assert _values(recipe, "ENTRYPOINT") == ['["/opt/apache/beam/boot"]']

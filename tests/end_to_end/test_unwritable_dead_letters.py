@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -19,6 +18,13 @@ from beam_mixpanel.transforms.dead_letters import remove_unfinished
 from pipelines import files_to_mixpanel
 
 NOW_MS = int(time.time() * 1000)
+# Not preexec_fn: between fork and exec it would run beside the threads of gRPC, which this process may have.
+WITH_SMALL_FILES = """
+import os, resource, sys
+most_bytes = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+os.execv(sys.executable, [sys.executable, "-m", "pipelines.files_to_mixpanel", *sys.argv[2:]])
+"""
 CURE = "give --dead_letters a place that can be written to"
 
 
@@ -47,8 +53,7 @@ def test_a_full_disk_fails_the_job_and_names_the_cure(tmp_path: Path, flags: lis
     """Where a dead letter finds no room the job fails, with exit code 1 and no trace, and leaves no half file."""
     flags = [flag for flag in flags if not flag.startswith("--summary")]
     run = subprocess.run(
-        [sys.executable, "-m", "pipelines.files_to_mixpanel", *flags],
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes)),
+        [sys.executable, "-c", WITH_SMALL_FILES, str(most_bytes), *flags],
         capture_output=True,
         text=True,
         timeout=60,

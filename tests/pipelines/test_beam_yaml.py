@@ -25,6 +25,7 @@ from apache_beam.yaml import main
 from apache_beam.yaml.yaml_provider import load_providers
 from apache_beam.yaml.yaml_transform import expand_pipeline
 
+import beam_mixpanel
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.yaml import PROVIDERS, ReadEventsFromFiles, ReadRowsFromBigQuery, ReadRowsFromSql, WriteToMixpanel
 
@@ -135,6 +136,33 @@ def test_configurations_are_typed() -> None:
     assert (types["project_token"], types["project_id"]) == (str | None, np.int64 | None)
 
 
+def test_defaults_are_those_of_the_transform_in_python() -> None:
+    """A pipeline in YAML sends as one in Python does."""
+    ours, theirs = (inspect.signature(each).parameters for each in (WriteToMixpanel, beam_mixpanel.WriteToMixpanel))
+    same = ours.keys() & theirs.keys()
+    assert {name: ours[name].default for name in same} == {name: theirs[name].default for name in same}
+    assert len(same) > 10
+
+
+def test_the_pipeline_of_the_page_runs_where_the_package_is_installed(
+    tmp_path: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a folder of one's own, as it stands, but for the destination."""
+    page = (EXAMPLES.parents[1] / "docs" / "yaml.md").read_text()
+    pipeline = re.findall("```yaml\n(.*?)```", page, re.DOTALL)[0]
+    (tmp_path / "orders-1.csv").write_text(ORDERS + "3,,c3,10\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MIXPANEL_SERVICE_ACCOUNT", "user:secret")
+    main.run(
+        [
+            "--runner=FnApiRunner",
+            f"--yaml_pipeline={pipeline.replace('region: eu', f'api_host: {emulator.url}')}",
+        ]
+    )
+    assert {event["properties"]["$insert_id"] for event in emulator.events()} == {"1", "2"}
+    assert "time_missing" in "".join(file.read_text() for file in tmp_path.glob("dead*"))
+
+
 def test_every_transform_is_described() -> None:
     """Beam YAML takes the words for its users from the docstrings; docs/yaml.md names every key."""
     [provider] = load_providers(PROVIDERS)
@@ -169,6 +197,14 @@ def test_unknown_keys_are_refused() -> None:
         ({"service_account": "env:A"}, "needs the project_id"),
         ({"project_token": "env:A", "error_handling": {"threshold": 0.1}}, "error_handling takes `output: NAME`"),
         ({"project_token": "env:A", "mapping": {"evnt": "A"}}, "evnt"),
+        (
+            {"project_token": "env:A", "mapping": "evnt"},
+            "mapping takes keys with values, such as {event: Order Placed}",
+        ),
+        ({"project_token": "env:A", "error_handling": "dead"}, "such as {output: dead_letters}, got 'dead'"),
+        ({"project_token": "env:A", "num_shards": 0}, "num_shards must be between 1"),
+        ({"project_token": "env:A", "max_events_per_sec": 0}, "max_events_per_sec must be between 1"),
+        ({"project_token": "env:A", "max_buffering_secs": -1}, "max_buffering_secs must be between"),
     ],
 )
 def test_wrong_configurations_name_the_cure(config: dict[str, object], cure: str) -> None:

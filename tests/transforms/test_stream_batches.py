@@ -115,6 +115,34 @@ def test_events_far_behind_the_watermark_are_not_dropped() -> None:
     ]
 
 
+@pytest.mark.parametrize(("allowed_lateness", "kept"), [(0, []), (600, ["early"])])
+def test_what_is_grouped_by_window_after_a_batch_needs_allowed_lateness(allowed_lateness: int, kept: list[str]) -> None:
+    """A batch may leave after its window has ended: docs/streaming.md says what a step behind it needs then."""
+    stream = (
+        Stream()
+        .advance_watermark_to(0)
+        .add_elements([TimestampedValue(_chunk("early"), 5)])
+        .advance_watermark_to(100)
+        .advance_processing_time(BUFFERING_SECS)
+        .advance_watermark_to_infinity()
+    )
+    _Grouped.names.clear()
+    with _pipeline() as pipeline:
+        windowed = pipeline | stream | beam.WindowInto(FixedWindows(60), allowed_lateness=allowed_lateness)
+        keyed = windowed | _pack() | beam.Map(lambda batch: (0, batch.bodies[0].decode()))
+        _ = keyed | beam.GroupByKey() | beam.ParDo(_Grouped())
+    assert _Grouped.names == kept
+
+
+class _Grouped(beam.DoFn):
+    """Notes what was grouped: the runner works in this process."""
+
+    names: list[str] = []  # noqa: RUF012 - shared with the test on purpose
+
+    def process(self, group: Any) -> None:
+        self.names.extend(group[1])
+
+
 def test_the_windowing_is_that_of_the_events() -> None:
     """Triggers and accumulation are as they were before, too."""
     events = (

@@ -75,6 +75,17 @@ def test_every_event_arrives_once_and_unchanged(emulator: Emulator) -> None:
     assert "retries" not in counts
 
 
+def test_two_sinks_of_a_pipeline_give_their_dead_letters_apart(emulator: Emulator) -> None:
+    """One input into two projects: the dead letters of both can be asked for, and no step takes another's name."""
+    with _pipeline() as pipeline:
+        events = pipeline | beam.Create([_event(1), {"event": "no time"}])
+        for name in ("First", "Second"):
+            result = events | name >> _sink(emulator)
+            reasons = result.dead_letters | f"{name}Reasons" >> beam.Map(lambda letter: letter.reason)
+            assert_that(reasons, equal_to(["time_missing"]), label=f"{name}Check")
+    assert len(emulator.events()) == 2
+
+
 def test_requests_are_as_mixpanel_documents_them(emulator: Emulator) -> None:
     """One gzipped JSON array to `/import?strict=1`, with Basic credentials."""
     with _pipeline() as pipeline:
