@@ -107,10 +107,10 @@ def fn_api_runner() -> Engine:
 
 @pytest.fixture(scope="session")
 def worker_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Give the address of Beam's own worker pool, a process that starts workers as processes."""
+    """Give the address of a pool, a process that starts workers as processes for whoever asks."""
     port = _free_port()
     log = tmp_path_factory.mktemp("pool") / "log"
-    command = (sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}")
+    command = (sys.executable, str(Path(__file__).with_name("worker_pool.py")), str(port))
     # The pool runs the `python` that it finds first.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "TEST_MIXPANEL_TOKEN": "a-token"}
@@ -248,18 +248,22 @@ class FlinkCluster:
         self.port = _free_port()
         self.task_managers: list[subprocess.Popen[bytes]] = []
         ports = f"jobmanager.rpc.port: {_free_port()}\nrest.port: {self.port}\n"
-        (folder / "flink-conf.yaml").write_text(CLUSTER.read_text() + ports)
+        states = f"state.checkpoints.dir: {(folder / 'checkpoints').as_uri()}\n"
+        (folder / "flink-conf.yaml").write_text(CLUSTER.read_text() + ports + states)
 
     def start(self, task_managers: int) -> None:
         manager = self._start("job-manager", "entrypoint.StandaloneSessionClusterEntrypoint")
         _await_port(self.port, manager, self._folder / "job-manager.log")
-        self.task_managers = [
-            self._start(f"task-manager-{number}", "taskexecutor.TaskManagerRunner") for number in range(task_managers)
-        ]
+        for _ in range(task_managers):
+            self.add_task_manager()
         until = time.monotonic() + STARTED_SECS
         while self.ask("overview")["taskmanagers"] < task_managers:
             assert time.monotonic() < until, "no TaskManagers"
             time.sleep(0.2)
+
+    def add_task_manager(self) -> None:
+        name = f"task-manager-{len(self.task_managers)}"
+        self.task_managers.append(self._start(name, "taskexecutor.TaskManagerRunner"))
 
     def ask(self, path: str) -> Any:
         """Read something of Flink's REST interface."""

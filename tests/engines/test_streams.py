@@ -1,4 +1,4 @@
-"""A stream on a real engine: an unbounded source and real timers."""
+"""A stream on real engines: an unbounded source, real timers, and the death of a process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ pytestmark = pytest.mark.engines
 PROGRAM = Path(__file__).with_name("counting_stream.py")
 PRISM_SECS = 30
 TIMEOUT_SECS = 300
+WITHOUT_END_SECS = 3600
+CHECKPOINTS = ("--checkpointing_interval=1000", "--finish_bundle_before_checkpointing")
+"""Without the second, what a bundle gives that a checkpoint ends waits for the next bundle, and none may ever come."""
 
 
 @contextlib.contextmanager
@@ -35,12 +38,16 @@ def _stream(
             stream.terminate()
 
 
-def _await_events(emulator: EmulatorProcess, stream: subprocess.Popen[str], least: int) -> None:
+def _await(what: str, holds: Callable[[], bool], stream: subprocess.Popen[str]) -> None:
     until = time.monotonic() + TIMEOUT_SECS
-    while (shown := emulator.stats()["unique_events"]) < least:
+    while not holds():
         assert stream.poll() is None, stream.communicate()[1]
-        assert time.monotonic() < until, f"{shown} of {least} events have arrived"
+        assert time.monotonic() < until, f"waited in vain for {what}"
         time.sleep(0.2)
+
+
+def _await_events(emulator: EmulatorProcess, stream: subprocess.Popen[str], least: int) -> None:
+    _await(f"{least} events", lambda: emulator.stats()["unique_events"] >= least, stream)
 
 
 def _events(secs: int) -> int:
@@ -69,3 +76,68 @@ def test_a_stream_on_prism(token_reference: str, prism: Any, capsys: pytest.Capt
         assert {event["properties"]["number"] for event in emulator.events()} == set(range(events))
         assert emulator.stats()["duplicates"] == 0
         assert emulator.stats()["requests"] <= 2 * (PRISM_SECS / BUFFERING_SECS + 2)
+
+
+class _Job:
+    """The only job of a cluster that still runs, as Flink's REST interface tells of it."""
+
+    def __init__(self, cluster: Any) -> None:
+        self._cluster = cluster
+        [self.id] = [job["id"] for job in cluster.ask("jobs")["jobs"] if job["status"] == "RUNNING"]
+
+    def completed(self) -> int:
+        """Count the checkpoints that were completed."""
+        return int(self._cluster.ask(f"jobs/{self.id}/checkpoints")["counts"]["completed"])
+
+    def restored(self) -> int:
+        """Count how often the job began anew from a checkpoint."""
+        return int(self._cluster.ask(f"jobs/{self.id}/checkpoints")["counts"]["restored"])
+
+    def restored_from(self) -> int:
+        """Give the number of the checkpoint that the job last began from."""
+        return int(self._cluster.ask(f"jobs/{self.id}/checkpoints")["latest"]["restored"]["id"])
+
+
+def _numbers(emulator: EmulatorProcess) -> list[int]:
+    """Give the numbers that Mixpanel would show."""
+    return [event["properties"]["number"] for event in emulator.events(deduplicated=True)]
+
+
+def test_a_stream_survives_the_death_of_a_task_manager(
+    token_reference: str, flink_cluster: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Killed between checkpoints, and another started: the stream goes on from a checkpoint, and no number is missing.
+
+    What was sent after the checkpoint is sent again, and shown once.
+    """
+    engine, cluster = flink_cluster
+    started = time.monotonic()
+    with (
+        EmulatorProcess() as emulator,
+        _stream(emulator, token_reference, engine, WITHOUT_END_SECS, *CHECKPOINTS) as stream,
+    ):
+        _await_events(emulator, stream, 1)
+        job, began = _Job(cluster), time.monotonic()
+        _await("checkpoints", lambda: job.completed() >= 3, stream)
+        checkpoints = job.completed()
+        before = max(_numbers(emulator))
+        cluster.task_managers[0].kill()
+        killed = time.monotonic()
+        cluster.add_task_manager()
+        _await("a restore", lambda: job.restored() > 0, stream)
+        _await("newer events", lambda: max(_numbers(emulator)) > before, stream)
+        flows = time.monotonic()
+        expected = range(max(_numbers(emulator)) + _events(5))
+        _await("every number", lambda: set(expected) <= set(_numbers(emulator)), stream)
+        restored_from = job.restored_from()
+        _await("another checkpoint", lambda: job.completed() > checkpoints + 1, stream)
+        with capsys.disabled():
+            print(
+                f"\n{engine.name} {engine.version}, parallelism {engine.parallelism}, stream, a TaskManager killed: "
+                f"first event after {began - started:.1f} s, killed after {checkpoints} checkpoints and number "
+                f"{before:,}, restored from checkpoint {restored_from}, flows again after {flows - killed:.1f} s, "
+                f"all of {len(expected):,} numbers, {emulator.stats()['duplicates']} sent again, "
+                f"{time.monotonic() - started:.1f} s in all"
+            )
+        numbers = _numbers(emulator)
+    assert len(numbers) == len(set(numbers))
