@@ -23,6 +23,9 @@ ENGINES = Path(os.environ.get("BEAM_MIXPANEL_ENGINES") or ROOT / ".engines")
 REQUIRED = os.environ.get("BEAM_MIXPANEL_REQUIRE_ENGINES") == "1"
 CLUSTER = Path(__file__).with_name("flink-conf.yaml")
 STARTED_SECS = 60
+ENDED = {"FINISHED", "CANCELED", "FAILED"}
+"""The states of a job on Flink that it does not leave."""
+
 JAVA = (
     "java",
     "-Xmx1g",
@@ -247,6 +250,7 @@ class FlinkCluster:
         self._processes = processes
         self.port = _free_port()
         self.task_managers: list[subprocess.Popen[bytes]] = []
+        self._started = 0
         ports = f"jobmanager.rpc.port: {_free_port()}\nrest.port: {self.port}\n"
         states = f"state.checkpoints.dir: {(folder / 'checkpoints').as_uri()}\n"
         (folder / "flink-conf.yaml").write_text(CLUSTER.read_text() + ports + states)
@@ -254,22 +258,36 @@ class FlinkCluster:
     def start(self, task_managers: int) -> None:
         manager = self._start("job-manager", "entrypoint.StandaloneSessionClusterEntrypoint")
         _await_port(self.port, manager, self._folder / "job-manager.log")
-        for _ in range(task_managers):
+        self.restore(task_managers)
+
+    def restore(self, task_managers: int) -> None:
+        """End what runs, and start TaskManagers in place of those that were killed."""
+        for job in self.ask("jobs")["jobs"]:
+            if job["status"] not in ENDED:
+                self.ask(f"jobs/{job['id']}?mode=cancel", method="PATCH")
+        self.task_managers = [process for process in self.task_managers if process.poll() is None]
+        while len(self.task_managers) < task_managers:
             self.add_task_manager()
         until = time.monotonic() + STARTED_SECS
-        while self.ask("overview")["taskmanagers"] < task_managers:
-            assert time.monotonic() < until, "no TaskManagers"
+        while (
+            self.ask("overview")["taskmanagers"] != task_managers
+            or {job["status"] for job in self.ask("jobs")["jobs"]} - ENDED
+        ):
+            assert time.monotonic() < until, "no TaskManagers, or a job that does not end"
             time.sleep(0.2)
 
     def add_task_manager(self) -> None:
-        name = f"task-manager-{len(self.task_managers)}"
+        self._started += 1
+        name = f"task-manager-{self._started}"
         self.task_managers.append(self._start(name, "taskexecutor.TaskManagerRunner"))
 
-    def ask(self, path: str) -> Any:
-        """Read something of Flink's REST interface."""
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
-            f"http://localhost:{self.port}/{path}"
-        ) as response:
+    def ask(self, path: str, method: str = "GET", body: Any = None) -> Any:
+        """Ask Flink's REST interface."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            f"http://localhost:{self.port}/{path}", data, {"Content-Type": "application/json"}, method=method
+        )
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as response:
             return json.load(response)
 
     def _start(self, name: str, entry: str) -> subprocess.Popen[bytes]:
@@ -278,11 +296,11 @@ class FlinkCluster:
         return self._processes.enter_context(_running(command, self._folder / f"{name}.log"))
 
 
-@pytest.fixture
-def flink_cluster(flink_folder: Path, worker_pool: str, tmp_path: Path) -> Iterator[tuple[Engine, FlinkCluster]]:
-    """A session cluster with two TaskManagers, and workers from a pool."""
-    folder = tmp_path / "flink-cluster"
-    folder.mkdir()
+@pytest.fixture(scope="session")
+def _flink_cluster(
+    flink_folder: Path, worker_pool: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Engine, FlinkCluster]]:
+    folder = tmp_path_factory.mktemp("flink-cluster")
     with contextlib.ExitStack() as processes:
         cluster = FlinkCluster(flink_folder, folder, processes)
         cluster.start(task_managers=2)
@@ -290,3 +308,16 @@ def flink_cluster(flink_folder: Path, worker_pool: str, tmp_path: Path) -> Itera
         flags = ("--runner=PortableRunner", f"--job_endpoint={address}", *_external(worker_pool), KEEP_WORKERS)
         flags = (*flags, "--parallelism=2")
         yield Engine("Flink (session cluster)", _flink_version(flink_folder), flags, parallelism=2), cluster
+
+
+@pytest.fixture
+def flink_cluster(_flink_cluster: tuple[Engine, FlinkCluster]) -> Iterator[tuple[Engine, FlinkCluster]]:
+    """A session cluster with two TaskManagers, and workers from a pool; what a test kills is replaced."""
+    yield _flink_cluster
+    _flink_cluster[1].restore(task_managers=2)
+
+
+@pytest.fixture
+def flink_processes(flink_cluster: tuple[Engine, FlinkCluster]) -> Engine:
+    """The session cluster, for tests that only run something on it."""
+    return flink_cluster[0]

@@ -21,7 +21,7 @@ PROGRAM = Path(__file__).with_name("counting_stream.py")
 PRISM_SECS = 30
 TIMEOUT_SECS = 300
 WITHOUT_END_SECS = 3600
-CHECKPOINTS = ("--checkpointing_interval=1000", "--finish_bundle_before_checkpointing")
+CHECKPOINTS = ("--checkpointing_interval=2000", "--finish_bundle_before_checkpointing")
 """Without the second, what a bundle gives that a checkpoint ends waits for the next bundle, and none may ever come."""
 
 
@@ -119,10 +119,10 @@ def test_a_stream_survives_the_death_of_a_task_manager(
         _await_events(emulator, stream, 1)
         job, began = _Job(cluster), time.monotonic()
         _await("checkpoints", lambda: job.completed() >= 3, stream)
-        checkpoints = job.completed()
-        before = max(_numbers(emulator))
+        checkpoints, before = job.completed(), max(_numbers(emulator))
+        _await("events after that", lambda: max(_numbers(emulator)) > before, stream)
         cluster.task_managers[0].kill()
-        killed = time.monotonic()
+        killed, before = time.monotonic(), max(_numbers(emulator))
         cluster.add_task_manager()
         _await("a restore", lambda: job.restored() > 0, stream)
         _await("newer events", lambda: max(_numbers(emulator)) > before, stream)
