@@ -1,9 +1,11 @@
-"""A stream of numbered events into Mixpanel, a pipeline of its own: `python counting_stream.py URL REFERENCE SECS`."""
+"""A stream of numbered events into Mixpanel, a pipeline of its own.
+
+`python counting_stream.py URL REFERENCE FIRST_MS SECS`: FIRST_MS is when the first event is due, in ms since 1970.
+"""
 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -75,11 +77,10 @@ def event_of(number: int, first_ms: int) -> dict[str, Any]:
     }
 
 
-def run(url: str, reference: str, secs: float, flags: list[str]) -> None:
+def run(url: str, reference: str, first_ms: int, secs: float, flags: list[str]) -> None:
     """Send an event every 20 ms for so many seconds, and wait for the end."""
     options = PipelineOptions(flags)
     options.view_as(StandardOptions).streaming = True
-    first_ms = int(time.time() * 1000)
     pipeline = beam.Pipeline(options=options)
     _ = (
         pipeline
@@ -94,4 +95,4 @@ def run(url: str, reference: str, secs: float, flags: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run(sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4:])
+    run(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), sys.argv[5:])

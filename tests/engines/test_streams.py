@@ -28,15 +28,20 @@ CHECKPOINTS = ("--checkpointing_interval=2000", "--finish_bundle_before_checkpoi
 
 @contextlib.contextmanager
 def _stream(
-    emulator: EmulatorProcess, reference: str, engine: Any, secs: int, *more: str
+    emulator: EmulatorProcess, reference: str, engine: Any, secs: int, *more: str, first_ms: int | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run the stream for the length of the block."""
-    command = [sys.executable, str(PROGRAM), emulator.url, reference, str(secs), *engine.flags, *more]
+    """Run the stream for the length of the block, with the first event due now, or then."""
+    first_ms = first_ms or _now_ms()
+    command = [sys.executable, str(PROGRAM), emulator.url, reference, str(first_ms), str(secs), *engine.flags, *more]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as stream:
         try:
             yield stream
         finally:
             stream.terminate()
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
 
 
 def _await(what: str, holds: Callable[[], bool], stream: subprocess.Popen[str]) -> None:
@@ -94,6 +99,18 @@ class _Job:
         """Count how often the job began anew from a checkpoint."""
         return int(self._cluster.ask(f"jobs/{self.id}/checkpoints")["counts"]["restored"])
 
+    def stop(self, folder: Path) -> str:
+        """End the job with a savepoint; give its place."""
+        order = {"target-directory": folder.as_uri(), "cancel-job": True}
+        asked = self._cluster.ask(f"jobs/{self.id}/savepoints", "POST", order)["request-id"]
+        until = time.monotonic() + TIMEOUT_SECS
+        while True:
+            answer = self._cluster.ask(f"jobs/{self.id}/savepoints/{asked}")
+            if answer["status"]["id"] == "COMPLETED":
+                return str(answer["operation"]["location"])
+            assert time.monotonic() < until, "the savepoint is not completed"
+            time.sleep(0.2)
+
     def restored_from(self) -> int:
         """Give the number of the checkpoint that the job last began from."""
         return int(self._cluster.ask(f"jobs/{self.id}/checkpoints")["latest"]["restored"]["id"])
@@ -144,3 +161,30 @@ def test_a_stream_survives_the_death_of_a_task_manager(
         numbers, sent_again = _numbers(emulator), emulator.stats()["duplicates"]
     assert len(numbers) == len(set(numbers))
     assert sent_again > 0
+
+
+def test_a_stream_goes_on_from_a_savepoint(
+    token_reference: str, flink_cluster: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stopped with a savepoint and begun from it: no number is missing, and each is shown once."""
+    engine, cluster = flink_cluster
+    started, first_ms = time.monotonic(), _now_ms()
+    with EmulatorProcess() as emulator:
+        with _stream(emulator, token_reference, engine, WITHOUT_END_SECS, *CHECKPOINTS, first_ms=first_ms) as stream:
+            _await_events(emulator, stream, 1)
+            savepoint = _Job(cluster).stop(tmp_path)
+        before = max(_numbers(emulator))
+        flags = (*CHECKPOINTS, f"--savepoint_path={savepoint}")
+        with _stream(emulator, token_reference, engine, WITHOUT_END_SECS, *flags, first_ms=first_ms) as stream:
+            _await("newer events", lambda: max(_numbers(emulator)) > before, stream)
+            assert _Job(cluster).restored() == 1
+            expected = range(max(_numbers(emulator)) + _events(5))
+            _await("every number", lambda: set(expected) <= set(_numbers(emulator)), stream)
+        with capsys.disabled():
+            print(
+                f"\n{engine.name} {engine.version}, parallelism {engine.parallelism}, stream, stopped with a savepoint "
+                f"after number {before:,} and begun from it: all of {len(expected):,} numbers, "
+                f"{emulator.stats()['duplicates']} sent again, {time.monotonic() - started:.1f} s in all"
+            )
+        numbers = _numbers(emulator)
+    assert len(numbers) == len(set(numbers))
