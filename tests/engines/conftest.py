@@ -10,8 +10,10 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -258,7 +260,21 @@ class FlinkCluster:
     def start(self, task_managers: int) -> None:
         manager = self._start("job-manager", "entrypoint.StandaloneSessionClusterEntrypoint")
         _await_port(self.port, manager, self._folder / "job-manager.log")
+        self._await_leader()
         self.restore(task_managers)
+
+    def _await_leader(self) -> None:
+        """Wait until the JobManager, which listens already, knows that it leads: it says 503 till then."""
+        until = time.monotonic() + STARTED_SECS
+        while True:
+            try:
+                self.ask("overview")
+            except urllib.error.HTTPError as error:
+                if error.code != HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() > until:
+                    raise
+            else:
+                return
+            time.sleep(0.2)
 
     def restore(self, task_managers: int) -> None:
         """End what runs, and start TaskManagers in place of those that were killed."""
