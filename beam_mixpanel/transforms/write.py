@@ -69,7 +69,9 @@ class WriteToMixpanelResult:
     def dead_letters(self) -> PCollection[DeadLetter]:
         """Every event that was not imported. To ask for it is to take it over: the job no longer fails at the first."""
         if self._flattened is None:
-            self._flattened = self.dead_letter_parts | "FlattenDeadLetters" >> beam.Flatten()
+            parts = self.dead_letter_parts
+            # Named after its sink: a pipeline may have more than one.
+            self._flattened = parts | f"{parts[0].producer.full_label}/FlattenDeadLetters" >> beam.Flatten()
         return self._flattened
 
     @property

@@ -192,6 +192,16 @@ def test_dead_letters_and_receipts_keep_windows(emulator: Emulator) -> None:
         )
 
 
+def test_two_sinks_in_one_pipeline_have_dead_letters_of_their_own(emulator: Emulator) -> None:
+    """Each gives the events that it did not import."""
+    with _pipeline() as pipeline:
+        for name in ("one", "two"):
+            invalid = {"event": name, "properties": {}}
+            result = pipeline | f"create {name}" >> beam.Create([invalid]) | name >> _sink(emulator)
+            events = result.dead_letters | f"event {name}" >> beam.Map(lambda letter: json.loads(letter.event))
+            assert_that(events, equal_to([invalid]), name)
+
+
 def _with_window_start(value: Any, window: Any = beam.DoFn.WindowParam) -> tuple[int, Any]:
     return int(window.start), value
 
