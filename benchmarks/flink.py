@@ -103,7 +103,7 @@ def _measure(folder: Path, server: CountingServer, managers: int, count: int, fl
 
 def _worker_pool(work: Path, processes: contextlib.ExitStack) -> str:
     port, log = engines._free_port(), work / "pool.log"
-    command = (sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}")
+    command = (sys.executable, str(Path(engines.__file__).with_name("worker_pool.py")), str(port))
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(engines.ROOT)} | _TOKEN
     engines._await_port(port, processes.enter_context(engines._running(command, log, environment)), log)

@@ -69,6 +69,7 @@ class WriteToMixpanelResult:
     def dead_letters(self) -> PCollection[DeadLetter]:
         """Every event that was not imported. To ask for it is to take it over: the job no longer fails at the first."""
         if self._flattened is None:
+            # Named after its sink: a pipeline may have more than one.
             sink = self.receipts.producer.full_label.rpartition("/")[0]
             self._flattened = self.dead_letter_parts | f"{sink}/FlattenDeadLetters" >> beam.Flatten()
         return self._flattened

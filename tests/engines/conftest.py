@@ -10,8 +10,10 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -23,6 +25,9 @@ ENGINES = Path(os.environ.get("BEAM_MIXPANEL_ENGINES") or ROOT / ".engines")
 REQUIRED = os.environ.get("BEAM_MIXPANEL_REQUIRE_ENGINES") == "1"
 CLUSTER = Path(__file__).with_name("flink-conf.yaml")
 STARTED_SECS = 60
+ENDED = {"FINISHED", "CANCELED", "FAILED"}
+"""The states of a job on Flink that it does not leave."""
+
 JAVA = (
     "java",
     "-Xmx1g",
@@ -107,10 +112,10 @@ def fn_api_runner() -> Engine:
 
 @pytest.fixture(scope="session")
 def worker_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Give the address of Beam's own worker pool, a process that starts workers as processes."""
+    """Give the address of a pool, a process that starts workers as processes for whoever asks."""
     port = _free_port()
     log = tmp_path_factory.mktemp("pool") / "log"
-    command = (sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}")
+    command = (sys.executable, str(Path(__file__).with_name("worker_pool.py")), str(port))
     # The pool runs the `python` that it finds first.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "TEST_MIXPANEL_TOKEN": "a-token"}
@@ -247,25 +252,58 @@ class FlinkCluster:
         self._processes = processes
         self.port = _free_port()
         self.task_managers: list[subprocess.Popen[bytes]] = []
+        self._started = 0
         ports = f"jobmanager.rpc.port: {_free_port()}\nrest.port: {self.port}\n"
-        (folder / "flink-conf.yaml").write_text(CLUSTER.read_text() + ports)
+        states = f"state.checkpoints.dir: {(folder / 'checkpoints').as_uri()}\n"
+        (folder / "flink-conf.yaml").write_text(CLUSTER.read_text() + ports + states)
 
     def start(self, task_managers: int) -> None:
         manager = self._start("job-manager", "entrypoint.StandaloneSessionClusterEntrypoint")
         _await_port(self.port, manager, self._folder / "job-manager.log")
-        self.task_managers = [
-            self._start(f"task-manager-{number}", "taskexecutor.TaskManagerRunner") for number in range(task_managers)
-        ]
+        self._await_leader()
+        self.restore(task_managers)
+
+    def _await_leader(self) -> None:
+        """Wait until the JobManager, which listens already, knows that it leads: it says 503 till then."""
         until = time.monotonic() + STARTED_SECS
-        while self.ask("overview")["taskmanagers"] < task_managers:
-            assert time.monotonic() < until, "no TaskManagers"
+        while True:
+            try:
+                self.ask("overview")
+            except urllib.error.HTTPError as error:
+                if error.code != HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() > until:
+                    raise
+            else:
+                return
             time.sleep(0.2)
 
-    def ask(self, path: str) -> Any:
-        """Read something of Flink's REST interface."""
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
-            f"http://localhost:{self.port}/{path}"
-        ) as response:
+    def restore(self, task_managers: int) -> None:
+        """End what runs, and start TaskManagers in place of those that were killed."""
+        for job in self.ask("jobs")["jobs"]:
+            if job["status"] not in ENDED:
+                self.ask(f"jobs/{job['id']}?mode=cancel", method="PATCH")
+        self.task_managers = [process for process in self.task_managers if process.poll() is None]
+        while len(self.task_managers) < task_managers:
+            self.add_task_manager()
+        until = time.monotonic() + STARTED_SECS
+        while (
+            self.ask("overview")["taskmanagers"] != task_managers
+            or {job["status"] for job in self.ask("jobs")["jobs"]} - ENDED
+        ):
+            assert time.monotonic() < until, "no TaskManagers, or a job that does not end"
+            time.sleep(0.2)
+
+    def add_task_manager(self) -> None:
+        self._started += 1
+        name = f"task-manager-{self._started}"
+        self.task_managers.append(self._start(name, "taskexecutor.TaskManagerRunner"))
+
+    def ask(self, path: str, method: str = "GET", body: Any = None) -> Any:
+        """Ask Flink's REST interface."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            f"http://localhost:{self.port}/{path}", data, {"Content-Type": "application/json"}, method=method
+        )
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as response:
             return json.load(response)
 
     def _start(self, name: str, entry: str) -> subprocess.Popen[bytes]:
@@ -274,11 +312,11 @@ class FlinkCluster:
         return self._processes.enter_context(_running(command, self._folder / f"{name}.log"))
 
 
-@pytest.fixture
-def flink_cluster(flink_folder: Path, worker_pool: str, tmp_path: Path) -> Iterator[tuple[Engine, FlinkCluster]]:
-    """A session cluster with two TaskManagers, and workers from a pool."""
-    folder = tmp_path / "flink-cluster"
-    folder.mkdir()
+@pytest.fixture(scope="session")
+def _flink_cluster(
+    flink_folder: Path, worker_pool: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Engine, FlinkCluster]]:
+    folder = tmp_path_factory.mktemp("flink-cluster")
     with contextlib.ExitStack() as processes:
         cluster = FlinkCluster(flink_folder, folder, processes)
         cluster.start(task_managers=2)
@@ -286,3 +324,16 @@ def flink_cluster(flink_folder: Path, worker_pool: str, tmp_path: Path) -> Itera
         flags = ("--runner=PortableRunner", f"--job_endpoint={address}", *_external(worker_pool), KEEP_WORKERS)
         flags = (*flags, "--parallelism=2")
         yield Engine("Flink (session cluster)", _flink_version(flink_folder), flags, parallelism=2), cluster
+
+
+@pytest.fixture
+def flink_cluster(_flink_cluster: tuple[Engine, FlinkCluster]) -> Iterator[tuple[Engine, FlinkCluster]]:
+    """A session cluster with two TaskManagers, and workers from a pool; what a test kills is replaced."""
+    yield _flink_cluster
+    _flink_cluster[1].restore(task_managers=2)
+
+
+@pytest.fixture
+def flink_processes(flink_cluster: tuple[Engine, FlinkCluster]) -> Engine:
+    """The session cluster, for tests that only run something on it."""
+    return flink_cluster[0]

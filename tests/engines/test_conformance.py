@@ -62,7 +62,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture(params=["direct_runner", "fn_api_runner", "portable_runner", "prism", "flink"])
+@pytest.fixture(params=["direct_runner", "fn_api_runner", "portable_runner", "prism", "flink", "flink_processes"])
 def engine(request: pytest.FixtureRequest) -> EngineLike:
     given: EngineLike = request.getfixturevalue(request.param)
     return given

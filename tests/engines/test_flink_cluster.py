@@ -41,9 +41,9 @@ def _await_events(emulator: EmulatorProcess, job: subprocess.Popen[str], least: 
 
 
 def _failures(cluster: Any) -> list[str]:
-    """Name what failed, as Flink tells it; on a busy machine it may lose a task that nobody killed."""
-    [job] = cluster.ask("jobs")["jobs"]
-    entries = cluster.ask(f"jobs/{job['id']}/exceptions")["exceptionHistory"]["entries"]
+    """Name what failed in the latest job, as Flink tells it; a busy machine may lose a task that nobody killed."""
+    job = max(cluster.ask("jobs/overview")["jobs"], key=lambda job: job["start-time"])
+    entries = cluster.ask(f"jobs/{job['jid']}/exceptions")["exceptionHistory"]["entries"]
     return [entry["exceptionName"] for entry in entries]
 
 
