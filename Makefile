@@ -17,8 +17,10 @@ setup: $(STAMP)  ## Make .venv with everything in it
 demo: $(STAMP)  ## Import 100,000 events into an emulator, twice, and prove that each is there once
 	$(BIN)/python -m benchmarks.demo
 
-test: $(STAMP)  ## Run all tests but those of test-engines
-	$(BIN)/python -m pytest -m 'not engines'
+WORKERS ?= auto
+
+test: $(STAMP)  ## Run all tests but those of test-engines, in a process a core: [WORKERS=N]
+	$(BIN)/python -m pytest -m 'not engines' --numprocesses $(WORKERS) --dist loadfile
 
 test-engines: $(STAMP)  ## Run one pipeline on Prism, Flink and the runners of Python; fetches the engines first
 	scripts/fetch-engines || test "$$BEAM_MIXPANEL_REQUIRE_ENGINES" != 1
@@ -26,6 +28,14 @@ test-engines: $(STAMP)  ## Run one pipeline on Prism, Flink and the runners of P
 
 check: $(STAMP)  ## Lint, types, layers
 	scripts/check
+
+test-pythons:  ## Install the wheel in each Python there is, and with the lowest versions allowed, and try it there
+	scripts/test-pythons
+
+dist: $(STAMP)  ## Make wheel and sdist in dist/, and check them
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
 
 bench: $(STAMP)  ## Measure the pipeline beside a hand-written script, the stages alone, and then rows
 	$(BIN)/python -m benchmarks.bench
@@ -57,4 +67,4 @@ docs-links: $(STAMP)  ## Ask for every page of others that the documentation lin
 clean:  ## Remove .venv and what tools left behind
 	rm -rf $(VENV) build dist site docs/_generated *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo test test-engines check bench bench-rows bench-flink bench-limits fuzz docs docs-links clean
+.PHONY: help setup demo test test-engines test-pythons dist check bench bench-rows bench-flink bench-limits fuzz docs docs-links clean

@@ -7,6 +7,7 @@ it becomes a `ColumnPlan`, in which every column is settled; `map_row` follows i
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime, timezone, tzinfo
@@ -704,10 +705,15 @@ def _read_unit(key: str, value: Any) -> str:
 
 def _read_format(key: str, value: Any) -> str:
     text = _read_text(key, value)
+    day = datetime(2001, 2, 3, tzinfo=timezone.utc)
     try:
-        datetime.strptime(datetime(2001, 2, 3, tzinfo=timezone.utc).strftime(text), text)  # noqa: DTZ007 - a trial
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of a format without a year: refused below
+            read = datetime.strptime(day.strftime(text), text)  # noqa: DTZ007 - a trial
     except ValueError as error:
         raise MappingError(f"{key} {text!r} is no format of strptime, such as '%d/%m/%Y %H:%M:%S': {error}") from None
+    if read.year != day.year:
+        raise MappingError(f"{key} {text!r} has no year; give one such as '%d/%m/%Y %H:%M:%S'")
     return text
 
 

@@ -56,7 +56,7 @@ def test_an_acceptable_id_is_kept(given_id: str) -> None:
         "a\n",
         "\u0661",
         "a\x00",
-        *PLACEHOLDER_IDS,
+        *sorted(PLACEHOLDER_IDS),
         "NULL",
         "Undefined",
         "N/A",

@@ -115,6 +115,8 @@ def test_dates_may_be_dates() -> None:
         ({"event": " "}, "must be a text"),
         ({"time_unit": "min"}, "one of auto, s, ms, us, ns"),
         ({"time_format": "%Q"}, "no format of strptime"),
+        ({"time_format": "%d %b %H:%M"}, "has no year"),
+        ({"time_format": "%H:%M"}, "has no year"),
         ({"include": {"a": 1}}, "list of texts"),
         ({"include": [1]}, "put it in quotes"),
         ({"rename": ["a"]}, "{old: new}"),
@@ -354,7 +356,7 @@ def test_a_null_in_a_found_insert_id_column_is_an_absent_id() -> None:
         ("2023-11-14T22:13:20Z", {"time_unit": "us"}, 1_700_000_000_000),
         ("14/11/2023 22:13", {"time_format": "%d/%m/%Y %H:%M"}, 1_699_999_980_000),
         ("14/11/2023 22:13 +0200", {"time_format": "%d/%m/%Y %H:%M %z"}, 1_699_992_780_000),
-        (datetime(2023, 11, 14, 22, 13), {"time_format": "%d"}, 1_699_999_980_000),
+        (datetime(2023, 11, 14, 22, 13), {"time_format": "%d/%m/%Y"}, 1_699_999_980_000),
     ],
 )
 def test_times_of_a_stated_unit_or_format(value: Any, mapping: dict[str, Any], time_ms: int) -> None:
