@@ -32,10 +32,11 @@ check: $(STAMP)  ## Lint, types, layers
 test-pythons:  ## Install the wheel in each Python there is, and with the lowest versions allowed, and try it there
 	scripts/test-pythons
 
-dist: $(STAMP)  ## Make wheel and sdist in dist/, and check them
+dist: $(STAMP)  ## Make wheel, sdist and the image's SBOM (CycloneDX) in dist/, and check them
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist
 	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/cyclonedx-py requirements templates/constraints.txt --output-file dist/sbom.json
 
 bench: $(STAMP)  ## Measure the pipeline beside a hand-written script, the stages alone, and then rows
 	$(BIN)/python -m benchmarks.bench

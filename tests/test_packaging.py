@@ -6,13 +6,21 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
+import zipfile
+from email import message_from_bytes
+from email.message import Message
 from importlib.metadata import metadata
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
+_PERMISSIVE = re.compile(r"\b(0BSD|Apache|BSD|CC0|CNRI|ISC|MIT|PSF|Python Software Foundation|Zlib)\b", re.IGNORECASE)
+_USED_UNCHANGED = {"certifi", "orjson"}
+"""Under the Mozilla Public License, which asks for the source of changed files; we change none."""
 
 
 def _pins() -> dict[str, str]:
@@ -51,3 +59,61 @@ def test_a_run_leaves_nothing_in_the_temporary_folder(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "shows 1 events, each once" in done.stderr
     assert list(scratch.iterdir()) == []
+
+
+def _license(package: str) -> str:
+    """Give the terms that a package states, in the first of the three places that has any."""
+    stated = metadata(package)
+    classifiers = [line.rpartition(" :: ")[2] for line in stated.get_all("Classifier") or [] if "License ::" in line]
+    return stated.get("License-Expression") or " OR ".join(classifiers) or (stated.get("License") or "").splitlines()[0]
+
+
+def test_packages_of_the_image_have_permissive_licenses() -> None:
+    """Each may be handed on in an image without terms for our users' code."""
+    licenses = {package: _license(package) for package in _pins()}
+    wrong = {package: terms for package, terms in licenses.items() if not _PERMISSIVE.search(terms)}
+    assert set(wrong) <= _USED_UNCHANGED, wrong
+    assert not [terms for terms in licenses.values() if re.search(r"\b[AL]?GPL", terms)]
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with wheel and sdist; the wheel is made of the sdist."""
+    folder = tmp_path_factory.mktemp("release")
+    command = [sys.executable, "-m", "build", "--no-isolation", f"--outdir={folder}", str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    return folder
+
+
+def test_a_package_index_takes_the_release(release: Path) -> None:
+    """Twine finds nothing to complain of, warnings included: the description renders."""
+    files = sorted(str(file) for file in release.iterdir())
+    assert len(files) == 2
+    done = subprocess.run(
+        [sys.executable, "-m", "twine", "check", "--strict", *files], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("PASSED") == 2
+
+
+def test_metadata_say_what_a_reader_of_the_index_asks(release: Path) -> None:
+    """Name, licence with its text, Pythons, extras, and the command."""
+    with zipfile.ZipFile(next(release.glob("*.whl"))) as wheel:
+        names = {Path(name).name: name for name in wheel.namelist() if ".dist-info/" in name}
+        stated: Message = message_from_bytes(wheel.read(names["METADATA"]))
+        command = wheel.read(names["entry_points.txt"]).decode()
+    assert stated["License-Expression"] == "Apache-2.0"
+    assert stated["License-File"] == "LICENSE"
+    assert stated["Requires-Python"] == ">=3.10"
+    assert set(stated.get_all("Provides-Extra") or []) == {"emulator", "gcp", "yaml", "sql", "docs", "dev"}
+    assert "beam-mixpanel = beam_mixpanel.cli.__main__:main" in command
+
+
+def test_the_sdist_holds_what_the_wheel_is_made_of(release: Path) -> None:
+    """Every module of the wheel is in the sdist, byte for byte."""
+    with tarfile.open(next(release.glob("*.tar.gz"))) as sdist, zipfile.ZipFile(next(release.glob("*.whl"))) as wheel:
+        files = {member.name.partition("/")[2]: member for member in sdist.getmembers() if member.isfile()}
+        modules = [name for name in wheel.namelist() if ".dist-info/" not in name]
+        assert len(modules) > 100
+        for name in modules:
+            assert sdist.extractfile(files[name]).read() == wheel.read(name)  # type: ignore[union-attr]
