@@ -54,15 +54,6 @@ _ITEM = re.compile(r"^[-*] \[(?P<title>[^]]+)\]\((?P<target>[^)#]+\.md)\)", re.M
 _LINK = re.compile(r"\[(?P<text>[^]\n]+)\]\((?P<target>(?!\w+:|#)[^)\s]+)\)")
 
 
-FOLDERS = {
-    "Tutorial": ("tutorial.md",),
-    "How-to": ("how-to/*.md",),
-    "Explanation": ("explanation/*.md",),
-    "Troubleshooting": ("troubleshooting.md", "README.md"),
-}
-"""Pages that are in a section by their place, whether or not the index lists them."""
-
-
 def contents(index: str) -> dict[str, list[tuple[str, str]]]:
     """Give the pages of each section of `index.md`, by title and path."""
     return {
@@ -74,18 +65,9 @@ def contents(index: str) -> dict[str, list[tuple[str, str]]]:
 def _add_contents(index: str) -> str:
     """Put a hidden table of contents for each section under the index, for the sidebar."""
     trees = []
-    sections: dict[str, list[tuple[str, str]]] = {title: [] for title in FOLDERS} | contents(index)
-    for title, pages in sections.items():
-        listed = {target for _, target in pages}
-        found = [
-            path.relative_to(DOCS).as_posix() for glob in FOLDERS.get(title, ()) for path in sorted(DOCS.glob(glob))
-        ]
-        placed = [name.removesuffix(".md") for name in found if name not in listed]
+    for title, pages in contents(index).items():
         made = [(name, f"_generated/{path}.md") for path, name in PAGES.items()] if title == "Reference" else []
         lines = [f"{name} <{target.removesuffix('.md')}>" for name, target in [*made, *pages]]
-        lines += placed
-        if not lines:
-            continue
         trees.append("\n".join(["", "```{toctree}", ":hidden:", f":caption: {title}", "", *lines, "```", ""]))
     generated = "".join(f"- [{name}](_generated/{path}.md)\n" for path, name in PAGES.items())
     return re.sub(r"(?<=\n)What `make docs` makes.*?\n\n", generated, index, flags=re.DOTALL) + "\n".join(trees)
@@ -103,11 +85,7 @@ def _without_folders(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] = _add_contents(source[0])
 
 
-def _write_reference(app: Sphinx) -> None:
-    write_pages(DOCS / "_generated")
-
-
 def setup(app: Sphinx) -> None:
     """Connect the above to the build."""
-    app.connect("config-inited", lambda app, config: _write_reference(app))
+    app.connect("config-inited", lambda app, config: write_pages(DOCS / "_generated"))
     app.connect("source-read", _without_folders)

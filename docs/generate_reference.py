@@ -241,15 +241,13 @@ def _limits() -> str:
 
 def _limit(name: str, said: str) -> str:
     value: Any = getattr(limits, name)
-    shown = (
-        ", ".join(sorted(value))
-        if isinstance(value, frozenset)
-        else f"{value:,.10g}"
-        if isinstance(value, int | float)
-        else value
-    )
-    if isinstance(value, int):
+    shown = value
+    if isinstance(value, frozenset):
+        shown = ", ".join(sorted(value))
+    elif isinstance(value, int):
         shown = f"{value:,}"
+    elif isinstance(value, float):
+        shown = f"{value:,.10g}"
     meaning = re.sub(r"\s+", " ", said)
     for source in re.findall(r"\b\w+_DOCS\b", meaning):
         meaning = meaning.replace(source, f"[{source}]({getattr(limits, source)})")
