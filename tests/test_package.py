@@ -34,10 +34,11 @@ from beam_mixpanel.transforms.options import (
     SqlOptions,
     TableOptions,
 )
+from tests.docs.blocks import block_tested_by
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-FIX_DOCS = (ROOT / "docs" / "dead-letters.md").read_text()
+FIX_PAGE = Path("docs", "dead-letters.md")
 OPTION_DOCS = (ROOT / "docs" / "options.md").read_text()
 MAPPING_DOCS = (ROOT / "docs" / "mapping.md").read_text()
 
@@ -142,10 +143,9 @@ def test_mapping_of_the_readme_runs(tmp_path: Path) -> None:
     (tmp_path / "orders" / "a.ndjson").write_text(
         '{"ordered_at": "2026-01-02T03:04:05Z", "customer": 7, "order_id": "o-1", "total": 5, "internal_note": "x"}\n'
     )
-    command = re.search(r"test_mapping_of_the_readme_runs -->\n```sh\npython (.*?)```", README, re.DOTALL)
-    assert command
+    command = block_tested_by(Path("README.md"), "tests/test_package.py::test_mapping_of_the_readme_runs").text
     done = subprocess.run(
-        [sys.executable, *shlex.split(command[1].replace("\\\n", " "))],
+        [sys.executable, *shlex.split(command.replace("\\\n", " "))[1:]],
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -158,17 +158,16 @@ def test_mapping_of_the_readme_runs(tmp_path: Path) -> None:
 
 def test_fix_of_the_docs_runs(tmp_path: Path) -> None:
     """The function and the command of the docs repair events that came without a time."""
-    code = re.search(r"```python\n# fixes.py\n(.*?)```", FIX_DOCS, re.DOTALL)
-    command = re.search(r"test_fix_of_the_docs_runs -->\n```sh\npython (.*?)```", FIX_DOCS, re.DOTALL)
+    code = re.search(r"```python\n# fixes.py\n(.*?)```", (ROOT / FIX_PAGE).read_text(), re.DOTALL)
     assert code
-    assert command
     (tmp_path / "fixes.py").write_text(code[1])
     letter = {"event": '{"event":"A","properties":{"created_at":"2026-01-02"}}', "stage": "validate"}
     (tmp_path / "out").mkdir()
     with gzip.open(tmp_path / "out" / "dead-1.jsonl.gz", "wt") as file:
         for reason in ("time_missing", "event_missing"):
             file.write(json.dumps({**letter, "reason": reason}) + "\n")
-    arguments = shlex.split(command[1].replace("\\\n", " "))
+    command = block_tested_by(FIX_PAGE, "tests/test_package.py::test_fix_of_the_docs_runs").text
+    arguments = shlex.split(command.replace("\\\n", " "))[1:]
     with Emulator() as emulator:
         done = subprocess.run(
             [sys.executable, *arguments, f"--mixpanel_api_host={emulator.url}"],

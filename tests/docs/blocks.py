@@ -72,6 +72,12 @@ def blocks_of(page: Path) -> list[Block]:
     return list(_blocks(page, lines))
 
 
+def block_tested_by(page: Path, test: str) -> Block:
+    """Give the only block of a page whose comment names a test, such as `tests/test_package.py::test_x`."""
+    [block] = [block for block in blocks_of(page) if block.comment("tested by ") == test]
+    return block
+
+
 def _blocks(page: Path, lines: list[str]) -> Iterator[Block]:
     comments: list[str] = []
     number = 0

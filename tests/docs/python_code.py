@@ -19,48 +19,36 @@ import beam_mixpanel
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.transforms import write
 from tests.docs.blocks import Block
+from tests.docs.checker import BlockError, Checker
 from tests.docs.samples import row_for, write_input
 
 CLOUD = ("ReadFromPubSub", "ReadRowsFromBigQuery", "GcpSecret", "secretmanager", "DataflowRunner", "bigquery.")
 """What names a service that is not on this machine."""
 
 
-class PythonError(Exception):
-    """A block of Python in the docs is wrong; says why."""
-
-
-class PythonPage:
-    """Checks the blocks of a page, each of which knows the names of those before it.
-
-    Args:
-      folder: where they run.
-      emulator: takes the place of Mixpanel.
-      patch: to set variables of the environment.
-    """
+class PythonPage(Checker):
+    """Checks the blocks of a page, each of which knows the names of those before it."""
 
     def __init__(self, folder: Path, emulator: Emulator, patch: pytest.MonkeyPatch) -> None:
-        self._folder = folder
-        self._emulator = emulator
-        self._patch = patch
+        super().__init__(folder, emulator, patch)
         self._known: dict[str, Any] = {}
-        self.ran = 0
 
     def check(self, block: Block, *, run: bool = True) -> None:
         """Check a block.
 
         Raises:
-          PythonError: it does not fit the code, or fails.
+          BlockError: it does not fit the code, or fails.
         """
         try:
             tree = ast.parse(block.text)
         except SyntaxError as error:
-            raise PythonError(f"line {error.lineno} of the block: {error.msg}") from None
+            raise BlockError(f"line {error.lineno} of the block: {error.msg}") from None
         self._known |= _imported(tree)
         names = {**_stand_ins(), **self._known}
         _check_calls(tree, names)
         free = _free_names(tree) - set(names)
         if free:
-            raise PythonError(f"no line defines {', '.join(sorted(free))}")
+            raise BlockError(f"no line defines {', '.join(sorted(free))}")
         if run and not any(word in block.text for word in CLOUD):
             self._run(block, names)
         else:
@@ -81,7 +69,6 @@ class PythonPage:
             module.__name__ = "docs_block"
             exec(compile(block.text, block.place, "exec"), vars(module))
         self._known |= {name: value for name, value in vars(module).items() if not name.startswith("__")}
-        self.ran += 1
 
 
 def _stand_ins() -> dict[str, Any]:
@@ -104,7 +91,7 @@ def _imported(tree: ast.AST) -> dict[str, Any]:
             module = _module(node.module)
             for alias in node.names:
                 if not hasattr(module, alias.name):
-                    raise PythonError(f"{node.module} has no {alias.name}")
+                    raise BlockError(f"{node.module} has no {alias.name}")
                 found[alias.asname or alias.name] = getattr(module, alias.name)
         elif isinstance(node, ast.Import):
             for alias in node.names:
@@ -119,7 +106,7 @@ def _module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise PythonError(f"import {name}: {error}") from None
+        raise BlockError(f"import {name}: {error}") from None
 
 
 def _check_calls(tree: ast.AST, names: dict[str, Any]) -> None:
@@ -136,7 +123,7 @@ def _check_calls(tree: ast.AST, names: dict[str, Any]) -> None:
         try:
             inspect.signature(called).bind(*node.args, **keywords)
         except TypeError as error:
-            raise PythonError(f"{ast.unparse(node.func)}: {error}") from None
+            raise BlockError(f"{ast.unparse(node.func)}: {error}") from None
 
 
 def _value(node: ast.expr, names: dict[str, Any]) -> Any:
@@ -148,7 +135,7 @@ def _value(node: ast.expr, names: dict[str, Any]) -> Any:
         if not isinstance(owner, type | ModuleType):
             return None
         if not hasattr(owner, node.attr):
-            raise PythonError(f"{owner.__name__} has no {node.attr}")
+            raise BlockError(f"{owner.__name__} has no {node.attr}")
         return getattr(owner, node.attr)
     return None
 

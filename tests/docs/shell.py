@@ -12,15 +12,19 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import click
 import pytest
 import tomllib
 import yaml
 from apache_beam.options.pipeline_options import PipelineOptions
 from click.testing import CliRunner
 
+from beam_mixpanel.cli.__main__ import ModuleCommand
 from beam_mixpanel.cli.__main__ import main as cli
 from beam_mixpanel.core.mapping import EventMapping
 from beam_mixpanel.core.mapping_settings import FLAGS, mapping_of, settings_from_flags, settings_from_yaml
@@ -38,6 +42,7 @@ from beam_mixpanel.transforms.options import (
     TableOptions,
 )
 from tests.docs.blocks import ELISION, ROOT, Block, Command, commands, statements
+from tests.docs.checker import BlockError, Checker
 from tests.docs.samples import make_database, row_for, write_input
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -45,12 +50,6 @@ MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), r
 LOCAL_RUNNERS = launcher.LOCAL_RUNNERS - {"PrismRunner"}
 CLOUD_PIPELINES = ("pipelines.bigquery_to_mixpanel", "pipelines.pubsub_to_mixpanel")
 """Those whose sources are not on this machine: their options are parsed and checked, and that is all."""
-PIPELINES = {
-    **{f"import {name}": f"pipelines.{name}_to_mixpanel" for name in ("files", "bigquery", "sql", "pubsub")},
-    "check": "pipelines.check_events",
-    "replay": "pipelines.replay_dead_letters",
-}
-"""Commands of `beam-mixpanel` that take a pipeline's options."""
 ENGINE_FLAGS = ("runner", "prism_location", "job_endpoint", "environment_type", "environment_config", "parallelism")
 """What names another engine; the same command is run in this process."""
 _DESTINATIONS = (
@@ -64,35 +63,22 @@ HARMLESS = frozenset(
 """What says nothing of this project; its syntax is checked with the block's."""
 
 
-class ShellError(Exception):
-    """A command of the docs is wrong; says which and why."""
-
-
-class Shell:
-    """Runs the commands of a page, one after the other, in one folder.
-
-    Args:
-      folder: of the page.
-      emulator: takes the place of Mixpanel.
-      patch: to set variables of the environment.
-    """
+class Shell(Checker):
+    """Runs the commands of a page, and keeps the variables that they set."""
 
     def __init__(self, folder: Path, emulator: Emulator, patch: pytest.MonkeyPatch) -> None:
-        self._folder = folder
-        self._emulator = emulator
-        self._patch = patch
+        super().__init__(folder, emulator, patch)
         self._variables: dict[str, str] = {}
-        self.ran = 0
 
     def check(self, block: Block, *, run: bool = True) -> None:
         """Check a block.
 
         Raises:
-          ShellError: one of its commands would fail.
+          BlockError: one of its commands would fail.
         """
         syntax = subprocess.run(["bash", "-n"], input=block.text, capture_output=True, text=True, check=False)
         if syntax.returncode:
-            raise ShellError(f"bash: {syntax.stderr.strip()}")
+            raise BlockError(f"bash: {syntax.stderr.strip()}")
         for statement in statements(block.text):
             if isinstance(statement, tuple):
                 name, content = statement
@@ -102,8 +88,8 @@ class Shell:
             for command in commands(self._expanded(statement)):
                 try:
                     self._check(command, run)
-                except ShellError as error:
-                    raise ShellError(f"{statement.strip().splitlines()[0][:100]}\n    {error}") from None
+                except BlockError as error:
+                    raise BlockError(f"{statement.strip().splitlines()[0][:100]}\n    {error}") from None
 
     def _expanded(self, statement: str) -> str:
         return re.sub(
@@ -128,7 +114,7 @@ class Shell:
         elif rule:
             rule(self, words[1:], run)
         else:
-            raise ShellError(f"no rule says how to check {program!r}; add one to {Path(__file__).name}")
+            raise BlockError(f"no rule says how to check {program!r}; add one to {Path(__file__).name}")
 
     def _python(self, words: list[str], run: bool) -> None:
         if words[:1] != ["-m"]:
@@ -136,7 +122,9 @@ class Shell:
             if not words[0].startswith("-"):
                 _expect((self._folder / words[0]).exists() or (ROOT / words[0]).exists(), f"there is no {words[0]}")
             return
-        module, rest = words[1], words[2:]
+        self._module(words[1], words[2:], run)
+
+    def _module(self, module: str, rest: list[str], run: bool) -> None:
         if module == "pip":
             self._pip(rest, run)
         elif module.startswith("pipelines."):
@@ -147,10 +135,10 @@ class Shell:
             self._beam_yaml(rest, run)
         else:
             spec = _spec(module)
-            _expect(spec is not None and spec.origin is not None, f"there is no module {module}")
+            if spec is None or spec.origin is None:
+                raise BlockError(f"there is no module {module}")
             if module.startswith("apache_beam."):
-                assert spec is not None
-                _knows_flags(Path(str(spec.origin)).read_text(), rest)
+                _knows_flags(Path(spec.origin).read_text(), rest)
 
     def _beam_yaml(self, words: list[str], run: bool) -> None:
         """Run Beam YAML on this machine, with the emulator in Mixpanel's place."""
@@ -173,15 +161,14 @@ class Shell:
         self._patch.setattr(write, "resolve_host", lambda *_: self._emulator.url)
         before = self._emulator.stats()["events_accepted"]
         main.run([f"--yaml_pipeline_file={path}", "--runner=FnApiRunner"])
-        self.ran += 1
         _expect(self._emulator.stats()["events_accepted"] > before, "no event was imported")
 
     def _beam_mixpanel(self, words: list[str], run: bool) -> None:
-        module = PIPELINES.get(" ".join(words[:2])) or PIPELINES.get(words[0] if words else "")
-        if module:
-            self._pipeline(module, words[2 if words[0] == "import" else 1 :], run)
-        elif words[:1] == ["emulator"]:
-            _parsed(emulator_parser(), words[1:])
+        command, rest = _command_of(words)
+        if isinstance(command, ModuleCommand) and command._module.startswith("pipelines."):
+            self._pipeline(command._module, rest, run)
+        elif isinstance(command, ModuleCommand):
+            _parsed(emulator_parser(), rest)
         elif words[:1] == ["doctor"]:
             self._credentials(words)
             self._click([*words, *(["--mixpanel_api_host", self._emulator.url] if len(words) > 1 else [])])
@@ -196,7 +183,6 @@ class Shell:
         line = '{"event":"A","properties":{"time":1760000000,"distinct_id":"u"}}\n'
         done = CliRunner().invoke(cli, words, input=line)
         _expect(done.exit_code == 0, f"exit code {done.exit_code}: {done.output}")
-        self.ran += 1
 
     def _pipeline(self, module: str, words: list[str], run: bool) -> None:
         """Run a pipeline, or check its arguments where its source is out of reach."""
@@ -208,14 +194,14 @@ class Shell:
         words = [word for word in words if word not in (ELISION, "...")]
         self._credentials(words)
         if module in CLOUD_PIPELINES:
-            self._parse_only(module, words, elided)
+            self._parse_only(pipeline, words, elided)
             return
         try:
             words = self._brought_here(words)
             options = launcher._parse_options(words, pipeline.OPTIONS)
             mapping = self._mapping(options)
         except launcher.UsageError as error:
-            raise ShellError(str(error)) from None
+            raise BlockError(str(error)) from None
         words = [word for word in words if word != "--mixpanel_emulator"]
         words += self._destination(options, elided, checks=module == "pipelines.check_events")
         words += self._source(options, mapping, pipeline.OPTIONS, elided)
@@ -232,11 +218,9 @@ class Shell:
             for name in set(sys.modules) - before:
                 if (self._folder / f"{name}.py").exists():
                     del sys.modules[name]
-        self.ran += 1
         _expect(code == 0, f"exit code {code}; what it said is in the captured output")
 
-    def _parse_only(self, module: str, words: list[str], elided: bool) -> None:
-        pipeline = importlib.import_module(module)
+    def _parse_only(self, pipeline: ModuleType, words: list[str], elided: bool) -> None:
         self._patch.chdir(self._folder)
         given = {word.partition("=")[0] for word in words}
         extra = [] if not elided or given & set(_DESTINATIONS) else ["--mixpanel_project_token=env:DOCS_SECRET"]
@@ -246,9 +230,9 @@ class Shell:
         if elided and TableOptions in pipeline.OPTIONS and not given & {"--table", "--query"}:
             extra.append("--table=a.b.c")
         try:
-            launcher.parse(module, pipeline.DESCRIPTION, [*words, *extra], pipeline.OPTIONS)
+            launcher.parse(pipeline.__name__, pipeline.DESCRIPTION, [*words, *extra], pipeline.OPTIONS)
         except launcher.UsageError as error:
-            raise ShellError(str(error)) from None
+            raise BlockError(str(error)) from None
 
     def _mapping(self, options: PipelineOptions) -> EventMapping | None:
         chosen = options.view_as(MappingOptions)
@@ -363,8 +347,8 @@ class Shell:
         if "flex-template run" not in text:
             return
         found = re.search(r"templates/(\w+)-", text)
-        _expect(found is not None, "which template is it?")
-        assert found
+        if found is None:
+            raise BlockError("which template is it?")
         metadata = json.loads((ROOT / "templates" / f"{found[1]}.json").read_text())
         known = {parameter["name"] for parameter in metadata["parameters"]} | {"sdk_container_image"}  # Dataflow's own
         given = set(re.findall(r"--parameters[ =](\w+)=", text))
@@ -378,7 +362,15 @@ def _mapping_in(text: str) -> EventMapping | None:
     return mapping_of(settings) if settings else None
 
 
-def _spec(module: str) -> Any:
+def _command_of(words: list[str]) -> tuple[click.Command | None, list[str]]:
+    """Find the command of `beam-mixpanel` that words name, and the words that are left for it."""
+    command: click.Command | None = cli
+    while isinstance(command, click.Group) and words:
+        command, words = command.commands.get(words[0]), words[1:]
+    return command, words
+
+
+def _spec(module: str) -> ModuleSpec | None:
     try:
         return importlib.util.find_spec(module)
     except ModuleNotFoundError:
@@ -387,7 +379,7 @@ def _spec(module: str) -> Any:
 
 def _expect(holds: bool, otherwise: str) -> None:
     if not holds:
-        raise ShellError(otherwise)
+        raise BlockError(otherwise)
 
 
 def _parsed(parser: argparse.ArgumentParser, words: list[str]) -> None:

@@ -22,8 +22,9 @@ from dockerfile_parse import DockerfileParser
 from beam_mixpanel.core.mapping_settings import mapping_of, settings_from_yaml
 from beam_mixpanel.emulator import Emulator
 from tests.docs.blocks import PAGES, ROOT, Block, blocks_of
-from tests.docs.python_code import PythonError, PythonPage
-from tests.docs.shell import Shell, ShellError
+from tests.docs.checker import BlockError
+from tests.docs.python_code import PythonPage
+from tests.docs.shell import Shell
 
 SHELL = ("sh", "bash", "console")
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
@@ -130,7 +131,7 @@ def test_blocks_of_a_page(page: Path, tmp_path: Path, emulator: Emulator, monkey
                 python.check(block, run=not elsewhere)
             elif block.language in CHECKS:
                 CHECKS[block.language](block)
-        except (ShellError, PythonError, AssertionError, ValueError, yaml.YAMLError, duckdb.Error) as error:
+        except (BlockError, AssertionError, ValueError, yaml.YAMLError, duckdb.Error) as error:
             problems.append(f"{block.place}: {type(error).__name__}: {error}")
     assert not problems, "\n".join(problems)
 
@@ -174,7 +175,7 @@ def test_what_is_wrong_is_found(
     """A flag, a module, a target, a file, a name or a keyword that does not exist fails the block that uses it."""
     block = Block(Path("README.md"), 1, language, text + "\n", ())
     checker = (PythonPage if language == "python" else Shell)(tmp_path, emulator, monkeypatch)
-    with pytest.raises((PythonError, ShellError), match=complaint):
+    with pytest.raises(BlockError, match=complaint):
         checker.check(block)
 
 

@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 
 from beam_mixpanel.emulator import Emulator
+from tests.docs.blocks import ROOT, blocks_of
 
-ROOT = Path(__file__).parents[2]
-_BLOCK = re.compile(r"^```(?P<language>sh|text)\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
 _VARIES = re.compile(r"seconds|events/s|\bsent\b|\d s +\d+%|in flight|^[┌├└┏┡]|…")
 """Lines of output that differ from run to run, or say nothing."""
 _NOT_HERE = ("make setup", "MIXPANEL_SERVICE_ACCOUNT", "beam_mixpanel.emulator --port")
@@ -37,11 +36,10 @@ def folder(tmp_path: Path) -> Path:
 
 def _steps(page: str) -> Iterator[tuple[str, str]]:
     """Give each command block of a page with the output that the page shows for it."""
-    blocks = list(_BLOCK.finditer((ROOT / "docs" / page).read_text()))
+    blocks = [block for block in blocks_of(Path("docs", page)) if block.language in ("sh", "text")]
     for block, following in zip(blocks, [*blocks[1:], None], strict=True):
-        if block["language"] == "sh":
-            shown = following["text"] if following and following["language"] == "text" else ""
-            yield block["text"], shown
+        if block.language == "sh":
+            yield block.text, following.text if following and following.language == "text" else ""
 
 
 def _run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -28,6 +28,7 @@ from apache_beam.yaml.yaml_transform import expand_pipeline
 import beam_mixpanel
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.yaml import PROVIDERS, ReadEventsFromFiles, ReadRowsFromBigQuery, ReadRowsFromSql, WriteToMixpanel
+from tests.docs.blocks import blocks_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "yaml"
 ORDERS = "order_id,ordered_at,customer,total\n1,2026-10-01T10:00:00Z,c1,10.5\n2,2026-10-01T11:00:00Z,c2,3\n"
@@ -148,8 +149,7 @@ def test_the_pipeline_of_the_page_runs_where_the_package_is_installed(
     tmp_path: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From a folder of one's own, as it stands, but for the destination."""
-    page = (EXAMPLES.parents[1] / "docs" / "yaml.md").read_text()
-    pipeline = re.findall("```yaml\n(.*?)```", page, re.DOTALL)[0]
+    pipeline = next(block.text for block in blocks_of(Path("docs", "yaml.md")) if block.language == "yaml")
     (tmp_path / "orders-1.csv").write_text(ORDERS + "3,,c3,10\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MIXPANEL_SERVICE_ACCOUNT", "user:secret")
