@@ -1,4 +1,4 @@
-"""The package as a whole: what can be imported, what the docs promise, what the wheel holds."""
+"""The package as a whole: what can be imported, and what the docs promise."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ import re
 import shlex
 import subprocess
 import sys
-import venv
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -43,8 +41,8 @@ OPTION_DOCS = (ROOT / "docs" / "options.md").read_text()
 MAPPING_DOCS = (ROOT / "docs" / "mapping.md").read_text()
 
 
-def _run(*arguments: str, python: str | Path = sys.executable, folder: Path = ROOT) -> str:
-    done = subprocess.run([python, *arguments], capture_output=True, text=True, cwd=folder, check=False)
+def _run(*arguments: str, folder: Path = ROOT) -> str:
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=folder, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -200,52 +198,3 @@ def _tests_of(path: Path) -> set[str]:
         if isinstance(group, ast.ClassDef):
             found |= {f"{group.name}::{node.name}" for node in group.body if isinstance(node, ast.FunctionDef)}
     return found
-
-
-def test_version_is_said_once() -> None:
-    """The version comes from one file."""
-    assert 'dynamic = ["version"]' in (ROOT / "pyproject.toml").read_text()
-    assert re.fullmatch(r"\d+\.\d+\.\d+", beam_mixpanel.__version__)
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built as a release would be."""
-    folder = tmp_path_factory.mktemp("wheel")
-    _run("-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT))
-    return next(folder.glob("*.whl"))
-
-
-def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
-    """Code, type marker, page and licence are in the wheel; tests, benchmarks and fuzz are not."""
-    names = zipfile.ZipFile(wheel).namelist()
-    tops = {name.partition("/")[0] for name in names}
-    assert {"beam_mixpanel", "pipelines"} == {top for top in tops if not top.endswith(".dist-info")}
-    pages = {"beam_mixpanel/emulator/page.html", "beam_mixpanel/launcher/page.css"}
-    assert {"beam_mixpanel/py.typed"} | pages <= set(names)
-    assert any(name.endswith("LICENSE") for name in names)
-
-
-def test_installed_wheel_imports_events(wheel: Path, tmp_path: Path) -> None:
-    """Installed in an environment of its own, away from the sources, the wheel does the job."""
-    environment = tmp_path / "env"
-    venv.create(environment, with_pip=False)
-    python = environment / "bin" / "python"
-    site = Path(_run("-c", "import sysconfig; print(sysconfig.get_path('purelib'))", python=python).strip())
-    _run("-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel))
-    dependencies = _run("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
-    (site / "dependencies.pth").write_text(dependencies + "\n")
-    events = tmp_path / "events.ndjson"
-    events.write_text('{"event": "A", "time": "2026-01-02T03:04:05Z", "distinct_id": "u"}\n')
-    where = _run("-c", "import beam_mixpanel; print(beam_mixpanel.__file__)", python=python, folder=tmp_path)
-    assert str(environment) in where
-    done = subprocess.run(
-        [python, "-m", "pipelines.files_to_mixpanel", f"--input={events}", "--mixpanel_emulator"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        check=False,
-        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
-    )
-    assert done.returncode == 0, done.stderr
-    assert "shows 1 events, each once" in done.stderr

@@ -1,4 +1,4 @@
-"""What a release promises beside its code: the image's constraints, the metadata, clean temporary folders."""
+"""What a release is made of: wheel, sdist and their metadata, the image's constraints, clean temporary folders."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 import tarfile
+import venv
 import zipfile
 from email import message_from_bytes
 from email.message import Message
@@ -17,7 +19,10 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import beam_mixpanel
+
 ROOT = Path(__file__).parent.parent
+_WITHOUT_SOURCES = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 _PERMISSIVE = re.compile(r"\b(0BSD|Apache|BSD|CC0|CNRI|ISC|MIT|PSF|Python Software Foundation|Zlib)\b", re.IGNORECASE)
 _USED_UNCHANGED = {"certifi", "orjson"}
 """Under the Mozilla Public License, which asks for the source of changed files; we change none."""
@@ -43,21 +48,26 @@ def test_constraints_of_the_image_are_within_our_bounds() -> None:
     assert wrong == []
 
 
-def test_a_run_leaves_nothing_in_the_temporary_folder(tmp_path: Path) -> None:
-    """A finished import has cleared whatever it made in TMPDIR."""
-    events, scratch = tmp_path / "events.ndjson", tmp_path / "scratch"
-    scratch.mkdir()
-    events.write_text('{"event": "A", "time": "2026-01-02T03:04:05Z", "distinct_id": "u"}\n')
+def _import_an_event(python: str | Path, folder: Path, **variables: str) -> None:
+    """Run an import of one event into an emulator, in a folder, where the package is whatever that Python finds."""
+    (folder / "events.ndjson").write_text('{"event": "A", "time": "2026-01-02T03:04:05Z", "distinct_id": "u"}\n')
     done = subprocess.run(
-        [sys.executable, "-m", "pipelines.files_to_mixpanel", f"--input={events}", "--mixpanel_emulator"],
+        [python, "-m", "pipelines.files_to_mixpanel", "--input=events.ndjson", "--mixpanel_emulator"],
         capture_output=True,
         text=True,
-        cwd=ROOT,
+        cwd=folder,
         check=False,
-        env={**os.environ, "TMPDIR": str(scratch)},
+        env=_WITHOUT_SOURCES | variables,
     )
     assert done.returncode == 0, done.stderr
     assert "shows 1 events, each once" in done.stderr
+
+
+def test_a_run_leaves_nothing_in_the_temporary_folder(tmp_path: Path) -> None:
+    """A finished import has cleared whatever it made in TMPDIR."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    _import_an_event(sys.executable, tmp_path, TMPDIR=str(scratch), PYTHONPATH=str(ROOT))
     assert list(scratch.iterdir()) == []
 
 
@@ -117,3 +127,39 @@ def test_the_sdist_holds_what_the_wheel_is_made_of(release: Path) -> None:
         assert len(modules) > 100
         for name in modules:
             assert sdist.extractfile(files[name]).read() == wheel.read(name)  # type: ignore[union-attr]
+
+
+def test_version_is_said_once() -> None:
+    """The version comes from one file."""
+    assert 'dynamic = ["version"]' in (ROOT / "pyproject.toml").read_text()
+    assert re.fullmatch(r"\d+\.\d+\.\d+", beam_mixpanel.__version__)
+
+
+def test_wheel_holds_the_package_and_nothing_else(release: Path) -> None:
+    """Code, type marker, page and licence are in the wheel; tests, benchmarks and fuzz are not."""
+    names = zipfile.ZipFile(next(release.glob("*.whl"))).namelist()
+    tops = {name.partition("/")[0] for name in names}
+    assert {"beam_mixpanel", "pipelines"} == {top for top in tops if not top.endswith(".dist-info")}
+    pages = {"beam_mixpanel/emulator/page.html", "beam_mixpanel/launcher/page.css"}
+    assert {"beam_mixpanel/py.typed"} | pages <= set(names)
+    assert any(name.endswith("LICENSE") for name in names)
+
+
+def test_installed_wheel_imports_events(release: Path, tmp_path: Path) -> None:
+    """Installed in an environment of its own, away from the sources, the wheel does the job."""
+    environment = tmp_path / "env"
+    venv.create(environment, with_pip=False)
+    python = environment / "bin" / "python"
+    site = Path(_printed(python, "import sysconfig; print(sysconfig.get_path('purelib'))"))
+    wheel = next(release.glob("*.whl"))
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)]
+    subprocess.run(install, check=True)
+    (site / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    assert str(environment) in _printed(python, "import beam_mixpanel; print(beam_mixpanel.__file__)", folder=tmp_path)
+    _import_an_event(python, tmp_path)
+
+
+def _printed(python: Path, code: str, folder: Path | None = None) -> str:
+    return subprocess.run(
+        [python, "-c", code], check=True, capture_output=True, text=True, cwd=folder, env=_WITHOUT_SOURCES
+    ).stdout.strip()
