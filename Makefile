@@ -29,7 +29,7 @@ test-engines: $(STAMP)  ## Run one pipeline on Prism, Flink and the runners of P
 check: $(STAMP)  ## Lint, types, layers
 	scripts/check
 
-test-pythons:  ## Install the wheel in each Python there is, and with the lowest versions allowed, and try it there
+test-pythons: $(STAMP)  ## Run tests with each Python there is, and with the lowest versions allowed
 	scripts/test-pythons
 
 dist: $(STAMP)  ## Make wheel, sdist and the image's SBOM (CycloneDX) in dist/, and check them

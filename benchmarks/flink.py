@@ -78,7 +78,7 @@ def _measure(folder: Path, server: CountingServer, managers: int, count: int, fl
         work = Path(processes.enter_context(tempfile.TemporaryDirectory()))
         cluster = engines.FlinkCluster(engines.ENGINES / "flink", work, processes)
         cluster.start(task_managers=managers)
-        pool = _worker_pool(work, processes)
+        pool = processes.enter_context(engines._worker_pool(work / "pool.log", **_TOKEN))
         address = processes.enter_context(
             engines._job_server(engines.ENGINES / "flink", work, f"localhost:{cluster.port}")
         )
@@ -99,15 +99,6 @@ def _measure(folder: Path, server: CountingServer, managers: int, count: int, fl
         if job.returncode or not json.loads((work / "summary.json").read_text())["balanced"]:
             raise RuntimeError(printed)
         return Measured(time.monotonic() - began, sending_secs, cpu_secs)
-
-
-def _worker_pool(work: Path, processes: contextlib.ExitStack) -> str:
-    port, log = engines._free_port(), work / "pool.log"
-    command = (sys.executable, str(Path(engines.__file__).with_name("worker_pool.py")), str(port))
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"PATH": path, "PYTHONPATH": str(engines.ROOT)} | _TOKEN
-    engines._await_port(port, processes.enter_context(engines._running(command, log, environment)), log)
-    return f"localhost:{port}"
 
 
 def _watch(server: CountingServer, before: int, count: int, job: subprocess.Popen[str]) -> tuple[float, float]:

@@ -20,6 +20,8 @@ from typing import Any, NamedTuple, NoReturn
 import apache_beam
 import pytest
 
+from tests.engines.waiting import await_true
+
 ROOT = Path(__file__).parents[2]
 ENGINES = Path(os.environ.get("BEAM_MIXPANEL_ENGINES") or ROOT / ".engines")
 REQUIRED = os.environ.get("BEAM_MIXPANEL_REQUIRE_ENGINES") == "1"
@@ -113,12 +115,18 @@ def fn_api_runner() -> Engine:
 @pytest.fixture(scope="session")
 def worker_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Give the address of a pool, a process that starts workers as processes for whoever asks."""
+    with _worker_pool(tmp_path_factory.mktemp("pool") / "log", TEST_MIXPANEL_TOKEN="a-token") as address:
+        yield address
+
+
+@contextlib.contextmanager
+def _worker_pool(log: Path, **variables: str) -> Iterator[str]:
+    """Run a pool whose workers have these variables; give its address."""
     port = _free_port()
-    log = tmp_path_factory.mktemp("pool") / "log"
     command = (sys.executable, str(Path(__file__).with_name("worker_pool.py")), str(port))
     # The pool runs the `python` that it finds first.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "TEST_MIXPANEL_TOKEN": "a-token"}
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)} | variables
     with _running(command, log, environment) as pool:
         _await_port(port, pool, log)
         yield f"localhost:{port}"
@@ -260,37 +268,34 @@ class FlinkCluster:
     def start(self, task_managers: int) -> None:
         manager = self._start("job-manager", "entrypoint.StandaloneSessionClusterEntrypoint")
         _await_port(self.port, manager, self._folder / "job-manager.log")
-        self._await_leader()
+        await_true("a JobManager that leads", self._leads, STARTED_SECS)
         self.restore(task_managers)
 
-    def _await_leader(self) -> None:
-        """Wait until the JobManager, which listens already, knows that it leads: it says 503 till then."""
-        until = time.monotonic() + STARTED_SECS
-        while True:
-            try:
-                self.ask("overview")
-            except urllib.error.HTTPError as error:
-                if error.code != HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() > until:
-                    raise
-            else:
-                return
-            time.sleep(0.2)
+    def _leads(self) -> bool:
+        """Tell whether the JobManager, which listens already, knows that it leads: it says 503 till then."""
+        try:
+            self.ask("overview")
+        except urllib.error.HTTPError as error:
+            if error.code != HTTPStatus.SERVICE_UNAVAILABLE:
+                raise
+            return False
+        return True
+
+    def _active_jobs(self) -> list[str]:
+        return [job["id"] for job in self.ask("jobs")["jobs"] if job["status"] not in ENDED]
 
     def restore(self, task_managers: int) -> None:
         """End what runs, and start TaskManagers in place of those that were killed."""
-        for job in self.ask("jobs")["jobs"]:
-            if job["status"] not in ENDED:
-                self.ask(f"jobs/{job['id']}?mode=cancel", method="PATCH")
+        for job in self._active_jobs():
+            self.ask(f"jobs/{job}?mode=cancel", method="PATCH")
         self.task_managers = [process for process in self.task_managers if process.poll() is None]
         while len(self.task_managers) < task_managers:
             self.add_task_manager()
-        until = time.monotonic() + STARTED_SECS
-        while (
-            self.ask("overview")["taskmanagers"] != task_managers
-            or {job["status"] for job in self.ask("jobs")["jobs"]} - ENDED
-        ):
-            assert time.monotonic() < until, "no TaskManagers, or a job that does not end"
-            time.sleep(0.2)
+        await_true(
+            "TaskManagers, and jobs to end",
+            lambda: self.ask("overview")["taskmanagers"] == task_managers and not self._active_jobs(),
+            STARTED_SECS,
+        )
 
     def add_task_manager(self) -> None:
         self._started += 1

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from beam_mixpanel.emulator import EmulatorProcess
+from tests.engines.waiting import await_true
 
 pytestmark = pytest.mark.engines
 
@@ -33,11 +34,7 @@ def _write_events(folder: Path) -> None:
 
 
 def _await_events(emulator: EmulatorProcess, job: subprocess.Popen[str], least: int) -> None:
-    until = time.monotonic() + TIMEOUT_SECS
-    while emulator.stats()["unique_events"] < least:
-        assert job.poll() is None, job.communicate()[1]
-        assert time.monotonic() < until, "the events do not arrive"
-        time.sleep(0.2)
+    await_true(f"{least} events", lambda: emulator.stats()["unique_events"] >= least, TIMEOUT_SECS, job)
 
 
 def _failures(cluster: Any) -> list[str]:

@@ -14,6 +14,7 @@ import pytest
 
 from beam_mixpanel.emulator import EmulatorProcess
 from tests.engines.counting_stream import BUFFERING_SECS, EVERY_MS
+from tests.engines.waiting import await_true
 
 pytestmark = pytest.mark.engines
 
@@ -45,11 +46,7 @@ def _now_ms() -> int:
 
 
 def _await(what: str, holds: Callable[[], bool], stream: subprocess.Popen[str]) -> None:
-    until = time.monotonic() + TIMEOUT_SECS
-    while not holds():
-        assert stream.poll() is None, stream.communicate()[1]
-        assert time.monotonic() < until, f"waited in vain for {what}"
-        time.sleep(0.2)
+    await_true(what, holds, TIMEOUT_SECS, stream)
 
 
 def _await_events(emulator: EmulatorProcess, stream: subprocess.Popen[str], least: int) -> None:
@@ -91,29 +88,28 @@ class _Job:
         self._cluster = cluster
         [self.id] = [job["id"] for job in cluster.ask("jobs")["jobs"] if job["status"] == "RUNNING"]
 
+    def _checkpoints(self) -> Any:
+        return self._cluster.ask(f"jobs/{self.id}/checkpoints")
+
     def completed(self) -> int:
         """Count the checkpoints that were completed."""
-        return int(self._cluster.ask(f"jobs/{self.id}/checkpoints")["counts"]["completed"])
+        return int(self._checkpoints()["counts"]["completed"])
 
     def restored(self) -> int:
         """Count how often the job began anew from a checkpoint."""
-        return int(self._cluster.ask(f"jobs/{self.id}/checkpoints")["counts"]["restored"])
+        return int(self._checkpoints()["counts"]["restored"])
+
+    def restored_from(self) -> int:
+        """Give the number of the checkpoint that the job last began from."""
+        return int(self._checkpoints()["latest"]["restored"]["id"])
 
     def stop(self, folder: Path) -> str:
         """End the job with a savepoint; give its place."""
         order = {"target-directory": folder.as_uri(), "cancel-job": True}
         asked = self._cluster.ask(f"jobs/{self.id}/savepoints", "POST", order)["request-id"]
-        until = time.monotonic() + TIMEOUT_SECS
-        while True:
-            answer = self._cluster.ask(f"jobs/{self.id}/savepoints/{asked}")
-            if answer["status"]["id"] == "COMPLETED":
-                return str(answer["operation"]["location"])
-            assert time.monotonic() < until, "the savepoint is not completed"
-            time.sleep(0.2)
-
-    def restored_from(self) -> int:
-        """Give the number of the checkpoint that the job last began from."""
-        return int(self._cluster.ask(f"jobs/{self.id}/checkpoints")["latest"]["restored"]["id"])
+        path = f"jobs/{self.id}/savepoints/{asked}"
+        await_true("the savepoint", lambda: self._cluster.ask(path)["status"]["id"] == "COMPLETED", TIMEOUT_SECS)
+        return str(self._cluster.ask(path)["operation"]["location"])
 
 
 def _numbers(emulator: EmulatorProcess) -> list[int]:
