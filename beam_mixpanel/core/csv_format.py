@@ -12,6 +12,7 @@ from beam_mixpanel.core import csv_types
 from beam_mixpanel.core.csv_ranges import find_record
 from beam_mixpanel.core.marked_text import encoding_of, is_marked
 
+_MEND_HEADER: Final = "mend the header, or give the names with --csv_columns and take the header away"
 _BYTEWISE: Final = frozenset({"utf-8", "utf-8-sig", "ascii", "iso8859-1", "iso8859-15", "cp1252"})
 """Encodings in which quotes, delimiters and line breaks are bytes of their own, so that a file can be cut anywhere."""
 
@@ -54,12 +55,12 @@ class CsvFormat(NamedTuple):
           ValueError: a setting is wrong; the message names the cure.
         """
         given: dict[str, str] = {}
-        for item in (item for some in types for item in next(csv.reader([some]), [])):
+        for item in (item for some in types for item in _listed(some)):
             column, colon, kind = item.rpartition(":")
             if not colon:
                 raise ValueError(f"a type is given as COLUMN:TYPE, got {item!r}")
             given[column] = kind
-        names = tuple(next(csv.reader([columns]), [])) if columns else ()
+        names = tuple(_listed(columns)) if columns else ()
         form = cls("\t" if delimiter == "\\t" else delimiter, names, encoding, given, text)
         form.check()
         return form
@@ -91,6 +92,13 @@ def is_bytewise(encoding: str) -> bool:
     return encoding in _BYTEWISE
 
 
+def _listed(text: str) -> list[str]:
+    try:
+        return next(csv.reader([text]), [])
+    except csv.Error as error:
+        raise ValueError(f"{text[:80]!r} is no list on one line ({error})") from error
+
+
 def header_end(data: bytes) -> int | None:
     """Find where the first record of a file ends and the next begins; None if it is not in these bytes.
 
@@ -112,7 +120,10 @@ def header_names(record: str, delimiter: str) -> list[str]:
     Raises:
       CsvHeaderError: a name is missing, or there twice, or not text.
     """
-    rows = [row for row in csv.reader(io.StringIO(record, newline=""), delimiter=delimiter) if row]
+    try:
+        rows = [row for row in csv.reader(io.StringIO(record, newline=""), delimiter=delimiter) if row]
+    except csv.Error as error:
+        raise CsvHeaderError(f"the header is not readable ({error}); {_MEND_HEADER}") from error
     names = rows[0] if rows else []
     check_names(names, "the header")
     return names
@@ -124,12 +135,11 @@ def check_names(names: Sequence[str], where: str) -> None:
     Raises:
       CsvHeaderError: a name is missing, or there twice, or not text.
     """
-    cure = "mend the header, or give the names with --csv_columns and take the header away"
     for place, name in enumerate(names, 1):
         if not name.strip():
-            raise CsvHeaderError(f"{where}: column {place} has no name; {cure}")
+            raise CsvHeaderError(f"{where}: column {place} has no name; {_MEND_HEADER}")
         if is_marked(name):
             raise CsvHeaderError(f"{where}: the name of column {place} is not in the encoding; give --csv_encoding")
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise CsvHeaderError(f"{where}: more than one column is named {twice[0]!r}; {cure}")
+        raise CsvHeaderError(f"{where}: more than one column is named {twice[0]!r}; {_MEND_HEADER}")

@@ -508,7 +508,7 @@ class _Unfolding:
         for key, value in fields.items():
             try:
                 text = to_json_key(key)
-            except (UnsupportedValueError, UnicodeEncodeError, RecursionError):
+            except (UnsupportedValueError, UnicodeEncodeError):
                 return Unmappable("key_not_text", path, f"a key in {path} has no form as text")
             if not matches(f"{path}.{text}", self._plan.nested_exclude):
                 problem = self._add(self._rename.get(f"{path}.{text}", prefix + text), f"{path}.{text}", value)

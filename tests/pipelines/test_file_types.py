@@ -271,6 +271,8 @@ def test_csv_flags_and_dead_letters(tmp_path: Path, token_reference: str, emulat
         ("--csv_types=a", "COLUMN:TYPE"),
         ("--csv_types=a:date", "text, number, boolean"),
         ("--csv_delimiter=;;", "ASCII"),
+        ("--csv_columns=a\nb,c", "on one line"),
+        ("--csv_types=a\nb:text", "on one line"),
     ],
 )
 def test_wrong_csv_flags_are_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str, cure: str) -> None:

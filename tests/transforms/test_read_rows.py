@@ -9,6 +9,7 @@ import gzip
 import io
 import json
 import pickle
+import sys
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from pathlib import Path
@@ -204,7 +205,7 @@ def test_a_record_without_end_is_an_error_and_is_not_held(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("header", "cure"),
-    [("a,a", "more than one column is named 'a'"), ("a,,b", "column 2 has no name"), ("a, ", "--csv_columns")],
+    [("a,a", "more than one column is named 'a'"), ("a,,b", "column 2 has no name"), ("a, ", "--csv_columns"), ("a" * 140_000, "field larger")],
 )
 def test_headers_that_name_no_columns_are_errors(tmp_path: Path, header: str, cure: str) -> None:
     """Twice the same name, or none: the message says what to do."""
@@ -256,7 +257,8 @@ def test_compressed_text_files_are_read(tmp_path: Path, name: str, kind: str) ->
         _read_without_beam(path, settings)
 
 
-FIELDS = st.text(alphabet='a1",\n\r;é東\0 ', max_size=5)
+NUL = "\0" if sys.version_info >= (3, 11) else ""  # the standard library's CSV of Python 3.10 refuses it
+FIELDS = st.text(alphabet=f'a1",\n\r;é東{NUL} ', max_size=5)
 ROWS = st.lists(st.tuples(FIELDS, FIELDS), max_size=12)
 
 
