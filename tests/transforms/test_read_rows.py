@@ -205,7 +205,12 @@ def test_a_record_without_end_is_an_error_and_is_not_held(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("header", "cure"),
-    [("a,a", "more than one column is named 'a'"), ("a,,b", "column 2 has no name"), ("a, ", "--csv_columns"), ("a" * 140_000, "field larger")],
+    [
+        ("a,a", "more than one column is named 'a'"),
+        ("a,,b", "column 2 has no name"),
+        ("a, ", "--csv_columns"),
+        ("a" * 140_000, "field larger"),
+    ],
 )
 def test_headers_that_name_no_columns_are_errors(tmp_path: Path, header: str, cure: str) -> None:
     """Twice the same name, or none: the message says what to do."""
