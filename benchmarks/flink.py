@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import subprocess
@@ -31,38 +32,52 @@ class Measured(NamedTuple):
       seconds: of the whole command.
       sending_secs: from the first event that arrived to the last.
       cpu_secs: of the whole machine in that time, Flink and the counting server included.
+      requests: how many arrived.
     """
 
     seconds: float
     sending_secs: float
     cpu_secs: float
+    requests: int
 
 
 def main() -> None:
     """Measure and print a table."""
-    parser = argparse.ArgumentParser(description="Measure imports on one TaskManager of Flink and on two.")
+    parser = argparse.ArgumentParser(description="Measure imports on Flink: by TaskManagers, and by options.")
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--flags", nargs="*", default=[], help="more options of the pipeline, without their dashes")
+    parser.add_argument("--task_managers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument(
+        "--options",
+        nargs="+",
+        default=[""],
+        help="each a variant: options of the pipeline without their dashes, with spaces between; '' for none",
+    )
     arguments = parser.parse_args()
-    console = Console(width=100, highlight=False)
+    console = Console(width=120, highlight=False)
     console.print(f"{arguments.count:,} events in {_FILES} files, {machine()}\n")
     table = Table(title="Flink", title_justify="left")
-    for column in ("TaskManagers", "events/s while sending", "seconds sending", "seconds in all", "CPU s per M"):
+    table.add_column("options")
+    for column in (
+        *("TaskManagers", "events/s while sending", "seconds sending", "seconds in all"),
+        *("CPU s per M", "events a request"),
+    ):
         table.add_column(column, justify="right")
+    variants = list(itertools.product(arguments.options, arguments.task_managers))
     with tempfile.TemporaryDirectory() as folder, counting_server() as server:
         _write(Path(folder), arguments.count)
-        flags = [f"--{flag}" for flag in arguments.flags]
-        for _ in range(arguments.rounds):
-            for managers in (1, 2):
-                measured = _measure(Path(folder), server, managers, arguments.count, flags)
-                table.add_row(
-                    str(managers),
-                    f"{arguments.count / measured.sending_secs:,.0f}",
-                    f"{measured.sending_secs:.1f}",
-                    f"{measured.seconds:.1f}",
-                    f"{measured.cpu_secs * 1e6 / arguments.count:.1f}",
-                )
+        for options, managers in variants * arguments.rounds:
+            flags = [f"--{option}" for option in options.split()]
+            measured = _measure(Path(folder), server, managers, arguments.count, flags)
+            table.add_row(
+                options or "none",
+                str(managers),
+                f"{arguments.count / measured.sending_secs:,.0f}",
+                f"{measured.sending_secs:.1f}",
+                f"{measured.seconds:.1f}",
+                f"{measured.cpu_secs * 1e6 / arguments.count:.1f}",
+                f"{arguments.count / measured.requests:,.0f}",
+            )
     console.print(table)
 
 
@@ -82,7 +97,7 @@ def _measure(folder: Path, server: CountingServer, managers: int, count: int, fl
         address = processes.enter_context(
             engines._job_server(engines.ENGINES / "flink", work, f"localhost:{cluster.port}")
         )
-        before, began = server.counts()["events"], time.monotonic()
+        before, began = server.counts(), time.monotonic()
         job = subprocess.Popen(
             [
                 *(sys.executable, "-m", "pipelines.files_to_mixpanel", f"--input={folder}/*.ndjson"),
@@ -94,11 +109,12 @@ def _measure(folder: Path, server: CountingServer, managers: int, count: int, fl
             stderr=subprocess.PIPE,
             text=True,
         )
-        sending_secs, cpu_secs = _watch(server, before, count, job)
+        sending_secs, cpu_secs = _watch(server, before["events"], count, job)
         printed = job.communicate()[1]
         if job.returncode or not json.loads((work / "summary.json").read_text())["balanced"]:
             raise RuntimeError(printed)
-        return Measured(time.monotonic() - began, sending_secs, cpu_secs)
+        requests = server.counts()["requests"] - before["requests"]
+        return Measured(time.monotonic() - began, sending_secs, cpu_secs, requests)
 
 
 def _watch(server: CountingServer, before: int, count: int, job: subprocess.Popen[str]) -> tuple[float, float]:

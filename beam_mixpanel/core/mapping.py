@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime, timezone, tzinfo
 from decimal import Decimal
@@ -146,6 +146,12 @@ class EventMapping:
                 object.__setattr__(self, key, _READERS[key](key, value))
         _check_together(self)
 
+    @property
+    def names_columns(self) -> bool:
+        """Tell whether a key says what stands where; without one, rows in Mixpanel's shape are events as they are."""
+        silent = EventMapping()
+        return any(getattr(self, key) != getattr(silent, key) for key in KEYS if key not in MAP_TAKES)
+
     def replaced(self, settings: Mapping[str, Any]) -> EventMapping:
         """Give this mapping with other values for some keys; a null leaves a key as it is.
 
@@ -166,8 +172,8 @@ class EventMapping:
         """
         return cls().replaced(settings)
 
-    def plan_for_function(self, *, zone: tzinfo = timezone.utc) -> ColumnPlan:
-        """Give what is to be done with events that the function of `map` makes: filters and tags."""
+    def plan_for_events(self, *, zone: tzinfo = timezone.utc) -> ColumnPlan:
+        """Give what is to be done with events, which the function of `map` makes or rows are: filters and tags."""
         return replace(self, map=None, event_column="event", time_column="time").bind((), zone=zone, complete=False)
 
     def bind(self, columns: Sequence[str], *, zone: tzinfo = timezone.utc, complete: bool = True) -> ColumnPlan:
@@ -217,7 +223,7 @@ class EventMapping:
 
 KEYS: Final = tuple(each.name for each in fields(EventMapping))
 MAP_TAKES: Final = ("map", "tags", "only_events", "skip_events", "from_time", "until_time")
-"""The keys that serve beside a function."""
+"""The keys that serve beside a function, and with events in Mixpanel's shape."""
 
 
 class ColumnPlan(NamedTuple):
@@ -321,10 +327,10 @@ def map_row(
 
 
 def finish_event(plan: ColumnPlan, event: Mapping[Any, Any], zone: tzinfo) -> Mapping[Any, Any] | Filtered | Unmappable:
-    """Filter and tag an event that a function made, in Mixpanel's shape or flat.
+    """Filter and tag an event that a function made, or that a row is already, in Mixpanel's shape or flat.
 
     Args:
-      plan: of `EventMapping.plan_for_function`.
+      plan: of `EventMapping.plan_for_events`.
       event: as it was made.
       zone: of times that name none.
     """
@@ -344,6 +350,16 @@ def finish_event(plan: ColumnPlan, event: Mapping[Any, Any], zone: tzinfo) -> Ma
         if tags[tag] != properties[tag]:
             return _given_twice(tag)
     return {**event, **tags} if inner is None else {**event, "properties": {**inner, **tags}}
+
+
+def is_event(row: Mapping[Any, Any]) -> bool:
+    """Tell whether a row is in Mixpanel's shape: a name, and an object under `properties`."""
+    return fields_of(row.get("properties")) is not None and ("event" in row or "event_name" in row)
+
+
+def may_hold_events(columns: Collection[str]) -> bool:
+    """Tell whether rows with these columns can be in Mixpanel's shape."""
+    return "properties" in columns and ("event" in columns or "event_name" in columns)
 
 
 def event_name(value: Any) -> str:

@@ -19,7 +19,9 @@ from beam_mixpanel.core.mapping import (
     MappingError,
     Unmappable,
     finish_event,
+    is_event,
     map_row,
+    may_hold_events,
 )
 from beam_mixpanel.core.prepare import (
     EventBlock,
@@ -53,7 +55,8 @@ class _Origin(NamedTuple):
 class RowPreparer:
     """Turns rows into bytes that Mixpanel accepts, or into dead letters.
 
-    A row that cannot be sent is kept whole in its dead letter: as the line that it was, or as a JSON object.
+    A row that cannot be sent is kept whole in its dead letter: as the line that it was, or as a JSON object. Where the
+    mapping names no column, a row in Mixpanel's shape is an event already, and is only filtered and tagged.
 
     Args:
       mapping: how rows become events.
@@ -75,6 +78,8 @@ class RowPreparer:
         self._plans: dict[tuple[str, ...], ColumnPlan] = {}
         self._columnar: dict[Any, ColumnarPreparer | None] = {}
         self._function = None if mapping.map is None else _Function(mapping, form.zone)
+        takes_columns = mapping.map is not None or mapping.names_columns
+        self._event_plan = None if takes_columns else mapping.plan_for_events(zone=form.zone)
 
     def prepare_rows(self, rows: RowList, now_ms: int) -> Preparation:
         """Prepare rows, column by column where they have the same columns and types."""
@@ -186,7 +191,7 @@ class RowPreparer:
             columnar = None
             try:
                 plan = self._mapping.bind(schema.names, zone=self._form.zone)
-                if self._function is None and ColumnarPreparer.can_prepare(plan, schema, self._form):
+                if self._maps_columns_of(schema.names) and ColumnarPreparer.can_prepare(plan, schema, self._form):
                     columnar = ColumnarPreparer(plan, schema, self._form, retention_days=self._retention_days)
             except MappingError:
                 pass  # each row will say so
@@ -194,6 +199,9 @@ class RowPreparer:
                 self._columnar.clear()
             self._columnar[schema] = columnar
         return self._columnar[schema]
+
+    def _maps_columns_of(self, names: Sequence[str]) -> bool:
+        return self._function is None and (self._event_plan is None or not may_hold_events(names))
 
     def _plan(self, columns: tuple[str, ...]) -> ColumnPlan:
         plan = self._plans.get(columns)
@@ -253,6 +261,8 @@ class RowPreparer:
         """Give the events of a row, and the plan that made them."""
         if self._function is not None:
             return self._function(row), None
+        if self._event_plan is not None and is_event(row):
+            return (finish_event(self._event_plan, row, self._form.zone),), None
         try:
             plan = self._plan(tuple(row))
         except MappingError as error:
@@ -279,6 +289,8 @@ class RowPreparer:
             return text
         if self._function is not None:
             return withhold(text)  # what it makes of which column is its own affair
+        if self._event_plan is not None and is_event(row):
+            return Redaction(self._form.redact).rewrite_text(text)
         hidden = self._hidden_columns(tuple(row))
         kept = {column: value for column, value in row.items() if column not in hidden}
         rewritten = Redaction(self._form.redact).rewrite_fields(kept, text) if kept else None
@@ -310,7 +322,7 @@ class _Function:
 
     def __init__(self, mapping: EventMapping, zone: tzinfo) -> None:
         self._call = user_function.load(mapping.map or "")
-        self._plan = mapping.plan_for_function(zone=zone)
+        self._plan = mapping.plan_for_events(zone=zone)
         self._zone = zone
 
     def __call__(self, row: Mapping[str, Any]) -> Sequence[_Mapped]:

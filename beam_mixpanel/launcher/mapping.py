@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from beam_mixpanel.client.errors import MixpanelError
-from beam_mixpanel.core.file_formats import JSON, NDJSON
-from beam_mixpanel.core.mapping import ColumnPlan, EventMapping, MappingError
+from beam_mixpanel.core.file_formats import CSV, JSON, NDJSON, TSV
+from beam_mixpanel.core.mapping import ColumnPlan, EventMapping, MappingError, may_hold_events
 from beam_mixpanel.launcher.arguments import Settings, UsageError
 
 _LOOKED_AT: Final = 10
@@ -71,6 +71,14 @@ def announce_files(settings: Settings) -> list[str] | None:
     formats = {file_format for file_format, _ in looked_at}
     columns = list(dict.fromkeys(name for _, names in looked_at for name in names))
     if not columns or (formats == {NDJSON} and settings.mapping is None):
+        return None
+    if (
+        mapping.map is None
+        and not mapping.names_columns
+        and formats.isdisjoint((CSV, TSV))
+        and may_hold_events(columns)
+    ):
+        _say("events in Mixpanel's shape, as they are, where properties holds an object")
         return None
     if mapping.map is not None or (formats.isdisjoint((NDJSON, JSON)) and len(settings.files) <= _LOOKED_AT):
         plan = announce(settings, columns)

@@ -16,7 +16,7 @@ from beam_mixpanel.core import user_function
 from beam_mixpanel.core.dead_letter import DeadLetter
 from beam_mixpanel.core.event import Form
 from beam_mixpanel.core.mapping import EventMapping
-from beam_mixpanel.core.prepare import EventBlock, Preparation
+from beam_mixpanel.core.prepare import EventBlock, EventPreparer, Preparation
 from beam_mixpanel.core.row_prepare import RowPreparer
 from beam_mixpanel.core.rows import RowBatch, RowList
 from beam_mixpanel.core.user_function import Failure, UserFunctionError
@@ -268,3 +268,52 @@ def test_batches_that_do_not_bind_are_mapped_row_by_row() -> None:
     preparer = RowPreparer(EventMapping(event_column="name", time_column="at", rename={"a": "X"}))
     (event,) = sent(preparer.prepare_batch(RowBatch(batch, "f", 0), NOW_MS))
     assert event["properties"]["b"] == 1
+
+
+EXPORTED = [
+    {"event": f"E{number}", "properties": {"time": TIME + number, "distinct_id": "u", "n": {"deep": number}}}
+    for number in range(20)
+]
+"""In Mixpanel's shape, more than enough to be prepared column by column."""
+
+
+def _ways(mapping: EventMapping, form: Form = Form()) -> list[Preparation]:
+    """Prepare the same events from lines, objects of JSON, and an Arrow batch."""
+    preparer = RowPreparer(mapping, form)
+    lines = "\n".join(map(json.dumps, EXPORTED)).encode()
+    batch = pa.RecordBatch.from_pylist(EXPORTED)
+    return [
+        preparer.prepare_block(EventBlock(lines, "f", 0), NOW_MS),
+        preparer.prepare_rows(RowList(EXPORTED, "f", 0), NOW_MS),
+        preparer.prepare_batch(RowBatch(batch, "f", 0), NOW_MS),
+    ]
+
+
+def test_events_in_mixpanels_shape_need_no_column_named() -> None:
+    """Filters and tags do not make rows of events: the rest arrive as they do without a mapping, from any format."""
+    as_events = EventPreparer().prepare_block(EventBlock("\n".join(map(json.dumps, EXPORTED)).encode(), "f", 0), NOW_MS)
+    for done in _ways(EventMapping(skip_events=("E1*",))):
+        assert sent(done) == [event for event in sent(as_events) if not event["event"].startswith("E1")]
+        assert (done.filtered, done.invalid) == (11, [])
+    for done in _ways(EventMapping(tags={"source": "export"}, from_time=TIME + 19)):
+        (event,) = sent(done)
+        assert event["properties"].items() >= {"time": TIME + 19, "n": {"deep": 19}, "source": "export"}.items()
+
+
+def test_a_named_column_makes_rows_of_what_looks_like_events() -> None:
+    """Who names a column means columns: `properties` is one of them."""
+    row = {"event": "A", "properties": {"a": 1}, "at": TIME}
+    (event,) = sent(prepare(row, time_column="at"))
+    assert event["properties"]["properties"] == {"a": 1}
+    (event,) = sent(prepare(row | {"time": TIME}))
+    assert "properties" not in event["properties"]
+    assert event["properties"]["a"] == 1
+
+
+def test_events_that_are_only_tagged_keep_nothing_redacted() -> None:
+    """Sent and kept alike are without it, and the dead letter is the event as it was otherwise."""
+    form = Form(redact=frozenset({"n"}))
+    assert all("n" not in event["properties"] for done in _ways(EventMapping(), form) for event in sent(done))
+    row = {"event": "A", "properties": {"time": "soon", "$insert_id": "i", "n": SECRET, "m": 1}}
+    (letter,) = RowPreparer(EventMapping(tags={"a": 1}), form).prepare_object(row, NOW_MS).invalid
+    assert json.loads(letter.event) == {"event": "A", "properties": {"time": "soon", "$insert_id": "i", "m": 1}}

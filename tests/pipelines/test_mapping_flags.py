@@ -164,3 +164,18 @@ def test_a_wrong_mapping_is_exit_2_with_the_cure(
     assert job.run(f"--input={job.input(*ROWS)}", *arguments)[0] == 2
     assert cure in capsys.readouterr().err.replace("\n", " ")
     assert job.emulator.requests() == []
+
+
+@pytest.mark.parametrize("array", [False, True], ids=["lines", "array"])
+def test_events_in_mixpanels_shape_are_filtered_and_tagged(
+    job: Job, array: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An export is told as such, in lines and in one array, and only what is wanted of it arrives, tagged."""
+    named = enumerate(("A", "B", "A"))
+    events = [{"event": name, "properties": {"time": 1709251199123, "distinct_id": f"u{n}"}} for n, name in named]
+    path = job.folder / "export.json"
+    path.write_text(json.dumps(events) if array else "".join(f"{json.dumps(event)}\n" for event in events))
+    code, books = job.run(f"--input={path}", "--skip_event=B", "--tag=source=export")
+    assert (code, books) == (0, {"read": 3, "filtered": 1, "imported": 2})
+    assert "events in Mixpanel's shape" in capsys.readouterr().err
+    assert [(each["event"], each["properties"]["source"]) for each in job.emulator.events()] == [("A", "export")] * 2
