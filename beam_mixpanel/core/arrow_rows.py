@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from beam_mixpanel.core import csv_types
 from beam_mixpanel.core.arrow_json import json_reader
+from beam_mixpanel.core.json_values import to_json_key
 
 _TYPES: Final[dict[type, pa.DataType]] = {
     bool: pa.bool_(),
@@ -20,6 +21,9 @@ _TYPES: Final[dict[type, pa.DataType]] = {
     bytes: pa.binary(),
 }
 """Types whose JSON is the same whether a value goes through Arrow or not."""
+
+_NO_PYTHON_VALUE: Final = (OverflowError, ValueError, TypeError)
+"""What Arrow raises for moments that Python has no values for, for text that is not UTF-8, and for records as keys."""
 
 UNFIT: Final = (pa.ArrowException, UnicodeError, OverflowError)
 """What Arrow raises for a batch that it cannot convert by column, such as one whose text is not UTF-8."""
@@ -99,7 +103,7 @@ def values_of(column: pa.Array) -> list[Any]:
         column = pc.cast(column, plain, safe=False)
     try:
         return list(column.to_pylist(maps_as_pydicts="lossy"))
-    except (OverflowError, ValueError):
+    except _NO_PYTHON_VALUE:
         return [_value_or_text(value) for value in column]
 
 
@@ -107,7 +111,7 @@ def _value_or_text(value: pa.Scalar) -> Any:
     """Give a value, and what Python has none for as text: a moment past the year 9999, or bytes that are not UTF-8."""
     try:
         return value.as_py(maps_as_pydicts="lossy")
-    except (OverflowError, ValueError):
+    except _NO_PYTHON_VALUE:
         return _part_by_part(value)
 
 
@@ -118,14 +122,29 @@ def _part_by_part(value: pa.Scalar) -> Any:
     if pa.types.is_map(kind):
         entries = value.values
         keys, items = entries.field(0), entries.field(1)
-        return {_value_or_text(key): _value_or_text(item) for key, item in zip(keys, items, strict=True)}
+        return {_key(_value_or_text(key)): _value_or_text(item) for key, item in zip(keys, items, strict=True)}
     if pa.types.is_nested(kind):
         return [_value_or_text(each) for each in value]
     if isinstance(value, pa.DictionaryScalar):
         return _value_or_text(value.value)
     if hasattr(value, "as_buffer"):
         return value.as_buffer().to_pybytes().decode(errors="surrogateescape")
+    if pa.types.is_timestamp(kind) and kind.tz not in (None, "UTC"):
+        return _in_utc_or_text(value)
     return str(pc.cast(value, pa.string()).as_py())
+
+
+def _in_utc_or_text(value: pa.Scalar) -> Any:
+    """Give a moment that may lie in the years 1 to 9999 in UTC alone, not on the clocks of its zone."""
+    try:
+        return pc.cast(value, pa.timestamp(value.type.unit, "UTC")).as_py()
+    except _NO_PYTHON_VALUE:
+        return str(pc.cast(value, pa.string()).as_py())
+
+
+def _key(key: Any) -> Any:
+    """Give a map's key, as text where it is a record or a list, which Python takes for no key."""
+    return to_json_key(key) if isinstance(key, (dict, list)) else key
 
 
 def _in_microseconds(kind: pa.DataType) -> pa.DataType:
@@ -136,7 +155,7 @@ def _in_microseconds(kind: pa.DataType) -> pa.DataType:
         plain = pa.time64("us") if pa.types.is_time64(kind) else pa.duration("us")
         return plain if kind.unit == "ns" else kind
     if pa.types.is_dictionary(kind):
-        return kind.value_type
+        return _in_microseconds(kind.value_type)
     return _nested_in_microseconds(kind)
 
 

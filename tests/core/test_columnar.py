@@ -388,6 +388,12 @@ _ODD_VALUES = {
     "a day past all years": pa.array([2**31 - 1], pa.int32()).view(pa.date32()),
     "a day past timedelta": pa.array([10**7], pa.int32()).view(pa.date32()),
     "nanoseconds": pa.array([1_790_000_000_123_456_789], pa.int64()).view(pa.timestamp("ns", "UTC")),
+    "the last second of 9999 in a zone ahead": pa.array([253_402_300_799]).view(pa.timestamp("s", "Europe/Paris")),
+    "the first second of the year 1 in a zone behind": pa.array([-62_135_596_800]).view(pa.timestamp("s", "-08:00")),
+    "a dictionary of nanoseconds": pa.array([-(2**63)]).view(pa.timestamp("ns", "UTC")).dictionary_encode(),
+    "a map from records": pa.MapArray.from_arrays(
+        [0, 1], pa.StructArray.from_arrays([pa.array([1])], ["x"]), pa.array([1])
+    ),
     "not UTF-8": _NOT_UTF8,
     "a view": pa.array(["2026-10-01"], pa.string_view()),
 }
@@ -427,10 +433,23 @@ def test_one_odd_value_costs_no_other_row(name: str, role: str) -> None:
         assert [letter.reason for letter in done.invalid] == ["not_utf8"]
 
 
+@pytest.mark.parametrize(("name", "text"), [("last", "9999-12-31T23:59:59"), ("first", "0001-01-01T00:00:00")])
+def test_a_moment_that_only_its_zones_clock_puts_outside_all_years_is_written_in_utc(name: str, text: str) -> None:
+    """`9999-12-31T23:59:59Z`, which stands for "for ever" in many tables, is that whatever the column's zone."""
+    [moment] = [value for key, value in _ODD_VALUES.items() if key.startswith(f"the {name} second")]
+    assert _one(pa.record_batch({"time": pa.array([NOW_MS]), "until": moment}))["properties"]["until"] == text
+
+
+def test_a_record_as_a_maps_key_is_its_json() -> None:
+    """As any key that is no text is."""
+    batch = pa.record_batch({"time": pa.array([NOW_MS]), "m": _ODD_VALUES["a map from records"]})
+    assert _one(batch)["properties"]["m"] == {'{"x":1}': 1}
+
+
 def test_pandas_is_not_needed() -> None:
     """Where it is not installed, Arrow has no Python values for nanoseconds."""
     script = """
-import sys
+import itertools, sys
 class NoPandas:
     def find_spec(self, name, *_):
         if name.partition(".")[0] == "pandas":
@@ -440,12 +459,13 @@ import pyarrow as pa
 from beam_mixpanel.core.mapping import EventMapping
 from beam_mixpanel.core.row_prepare import RowPreparer
 from beam_mixpanel.core.rows import RowBatch
-at = pa.array([1_790_000_000_123_456_789], pa.int64()).view(pa.timestamp("ns"))
-for role in ("time_column", "distinct_id_column", "insert_id_columns", "include"):
+nanoseconds = pa.array([1_790_000_000_123_456_789], pa.int64()).view(pa.timestamp("ns"))
+roles_of_at = ("time_column", "distinct_id_column", "insert_id_columns", "include")
+for at, role in itertools.product((nanoseconds, nanoseconds.dictionary_encode()), roles_of_at):
     roles = {"event": "E", "time_column": "t", role: "at" if role.endswith("column") else ("at",)}
     batch = pa.record_batch({"t": pa.array([1_790_000_000_123]), "at": at})
     done = RowPreparer(EventMapping(**roles)).prepare_batch(RowBatch(batch, "f", 0), 1_790_000_100_000)
     print(len(done.events), len(done.invalid))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.stdout == "1 0\n" * 4, done.stdout + done.stderr
+    assert done.stdout == "1 0\n" * 8, done.stdout + done.stderr
