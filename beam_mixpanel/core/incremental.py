@@ -67,7 +67,7 @@ class State(NamedTuple):
             if fields["format"] != _FORMAT:
                 raise IncrementalError(f"has format {fields['format']}, which this version does not know")
             return cls(fields["source"], fields["cursor_column"], _mark_from_json(fields["kind"], fields["mark"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
             if isinstance(error, IncrementalError):
                 raise
             raise IncrementalError("is no state file") from None
@@ -100,6 +100,26 @@ class Increment(NamedTuple):
             raise IncrementalError(
                 f"the overlap must be a span such as 90s, 30m, 2h or 1d, or a number, got {self.overlap!r}"
             )
+
+    def bounds(self, like: Mark, state: State | None, zone: tzinfo) -> tuple[Mark | None, Mark | None]:
+        """Give the value to read from, with it, and the one to read up to, without it; None for no bound.
+
+        Args:
+          like: a value of the column, for its type.
+          state: what the run before left.
+          zone: the zone of bounds that name none, if the column has one.
+
+        Raises:
+          IncrementalError: a bound does not suit the column's type, the column's type serves for none, or both bounds
+            leave no value.
+        """
+        is_text = kind_of(like) == "text"
+        lower, upper = self.lower(like, state, zone), self.upper(like, zone)
+        if self.since is not None and upper is not None and not is_text and lower >= upper:  # type: ignore[operator]
+            raise IncrementalError(
+                f"since ({self.since}) must be before until ({self.until}), which itself is not read"
+            )
+        return lower, upper
 
     def lower(self, like: Mark, state: State | None, zone: tzinfo) -> Mark | None:
         """Give the value to read from, with it; None for no bound.
@@ -217,6 +237,9 @@ def _mark_from_json(kind: str, value: Any) -> Mark:
         return date.fromisoformat(value)
     if kind == "text":
         return str(value)
-    if kind != "number" or isinstance(value, float):
+    if kind != "number" or isinstance(value, (float, bool)):
         raise IncrementalError("is no state file")
-    return value if isinstance(value, int) else Decimal(value)
+    number = value if isinstance(value, int) else Decimal(value)
+    if isinstance(number, Decimal) and not number.is_finite():
+        raise IncrementalError("is no state file")
+    return number

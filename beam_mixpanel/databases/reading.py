@@ -162,7 +162,7 @@ class SqlReading:
             self.finds_nothing = increment.since is not None or state is not None
             return
         like = _plain_number(highest)
-        lower, upper = increment.lower(like, state, zone), increment.upper(like, zone)
+        lower, upper = increment.bounds(like, state, zone)
         literal = self._database.literal
         bounds = [f"{column.expression} >= {literal(lower)}"] if lower is not None else []
         if upper is not None:

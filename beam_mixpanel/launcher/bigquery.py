@@ -118,8 +118,7 @@ def _window(source: Source, recurrence: Recurrence | None, settings: Settings, p
 
 def _bounded(column: str, recurrence: Recurrence, highest: Mark, zone: ZoneInfo, newest: _Newest) -> _Window:
     """Read from the lower bound on, up to the upper one or what is there now; nulls where there is no lower one."""
-    increment = recurrence.increment
-    lower, upper = increment.lower(highest, recurrence.state, zone), increment.upper(highest, zone)
+    lower, upper = recurrence.increment.bounds(highest, recurrence.state, zone)
     bounds = [] if lower is None else [f"{column} >= {literal(lower)}"]
     if upper is None:
         mark: Mark | None = highest

@@ -58,6 +58,8 @@ def recurrence_of(settings: Settings, plan: ColumnPlan | None, source: str) -> R
         if options.overlap is not None:
             raise UsageError("--overlap needs --state FILE, whose value it goes back from")
         return None
+    if options.state == "":
+        raise UsageError("--state needs the name of a file, and was given none; is a variable empty?")
     column = options.cursor_column or (plan.time_column if plan else "")
     if not column:
         raise UsageError("--since, --until and --state need --cursor_column where a function maps")

@@ -33,6 +33,10 @@ def test_a_state_is_read_as_it_was_written(mark: Mark) -> None:
         ('{"format": 2}', "format 2"),
         ('{"format": 1, "source": "a", "cursor_column": "b", "kind": "number", "mark": 1.5}', "no state file"),
         ('{"format": 1, "source": "a", "cursor_column": "b", "kind": "timestamp", "mark": "x"}', "no state file"),
+        ('{"format": 1, "source": "a", "cursor_column": "b", "kind": "number", "mark": "x"}', "no state file"),
+        ('{"format": 1, "source": "a", "cursor_column": "b", "kind": "number", "mark": "NaN"}', "no state file"),
+        ('{"format": 1, "source": "a", "cursor_column": "b", "kind": "number", "mark": true}', "no state file"),
+        ("[" * 100_000, "no state file"),
     ],
 )
 def test_what_is_no_state_is_refused(text: str, said: str) -> None:
@@ -105,3 +109,21 @@ def test_what_cannot_be_meant_is_refused(increment: Increment) -> None:
     """Bounds need a column; an overlap needs its form."""
     with pytest.raises(IncrementalError):
         increment.check()
+
+
+@pytest.mark.parametrize(("since", "until", "like"), [("5", "5", 1), ("2024-03-01", "2024-02-29T23:00:00Z", NOON)])
+def test_bounds_that_leave_nothing_are_refused(since: str, until: str, like: Mark) -> None:
+    """Rather than taken for a run that found nothing new."""
+    with pytest.raises(IncrementalError, match="must be before until"):
+        Increment("c", since, until).bounds(like, None, UTC)
+
+
+def test_a_remembered_value_past_until_is_no_mistake() -> None:
+    """A run that is started again after it has come to its end finds nothing new."""
+    assert Increment("c", until="5").bounds(1, State("s", "c", 7), UTC) == (7, 5)
+
+
+def test_a_column_that_serves_for_no_cursor_is_refused_before_anything_is_read() -> None:
+    """Also by a first run, which has nothing to compare it with: its value could not be remembered."""
+    with pytest.raises(IncrementalError, match="cast it"):
+        Increment("c").bounds(1.5, None, UTC)  # type: ignore[arg-type]

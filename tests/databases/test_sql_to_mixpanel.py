@@ -161,6 +161,12 @@ def test_validate_only_sends_nothing(job: Job, orders: PrivatePostgres, emulator
         (("--table=orders", *MAPPING, "--since=soon"), "2024-02-29T12:00:00Z"),
         (("--table=orders", *MAPPING, "--overlap=1h"), "--state FILE"),
         (("--table=orders", *MAPPING, "--state={folder}/state.json", "--overlap=tomorrow"), "90s"),
+        (("--table=orders", *MAPPING, "--since=2026-02-01", "--until=2026-01-01"), "must be before until"),
+        (("--table=orders", *MAPPING, "--state="), "is a variable empty?"),
+        (
+            ("--query=SELECT *, total::float8 AS t FROM orders", *MAPPING, "--cursor_column=t", "--state={folder}/s"),
+            "not float; choose another",
+        ),
         (("--table=orders", *MAPPING, "--state={folder}"), "is a folder"),
         (("--table=orders", *MAPPING, "--state={folder}/other.json"), "no state file"),
         (("--table=orders", "--connection=postgresql://app:hunter2@localhost/db"), "env:NAME"),
