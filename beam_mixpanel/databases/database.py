@@ -29,12 +29,12 @@ class Column(NamedTuple):
     Attributes:
       name: as the rows call it.
       select: the expression that reads it in a form that has an exact JSON value.
-      is_moment: whether it holds dates or times of a database that knows infinite ones.
+      finite: a condition that leaves out infinite moments and what is no number; empty where there is no such value.
     """
 
     name: str
     select: str
-    is_moment: bool = False
+    finite: str = ""
 
 
 class Session(Protocol):
@@ -83,9 +83,6 @@ class Database(Protocol):
 
     def literal(self, value: Any) -> str:
         """Write a number, text or moment in SQL."""
-
-    def finite(self, column: str) -> str:
-        """Give a condition that only finite moments fulfil; empty where there are no others."""
 
 
 def python_row(fetch: Callable[[], Any]) -> tuple[Any, ...]:

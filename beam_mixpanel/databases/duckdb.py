@@ -55,10 +55,6 @@ class DuckDb:
             return f"DATE '{value.isoformat()}'"
         return quote_text(value) if isinstance(value, str) else str(value)
 
-    def finite(self, column: str) -> str:
-        """Leave out infinite moments."""
-        return f"isfinite({column})"
-
 
 def _driver() -> ModuleType:
     try:
@@ -88,7 +84,7 @@ class DuckDbSession:
         with self._explained():
             described = self._connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()  # noqa: S608
         check_names([name for name, *_ in described])
-        return [Column(name, _select(name, kind), kind.startswith(_MOMENTS)) for name, kind, *_ in described]
+        return [Column(name, _select(name, kind), _finite(name, kind)) for name, kind, *_ in described]
 
     def row(self, sql: str) -> tuple[Any, ...]:
         """Give the first row."""
@@ -132,6 +128,10 @@ def _select(name: str, kind: str) -> str:
     if _NESTED.search(kind):
         return f"to_json({quoted})::VARCHAR AS {marked}" if _ODD.search(kind) else quoted
     return f"{quoted}::VARCHAR AS {quoted}" if _ODD.search(kind) or kind.startswith(("ENUM", "UUID")) else quoted
+
+
+def _finite(name: str, kind: str) -> str:
+    return f"isfinite({quote_ansi(name)})" if kind.startswith(_MOMENTS) else ""
 
 
 def _with_json(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 from datetime import date, datetime
+from decimal import Decimal
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
@@ -74,10 +75,6 @@ class PostgreSql:
         if isinstance(value, date):
             return f"DATE '{value.isoformat()}'"
         return quote_text(value) if isinstance(value, str) else str(value)
-
-    def finite(self, column: str) -> str:
-        """Leave out infinite moments."""
-        return f"isfinite({column})"
 
 
 def _driver() -> ModuleType:
@@ -170,13 +167,15 @@ class PostgreSqlSession:
             cursor.execute(f"SELECT * FROM {source} LIMIT 0")  # noqa: S608 - as the user says
             schema = cursor.fetch_record_batch().schema
         check_names(schema.names)
-        return [Column(field.name, _select(field), _type_of(field) in _MOMENTS) for field in schema]
+        return [Column(field.name, _select(field), _finite(field)) for field in schema]
 
     def row(self, sql: str) -> tuple[Any, ...]:
         """Give the first row."""
         with self._cursor() as cursor:
             cursor.execute(sql)
-            return python_row(cursor.fetchone)
+            first = next(batch for batch in cursor.fetch_record_batch() if batch.num_rows)
+            values = python_row(lambda: [column[0].as_py() for column in first.columns])
+        return tuple(_number(value, field) for value, field in zip(values, first.schema, strict=True))
 
     def read(self, sql: str) -> Iterator[Rows]:
         """Give all rows, about a megabyte at a time."""
@@ -213,6 +212,19 @@ def _select(field: pa.Field) -> str:
         return name
     cast = "to_jsonb({})" if pa.types.is_nested(field.type) else _CASTS.get(kind, "{}::text")
     return f"{cast.format(name)} AS {name}"
+
+
+def _finite(field: pa.Field) -> str:
+    """Write the condition that leaves out infinite values; text, since servers before 14 know no infinite `numeric`."""
+    name, kind = quote_ansi(field.name), _type_of(field)
+    if kind == "numeric":
+        return f"{name}::text NOT IN ('NaN', 'Infinity', '-Infinity')"
+    return f"isfinite({name})" if kind in _MOMENTS else ""
+
+
+def _number(value: Any, field: pa.Field) -> Any:
+    """Make a number of a `numeric`, which the driver gives as text."""
+    return Decimal(value) if _type_of(field) == "numeric" and value is not None else value
 
 
 def _exact(batch: pa.RecordBatch) -> pa.RecordBatch:

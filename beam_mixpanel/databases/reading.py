@@ -148,7 +148,7 @@ class SqlReading:
     def select_new(self, increment: Increment, state: State | None = None, zone: tzinfo = timezone.utc) -> None:
         """Read the rows of an increment only, up to the greatest value that there is now.
 
-        Rows whose cursor column is null, or an infinite moment, are read while there is no lower bound.
+        Rows whose cursor column is null, NaN or infinite are read while there is no lower bound.
 
         Raises:
           DatabaseError: there is no such column.
@@ -167,7 +167,7 @@ class SqlReading:
         bounds = [f"{column.expression} >= {literal(lower)}"] if lower is not None else []
         if upper is not None:
             bounds.append(f"{column.expression} < {literal(upper)}")
-        self._conditions += [*bounds, *self._finite(column)]
+        self._conditions += [*bounds, *column.finite]
         self.mark = _plain_number(self._bounds(column)[1])
         self._conditions.clear()
         if self.mark is None:
@@ -181,7 +181,7 @@ class SqlReading:
     def split(self, partition_column: str, partitions: int) -> None:
         """Cut what is read into ranges of a column that holds integers, days or moments.
 
-        Rows where the column is null, or an infinite moment, are a part of their own. The bounds are those of now: rows
+        Rows where the column is null, NaN or infinite are a part of their own. The bounds are those of now: rows
         that arrive later with greater values are left to the next run.
 
         Raises:
@@ -206,22 +206,26 @@ class SqlReading:
 
     def _quoted(self, name: str, role: str) -> _Quoted:
         column = find_column(self._columns, name, role)
-        return _Quoted(self._database.quote(name), column.is_moment)
-
-    def _finite(self, column: _Quoted) -> list[str]:
-        condition = self._database.finite(column.expression) if column.is_moment else ""
-        return [condition] if condition else []
+        return _Quoted(f"{role} {name!r}", self._database.quote(name), [column.finite] if column.finite else [])
 
     def _rest(self, column: _Quoted) -> str:
         """Give the condition of the rows that are in no range."""
-        return " OR ".join([f"{column.expression} IS NULL", *(f"NOT {finite}" for finite in self._finite(column))])
+        return " OR ".join([f"{column.expression} IS NULL", *(f"NOT ({finite})" for finite in column.finite)])
 
     def _bounds(self, column: _Quoted) -> tuple[Any, Any]:
-        conditions = [*self._conditions, *self._finite(column)]
+        conditions = [*self._conditions, *column.finite]
         expression = column.expression
-        low, high = self._session.row(
-            f"SELECT min({expression}), max({expression}) FROM {self._source}{_where(conditions)}"  # noqa: S608
-        )
+        try:
+            low, high = self._session.row(
+                f"SELECT min({expression}), max({expression}) FROM {self._source}{_where(conditions)}"  # noqa: S608
+            )
+        except LostConnectionError:
+            raise
+        except DatabaseError as error:
+            raise DatabaseError(
+                f"cannot tell the least and the greatest value of the {column.role}: {error}; choose one of integers, "
+                "dates or timestamps"
+            ) from None
         return low, high
 
     def _within(self, expression: str, keys: KeyRange) -> str:
@@ -265,8 +269,9 @@ class SqlReading:
 
 
 class _Quoted(NamedTuple):
+    role: str
     expression: str
-    is_moment: bool
+    finite: list[str]
 
 
 def _where(conditions: Sequence[str]) -> str:

@@ -61,10 +61,6 @@ class SqlAlchemy:
             sqlalchemy.literal(value).compile(dialect=self._engine.dialect, compile_kwargs={"literal_binds": True})
         )
 
-    def finite(self, column: str) -> str:
-        """Say nothing: of these databases, none is known to have infinite moments."""
-        return ""
-
 
 class SqlAlchemySession:
     """A connection that only reads."""

@@ -39,10 +39,6 @@ class Sqlite:
         """Write a number or text; SQLite has no moments."""
         return quote_text(value) if isinstance(value, str) else str(value)
 
-    def finite(self, column: str) -> str:
-        """Say nothing: there are no infinite moments."""
-        return ""
-
 
 class SqliteSession:
     """A transaction that only reads."""

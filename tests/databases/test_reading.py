@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,47 @@ def test_each_row_is_in_one_part(
         reading.split(column, partitions)
         assert len(reading.parts()) == partitions + 1
         assert sorted(_read(reading)) == list(range(1, 20_001))
+
+
+@pytest.fixture
+def numbered(postgres: PrivatePostgres) -> PrivatePostgres:
+    """A table whose key is a `numeric`, with fractions, more digits than 64 bits hold, and what is no number."""
+    postgres.execute(
+        "DROP TABLE IF EXISTS numbered",
+        "CREATE TABLE numbered (id int, key numeric, token uuid DEFAULT gen_random_uuid())",
+        "INSERT INTO numbered SELECT n, 12345678901234567890 + n / 4.0 FROM generate_series(1, 1000) n",
+        "INSERT INTO numbered VALUES (1001, NULL), (1002, 'NaN'), (1003, 'NaN')",
+    )
+    return postgres
+
+
+@pytest.mark.parametrize("partitions", [1, 3, 8])
+def test_a_numeric_key_is_cut_into_ranges(numbered: PrivatePostgres, postgres_reference: str, partitions: int) -> None:
+    """As ids of other systems often are; what is no number is in the part of the nulls."""
+    with SqlReading(postgres_reference, table="numbered") as reading:
+        reading.split("key", partitions)
+        assert len(reading.parts()) == partitions + 1
+        assert sorted(_read(reading)) == list(range(1, 1004))
+
+
+def test_what_is_no_number_is_never_remembered(numbered: PrivatePostgres, postgres_reference: str) -> None:
+    """PostgreSQL holds NaN greater than all numbers: a run that began at it would never find another row."""
+    with SqlReading(postgres_reference, table="numbered") as reading:
+        reading.select_new(Increment("key"))
+        assert reading.mark == 12345678901234568140
+        assert sorted(_read(reading)) == list(range(1, 1004))
+    numbered.execute("INSERT INTO numbered VALUES (1004, 12345678901234568140.25)")
+    with SqlReading(postgres_reference, table="numbered") as reading:
+        reading.select_new(Increment("key", overlap="1"), State("numbered", "key", 12345678901234568140))
+        assert reading.mark == Decimal("12345678901234568140.25")
+        assert sorted(_read(reading)) == [996, 997, 998, 999, 1000, 1004]
+
+
+def test_a_column_without_order_is_refused_with_the_cure(numbered: PrivatePostgres, postgres_reference: str) -> None:
+    """A key of UUIDs has no least value in PostgreSQL."""
+    cure = r"partition column 'token'.*choose one of integers"
+    with SqlReading(postgres_reference, table="numbered") as reading, pytest.raises(DatabaseError, match=cure):
+        reading.split("token", 4)
 
 
 def test_rows_that_arrive_while_it_reads_are_left_to_the_next_run(
