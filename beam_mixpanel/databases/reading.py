@@ -8,7 +8,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date, datetime, timezone, tzinfo
+from datetime import date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -35,6 +35,8 @@ _DATABASES: Final[dict[str, Callable[[DatabaseUrl], Database]]] = {
     "sqlite": Sqlite,
     "duckdb": DuckDb,
 }
+
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 _log = logging.getLogger(__name__)
 
@@ -174,7 +176,7 @@ class SqlReading:
             self.finds_nothing = True
             return
         if upper is None:
-            bounds.append(f"{column.expression} <= {literal(self.mark)}")
+            bounds.append(f"{column.expression} {_up_to(self.mark, literal)}")
         window = " AND ".join(bounds)
         self._conditions.append(window if lower is not None else f"({window} OR {rest})")
 
@@ -276,6 +278,14 @@ class _Quoted(NamedTuple):
 
 def _where(conditions: Sequence[str]) -> str:
     return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+
+
+def _up_to(mark: Mark, literal: Callable[[Any], str]) -> str:
+    """Write the condition of values up to a mark; the driver may have cut nanoseconds off it, which the rows have."""
+    if isinstance(mark, datetime):
+        with contextlib.suppress(OverflowError):
+            return f"< {literal(mark + _MICROSECOND)}"
+    return f"<= {literal(mark)}"
 
 
 def _plain_number(value: Any) -> Any:

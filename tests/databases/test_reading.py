@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -276,6 +277,32 @@ def _sqlite(folder: Path) -> str:
         file.executemany("INSERT INTO events VALUES (?, ?)", rows)
     file.close()
     return f"sqlite:///{folder}/a.db"
+
+
+def test_nanoseconds_that_python_has_no_value_for_do_not_keep_the_last_row_back(tmp_path: Path) -> None:
+    """A mark has microseconds; the rows of its microsecond are read, all of them, and again by the next run."""
+    with duckdb.connect(str(tmp_path / "a.duckdb")) as file:
+        file.execute(
+            "CREATE TABLE events AS SELECT n AS id, epoch_ns(TIMESTAMP '2024-01-01') + n AS ns, "
+            "make_timestamp_ns(ns) AS at FROM range(1500) q(n)"
+        )
+    state = None
+    for expected in (list(range(1500)), list(range(1000, 1500))):
+        with SqlReading(f"duckdb:///{tmp_path}/a.duckdb", table="events") as reading:
+            reading.select_new(Increment("at"), state)
+            assert sorted(_read(reading)) == expected
+            assert reading.mark == datetime(2024, 1, 1, 0, 0, 0, 1)
+            state = State("events", "at", reading.mark)
+
+
+@pytest.mark.parametrize("mark", ["9999-12-31 23:59:59.999999", "2024-01-01"])
+def test_the_last_moment_of_all_is_read(tmp_path: Path, mark: str) -> None:
+    """Behind it there is no other to read up to."""
+    with duckdb.connect(str(tmp_path / "a.duckdb")) as file:
+        file.execute(f"CREATE TABLE events AS SELECT 1 AS id, TIMESTAMP '{mark}' AS at")
+    with SqlReading(f"duckdb:///{tmp_path}/a.duckdb", table="events") as reading:
+        reading.select_new(Increment("at"))
+        assert _read(reading) == [1]
 
 
 @pytest.mark.parametrize("make", [_duckdb, _sqlite])
