@@ -136,6 +136,6 @@ def _epilogue(source: Source, recurrence: Recurrence | None, window: _Window) ->
         return Epilogue(source.name)
     return Epilogue(
         source.name,
-        confirm=lambda: recurrence.remember(source.name, window.mark),
+        confirm=lambda: recurrence.remember(window.mark),
         may_be_empty=recurrence.may_be_empty,
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from typing import NamedTuple
 
-from beam_mixpanel.core.incremental import Increment, IncrementalError, Mark, State
+from beam_mixpanel.core.incremental import Increment, IncrementalError, Mark, State, source_of_query
 from beam_mixpanel.core.mapping import ColumnPlan
 from beam_mixpanel.launcher.arguments import Settings, UsageError
 from beam_mixpanel.launcher.state_file import read_state, write_state
-from beam_mixpanel.transforms.options import IncrementalOptions
+from beam_mixpanel.transforms.options import IncrementalOptions, TableOptions
 
 
 class Recurrence(NamedTuple):
@@ -17,11 +17,13 @@ class Recurrence(NamedTuple):
 
     Attributes:
       increment: which rows to read.
+      source: what is read, as its state names it.
       path: the file of its state; empty where it has none.
       state: what the run before left; None where there was none.
     """
 
     increment: Increment
+    source: str
     path: str = ""
     state: State | None = None
 
@@ -30,14 +32,14 @@ class Recurrence(NamedTuple):
         """Tell whether to find nothing is no failure: a lower bound was given, or is remembered."""
         return self.state is not None or self.increment.since is not None
 
-    def remember(self, source: str, mark: Mark | None) -> None:
+    def remember(self, mark: Mark | None) -> None:
         """Write the mark for the next run, and say so; a run that found nothing leaves the old one.
 
         Raises:
           OSError: it cannot be written.
         """
         if self.path and mark is not None:
-            write_state(self.path, State(source, self.increment.cursor_column, mark))
+            write_state(self.path, State(self.source, self.increment.cursor_column, mark))
             _say(f"{self.increment.cursor_column} = {mark} is remembered in {self.path}")
 
 
@@ -47,42 +49,53 @@ def recurrence_of(settings: Settings, plan: ColumnPlan | None, source: str) -> R
     Args:
       settings: with the options.
       plan: names the column to look at where the options do not; None where a function maps.
-      source: what is read; a state that another source left is refused.
+      source: what is read, for a table its name; a state that another source left is refused.
 
     Raises:
       UsageError: the options contradict each other or the state.
     """
     options = settings.options.view_as(IncrementalOptions)
-    said = (options.cursor_column, options.since, options.until, options.state)
-    if all(value is None for value in said):
-        if options.overlap is not None:
-            raise UsageError("--overlap needs --state FILE, whose value it goes back from")
+    _check_together(options)
+    if all(value is None for value in (options.cursor_column, options.since, options.until, options.state)):
         return None
-    if options.state == "":
-        raise UsageError("--state needs the name of a file, and was given none; is a variable empty?")
     column = options.cursor_column or (plan.time_column if plan else "")
     if not column:
         raise UsageError("--since, --until and --state need --cursor_column where a function maps")
-    if options.overlap is not None and not options.state:
-        raise UsageError("--overlap needs --state FILE, whose value it goes back from")
     increment = Increment(column, options.since, options.until, options.overlap)
     try:
         increment.check()
     except IncrementalError as error:
         raise UsageError(str(error)) from None
+    query = settings.options.view_as(TableOptions).query
+    source = source if query is None else source_of_query(query)
+    return Recurrence(increment, source, options.state or "", _left_state(options, source, column))
+
+
+def _check_together(options: IncrementalOptions) -> None:
+    if options.state == "":
+        raise UsageError("--state needs the name of a file, and was given none; is a variable empty?")
+    if options.overlap is not None and not options.state:
+        raise UsageError("--overlap needs --state FILE, whose value it goes back from")
+
+
+def _left_state(options: IncrementalOptions, source: str, column: str) -> State | None:
+    """Give what the run before left, if it is that of this job; with `--since` it is replaced, whosever it is."""
     state = read_state(options.state) if options.state else None
-    _check_state(state, source, column, options.state)
-    if state:
-        _say(f"reading from {column} = {state.mark} on" if options.since is None else f"--since replaces {state.mark}")
-    return Recurrence(increment, options.state or "", state)
-
-
-def _check_state(state: State | None, source: str, column: str, path: str) -> None:
-    if state and (state.source, state.cursor_column) != (source, column):
+    if state is None:
+        return None
+    if options.since is not None:
+        _say(f"--since replaces {state.mark}")
+        return state
+    if (state.source, state.cursor_column) != (source, column):
+        left = "another query" if state.source.startswith("query ") else state.source
+        here = "this query" if source.startswith("query ") else source
         raise UsageError(
-            f"--state {path} belongs to {state.cursor_column} of {state.source}, not to {column} of {source}; give "
-            "each job a file of its own"
+            f"--state {options.state} belongs to {state.cursor_column} of {left}, not to {column} of "
+            f"{here}; give each job a file of its own. If only its query or table was changed, say once from where on "
+            "to read: --since VALUE"
         )
+    _say(f"reading from {column} = {state.mark} on")
+    return state
 
 
 def _say(text: str) -> None:

@@ -84,7 +84,7 @@ def _epilogue(reading: SqlReading, recurrence: Recurrence | None) -> Epilogue:
         return Epilogue(reading.name, close=reading.close)
     return Epilogue(
         reading.name,
-        confirm=lambda: recurrence.remember(reading.name, reading.mark),
+        confirm=lambda: recurrence.remember(reading.mark),
         close=reading.close,
         may_be_empty=recurrence.may_be_empty,
     )

@@ -291,6 +291,22 @@ def test_a_state_of_another_job_is_refused(
     assert "belongs to id of orders" in capsys.readouterr().err
 
 
+def test_a_state_of_another_query_is_refused(
+    job: Job, orders: PrivatePostgres, emulator: Emulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the same cursor column, it would skip what the other query has read; `--since` takes the file over."""
+    flags = (*MAPPING, "--include=id", "--cursor_column=id", f"--state={job.folder}/state.json")
+    assert job.run("--query=SELECT * FROM orders WHERE id > 5990", *flags) == 0
+    assert job.run("--query=SELECT *\n  FROM orders WHERE id > 5990 ;\n", *flags) == 0
+    assert job.books() == {"read": 1, "imported": 1}
+    assert job.run("--query=SELECT * FROM orders WHERE id < 5", *flags) == 2
+    assert "of another query" in (error := capsys.readouterr().err)
+    assert "--since VALUE" in error
+    assert job.run("--query=SELECT * FROM orders WHERE id < 5", *flags, "--since=1") == 0
+    assert job.run("--query=SELECT * FROM orders WHERE id < 5", *flags) == 0
+    assert _numbers(emulator) == [1, 2, 3, 4, *range(5991, 6001)]
+
+
 def _copy_to_sqlite(folder: Path) -> str:
     with sqlite3.connect(folder / "orders.db") as file:
         file.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, at TEXT, customer INTEGER)")
