@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import threading
 from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal
@@ -49,6 +50,7 @@ _LOST_WORDS: Final = re.compile(
     "|SSL SYSCALL|could not (?:receive|send) data|no connection to the server|conflict with recovery",
     re.IGNORECASE,
 )
+_CANCELLED_WORDS: Final = "canceling statement due to user request"
 _UNKNOWN_USER_WORDS: Final = re.compile("authentication|no password|role .* does not exist|pg_hba")
 _UNKNOWN_DATABASE_WORDS: Final = re.compile("database .* does not exist")
 _QUOTED: Final = re.compile(r'"[^"]*"')
@@ -151,7 +153,7 @@ class PostgreSqlSession:
                 stack.callback(self._close, cursor)
                 yield cursor
             except self._errors as error:
-                failure = _explain(error, self._url)
+                failure = KeyboardInterrupt() if _is_interrupt(error) else _explain(error, self._url)
             else:
                 return
         raise failure from None
@@ -249,6 +251,14 @@ def _precision_and_scale(modifier: int) -> tuple[int, int]:
         return 0, 0
     scale = (modifier - 4) & 0x7FF
     return ((modifier - 4) >> 16) & 0xFFFF, (scale ^ 0x400) - 0x400
+
+
+def _is_interrupt(error: Exception) -> bool:
+    """Tell whether Ctrl-C ended a statement: in the main thread the driver takes the signal, and cancels what runs.
+
+    Source: https://github.com/apache/arrow-adbc/blob/main/python/adbc_driver_manager/adbc_driver_manager/_lib.pyx
+    """
+    return threading.current_thread() is threading.main_thread() and _CANCELLED_WORDS in str(error)
 
 
 def _explain(error: Exception, url: DatabaseUrl) -> DatabaseError:

@@ -33,7 +33,7 @@ MAPPING = ("--event=Ordered", "--time_column=at", "--user_id_column=customer")
 def orders(postgres: PrivatePostgres) -> PrivatePostgres:
     """A table of orders, one every second."""
     postgres.execute(
-        "DROP TABLE IF EXISTS orders",
+        "DROP TABLE IF EXISTS orders CASCADE",
         "CREATE TABLE orders (id bigint PRIMARY KEY, at timestamptz, customer bigint, total numeric, items jsonb)",
         "INSERT INTO orders SELECT n, timestamptz '2026-01-01' + n * interval '1 second', 9007199254740993 + n % 97, "
         f"n / 8.0, jsonb_build_object('n', n) FROM generate_series(1, {ROWS}) n",
@@ -399,6 +399,23 @@ def test_connections_that_are_lost_while_it_runs_cost_no_row(
     assert books["imported"] == books["read"] > ROWS
     assert re.search(r"lost connections\W+1\W", printed)
     assert re.search(r"lost snapshots\W+1\W", printed)
+
+
+@pytest.mark.parametrize("flags", [("--partition_column=id",), ()])
+def test_an_interrupt_while_the_database_works_is_told_as_such(
+    job: Job, orders: PrivatePostgres, flags: tuple[str, ...]
+) -> None:
+    """While bounds are looked for, and while rows are read: the driver makes a cancelled statement of the signal."""
+    orders.execute("CREATE OR REPLACE VIEW slow AS SELECT orders.* FROM orders, (SELECT pg_sleep(60)) s")
+    running = _start(job, "--table=slow", *MAPPING, *flags)
+    asleep = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'beam_mixpanel' AND wait_event = 'PgSleep'"
+    while not orders.rows(asleep):
+        assert running.poll() is None, running.communicate()[1]
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    _, printed = running.communicate(timeout=50)
+    assert running.returncode == 1
+    assert "interrupted; run the job again" in printed
 
 
 def test_the_password_is_nowhere(
