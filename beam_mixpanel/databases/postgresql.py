@@ -52,7 +52,11 @@ _LOST_WORDS: Final = re.compile(
 )
 _CANCELLED_WORDS: Final = "canceling statement due to user request"
 _UNKNOWN_USER_WORDS: Final = re.compile("authentication|no password|role .* does not exist|pg_hba")
-_UNKNOWN_DATABASE_WORDS: Final = re.compile("database .* does not exist")
+_TLS_WORDS: Final = re.compile("SSL was required|certificate|sslmode")
+_WRONG_URL_WORDS: Final = re.compile(
+    f"database .* does not exist|invalid (?:URI query parameter|connection option|.* value)|{_TLS_WORDS.pattern}"
+)
+"""No other attempt would help."""
 _QUOTED: Final = re.compile(r'"[^"]*"')
 
 
@@ -114,7 +118,9 @@ class PostgreSqlSession:
             raise DatabaseError(
                 f"{url.place} refuses the user name or password: {reason}; check the URL that the reference names"
             )
-        kind = DatabaseError if _UNKNOWN_DATABASE_WORDS.search(reason) else LostConnectionError
+        if _TLS_WORDS.search(reason):
+            reason += "; see sslmode and sslrootcert in https://www.postgresql.org/docs/current/libpq-ssl.html"
+        kind = DatabaseError if _WRONG_URL_WORDS.search(reason) else LostConnectionError
         raise kind(f"cannot connect to {url.place}: {reason}")
 
     def _begin(self, snapshot: str, share: bool) -> str:

@@ -429,3 +429,22 @@ def test_what_cannot_be_connected_to_is_told_without_the_password(
     while error is not None:
         assert "hunter2" not in str(error)
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+@pytest.mark.parametrize(
+    ("options", "cure"),
+    [
+        ("sslmode=require", "libpq-ssl"),
+        ("sslmode=always", "libpq-ssl"),
+        ("tls=yes", 'invalid URI query parameter: "tls"'),
+        ("connect_timeout=long", "connect_timeout"),
+    ],
+)
+def test_a_url_that_never_connects_is_no_lost_connection(
+    postgres: PrivatePostgres, monkeypatch: pytest.MonkeyPatch, options: str, cure: str
+) -> None:
+    """What no other attempt would mend is a wrong argument, and is not tried again."""
+    monkeypatch.setenv("ANY", f"{postgres.url}?{options}")
+    with pytest.raises(DatabaseError, match=cure) as refused:
+        SqlReading("env:ANY", table="events")
+    assert not isinstance(refused.value, LostConnectionError)
