@@ -84,7 +84,7 @@ def without_endless_moments(batch: pa.RecordBatch) -> Rows:
     """Give a batch as dicts where it holds moments that Python has no values for: these as text.
 
     Infinite ones are `Infinity` and `-Infinity`, as infinite numbers are; those before the year 1 or past 9999 are in
-    the form of ISO 8601, with as many digits as they need.
+    the form of ISO 8601, with as many digits as they need; the end of a day is `24:00:00`.
     """
     endless = {name for name, column in zip(batch.schema.names, batch.columns, strict=True) if _is_endless(column)}
     if not endless:
@@ -98,9 +98,11 @@ def without_endless_moments(batch: pa.RecordBatch) -> Rows:
 
 
 def _numbers(column: pa.Array) -> Any:
-    """Give moments as they count microseconds or days; None for what is no moment."""
+    """Give moments and times of day as they count microseconds or days; None for anything else."""
     if pa.types.is_timestamp(column.type) and column.type.unit == "us":
         return column.cast(_US).view(pa.int64())
+    if pa.types.is_time64(column.type) and column.type.unit == "us":
+        return column.view(pa.int64())
     return column.view(pa.int32()) if pa.types.is_date32(column.type) else None
 
 
@@ -109,6 +111,8 @@ def _is_endless(column: pa.Array) -> bool:
     if numbers is None or numbers.null_count == len(numbers):
         return False
     bounds = pc.min_max(numbers).as_py()
+    if pa.types.is_time64(column.type):
+        return bool(bounds["max"] >= _US_PER_DAY)
     low, high = _PYTHON_DAYS if pa.types.is_date32(column.type) else _PYTHON_MICROSECONDS
     return bool(bounds["min"] < low or bounds["max"] > high)
 
@@ -116,9 +120,20 @@ def _is_endless(column: pa.Array) -> bool:
 def _as_text(column: pa.Array) -> pa.Array:
     """Write moments as JSON would have them: in UTC, without zone."""
     numbers = _numbers(column)
+    if pa.types.is_time64(column.type):
+        return pa.array(
+            [None if number is None else _time_of_day(number) for number in numbers.to_pylist()], pa.string()
+        )
     is_date = pa.types.is_date32(column.type)
     texts = [None if number is None else _moment(number, is_date) for number in numbers.to_pylist()]
     return pa.array(texts, pa.string())
+
+
+def _time_of_day(number: int) -> str:
+    """Write a time of day; midnight at the day's end, which SQL knows, is `24:00:00`."""
+    if number >= _US_PER_DAY:
+        return "24:00:00"
+    return (_EPOCH + timedelta(microseconds=number)).time().isoformat()
 
 
 def _moment(number: int, is_date: bool) -> str:
