@@ -46,8 +46,9 @@ class Preset(NamedTuple):
 def ga4_event(row: Mapping[str, Any]) -> dict[str, Any]:
     """Make an event of a row of Google Analytics 4's export to BigQuery.
 
-    Parameters become properties, `user_properties` become `user.KEY`, records (`device`, `geo`, …) `parent.child`. The
-    `$insert_id` is a hash of what does not change when Google writes a day's table again.
+    Parameters become properties, `user_properties` become `user.KEY`, records (`device`, `geo`, …) `parent.child`; a
+    parameter with the name of one of these, or of an id or the time, becomes `event_params.KEY`. The `$insert_id` is a
+    hash of what does not change when Google writes a day's table again.
     """
     parameters = _ga4_pairs(row.get("event_params"))
     identity = {column: str(row[column]) for column in _GA4_IDENTITY if row.get(column) is not None}
@@ -56,7 +57,6 @@ def ga4_event(row: Mapping[str, Any]) -> dict[str, Any]:
         if column not in _GA4_NO_PROPERTIES:
             properties |= _flat(column, value)
     properties |= {f"user.{key}": value for key, value in _ga4_pairs(row.get("user_properties")).items()}
-    properties |= parameters
     items = [_ga4_item(item) for item in row.get("items") or ()]
     if items:
         properties["items"] = items
@@ -64,7 +64,7 @@ def ga4_event(row: Mapping[str, Any]) -> dict[str, Any]:
     properties |= _ids(row.get("user_id"), row.get("user_pseudo_id"))
     properties["time"] = int(micros) // 1000 if micros is not None else None
     properties["$insert_id"] = hash_bytes(_encode([identity, to_json_value(parameters)]))
-    return {"event": row.get("event_name"), "properties": properties}
+    return {"event": row.get("event_name"), "properties": _with_given(properties, "event_params", parameters)}
 
 
 def _ga4_pairs(pairs: Iterable[Mapping[str, Any]] | None) -> dict[str, Any]:
@@ -91,6 +91,13 @@ def _ids(user_id: Any, device_id: Any) -> dict[str, Any]:
     return ids | ({"distinct_id": next(iter(ids.values()))} if ids else {})
 
 
+def _with_given(own: Mapping[str, Any], parent: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Add properties that the user named; one whose name is taken, by another value, becomes `PARENT.NAME`."""
+    free = {name: value for name, value in given.items() if name not in own}
+    taken = {f"{parent}.{name}": value for name, value in given.items() if name in own and value != own[name]}
+    return {**own, **free, **taken}
+
+
 def _flat(name: str, value: Any) -> dict[str, Any]:
     """Write a record as `parent.child`, without what is empty."""
     if isinstance(value, Mapping):
@@ -108,7 +115,8 @@ def mixpanel_event(row: Mapping[str, Any]) -> dict[str, Any]:
 def segment_event(row: Mapping[str, Any]) -> dict[str, Any] | None:
     """Make an event of a call as Segment keeps it in files: `track`, `page` and `screen`; others are no events.
 
-    The properties of the call are the event's; what is in `context` becomes `context.KEY`.
+    The properties of the call are the event's; what is in `context` becomes `context.KEY`. A property that has the name
+    of an id, the time or the address that the call gives becomes `properties.KEY`.
     """
     kind = row.get("type", "track")
     if kind not in ("track", "page", "screen"):
@@ -120,7 +128,7 @@ def segment_event(row: Mapping[str, Any]) -> dict[str, Any] | None:
     own |= {"$insert_id": row["messageId"]} if row.get("messageId") else {}
     own |= {"ip": context["ip"]} if context.get("ip") else {}
     name = row.get("event") if kind == "track" else _segment_page(str(kind), row)
-    return {"event": name, "properties": {**_flat("context", context), **given, **own}}
+    return {"event": name, "properties": _with_given({**_flat("context", context), **own}, "properties", given)}
 
 
 def _segment_page(kind: str, row: Mapping[str, Any]) -> str:

@@ -272,6 +272,44 @@ def test_ga4_parameters_of_one_key() -> None:
     assert (made["a"], "b" in made, made["time"]) == (1, False, None)
 
 
+def test_ga4_parameters_hide_nothing() -> None:
+    """A parameter with the name of the time, an id or a column of Google's keeps its value beside theirs."""
+    given = {"time": "noon", "$device_id": "d", "platform": "kiosk", "plan": "pro"}
+    parameters = [{"key": key, "value": {"string_value": value}} for key, value in given.items()]
+    row = {"event_name": "e", "event_timestamp": 1_704_448_800_123_000, "platform": "WEB", "user_pseudo_id": "p"}
+    properties = ga4_event({**row, "event_params": parameters})["properties"]
+    assert {key: value for key, value in properties.items() if key != "$insert_id"} == {
+        "time": 1_704_448_800_123,
+        "event_params.time": "noon",
+        "$device_id": "p",
+        "distinct_id": "p",
+        "event_params.$device_id": "d",
+        "platform": "WEB",
+        "event_params.platform": "kiosk",
+        "plan": "pro",
+    }
+
+
+def test_segment_properties_hide_nothing_and_are_not_hidden() -> None:
+    """A property with the name of the call's time, id or address keeps its value; the same value is there once."""
+    call = {"type": "track", "event": "A", "timestamp": "2024-01-05T10:00:00Z", "userId": "u", "messageId": "m"}
+    given = {"time": "noon", "distinct_id": "u", "$insert_id": "other", "ip": "10.0.0.2", "total": 5}
+    event = segment_event({**call, "context": {"ip": "10.0.0.1"}, "properties": given})
+    assert event is not None
+    assert event["properties"] == {
+        "time": "2024-01-05T10:00:00Z",
+        "properties.time": "noon",
+        "distinct_id": "u",
+        "$user_id": "u",
+        "$insert_id": "m",
+        "properties.$insert_id": "other",
+        "ip": "10.0.0.1",
+        "context.ip": "10.0.0.1",
+        "properties.ip": "10.0.0.2",
+        "total": 5,
+    }
+
+
 def test_presets_differ_from_the_default() -> None:
     """Each preset says something."""
     assert all(preset.mapping != EventMapping() for preset in PRESETS.values())
