@@ -52,6 +52,8 @@ COMMON_NAMES: Final[dict[str, tuple[str, ...]]] = {
 
 _NEVER_NULL: Final = frozenset((str, int, bool, dict, list, tuple, datetime, date, bytes))
 _SHOWN_COLUMNS: Final = 40
+_OTHER_SEPARATORS: Final = (";", "|")
+"""What other files have than commas between their columns."""
 
 
 class MappingError(ValueError):
@@ -667,7 +669,11 @@ def _did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def _there_are(columns: Sequence[str]) -> str:
-    return f"The columns are: {_listed(columns)}" if columns else "There are no columns"
+    if not columns:
+        return "There are no columns"
+    separator = next((sign for sign in _OTHER_SEPARATORS if len(columns) == 1 and sign in columns[0]), "")
+    cure = f". If these are several, they need --csv_delimiter '{separator}'" if separator else ""
+    return f"The columns are: {_listed(columns)}{cure}"
 
 
 def _listed(names: Sequence[str]) -> str:

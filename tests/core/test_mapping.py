@@ -202,6 +202,7 @@ def test_columns_are_found_by_common_names(columns: list[str], chosen: str) -> N
         ({"rename": {"p.x": "y"}}, ["event", "time", "p"], "no column 'p.x'"),
         ({}, ["time", "x"], "or event_column (--event_column COLUMN). The columns are: time, x"),
         ({"event": "A"}, ["x"], "give time_column (--time_column COLUMN). The columns are: x"),
+        ({"event": "A"}, ["event;at;x"], "If these are several, they need --csv_delimiter ';'"),
         ({"event": "A"}, [], "There are no columns"),
         ({"time_column": "at"}, ["event", "time", "at"], "both be the property time; exclude or rename"),
         ({"distinct_id_column": "who"}, ["event", "time", "who", "distinct_id"], "both be the property distinct_id"),
