@@ -160,7 +160,7 @@ def _run_pipeline(pipeline: beam.Pipeline, epilogue: Epilogue, settings: Setting
         failure = explain(error)
         counts = _known_counts(result)
         abandon_sending()
-        if _was_interrupted(error) and isinstance(result, PortableResult):
+        if _interrupt_in(error) and isinstance(result, PortableResult):
             result.cancel()
         _remove_unfinished(pipeline)
     summary = Summary(
@@ -311,8 +311,11 @@ def _say_what_next(summary: Summary, settings: Settings, console: Console) -> No
 
 def explain(error: BaseException) -> str:
     """Say in one paragraph why a job failed; our own errors without the runner's trace around them."""
-    if _was_interrupted(error):
-        return "interrupted; run the job again to import the rest, duplicates do no harm"
+    interrupt = _interrupt_in(error)
+    if interrupt is not None:
+        signal_name = _WHERE.sub("", str(interrupt))
+        by = f" by {signal_name}" if signal_name else ""
+        return f"interrupted{by}; run the job again to import the rest, duplicates do no harm"
     unwritten = _DEAD_LETTERS_UNWRITTEN.search(str(error))
     text = _WHERE.sub("", str(error)).strip()
     if isinstance(error, MixpanelError):
@@ -344,26 +347,28 @@ def _tells_other_than_our_error(record: logging.LogRecord) -> bool:
     return not _OUR_ERROR.search(record.getMessage())
 
 
-def _was_interrupted(error: BaseException | None) -> bool:
-    """Look through what a runner wrapped around the interrupt."""
-    while error is not None:
-        if isinstance(error, KeyboardInterrupt):
-            return True
+def _interrupt_in(error: BaseException | None) -> KeyboardInterrupt | None:
+    """Find the interrupt in what a runner wrapped around it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
-    return False
+    return error
 
 
 @contextlib.contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """Take SIGTERM for Ctrl-C, so that a job that is asked to end tells what it did."""
+    """Take SIGTERM for Ctrl-C, so that a job that is asked to end tells what it did, and by what it was ended."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(number: int, _: object) -> NoReturn:
+    raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 def _counters(result: Any) -> dict[str, int]:
