@@ -13,6 +13,8 @@ STOP: Final = "stop"
 LOOK: Final = "look"
 NOTE: Final = "note"
 FINE: Final = "fine"
+COLUMNS: Final = "columns"
+EVENTS: Final = "events"
 
 _Report = Mapping[str, Any]
 _MOSTLY: Final = 0.9
@@ -30,26 +32,75 @@ _PERSONAL: Final = re.compile(
 )
 _SHOWN: Final = 5
 
-_CURES: Final[dict[str, tuple[str, str]]] = {
-    "time_missing": ("Name the column that holds the time.", "--time_column COLUMN"),
-    "time_unreadable": ("Say how the time is written.", "--time_format '%d/%m/%Y %H:%M' or --time_unit s|ms|us|ns"),
-    "time_before_1971": (
+_MAP: Final = "--map MODULE:FUNCTION"
+
+
+class _Cure(NamedTuple):
+    """What mends a rule that events break.
+
+    Attributes:
+      words: what to do.
+      columns: the flag, where columns are mapped.
+      events: where the input is events in Mixpanel's shape, or a function makes them: flags that name columns would
+        take such events for rows, and spoil them all.
+    """
+
+    words: str
+    columns: str
+    events: str = _MAP
+
+
+_ANY_CURE: Final = _Cure("Repair them where they come from, or on the way.", _MAP)
+_NO_FLAG: Final = _Cure("They cannot be read as events; mend the file. No flag does.", "", "")
+_CURES: Final[dict[str, _Cure]] = {
+    "time_missing": _Cure("Say where the time is.", "--time_column COLUMN"),
+    "time_unreadable": _Cure(
+        "Say how the time is written, if all are written alike; else let a function read it.",
+        f"--time_format '%d/%m/%Y %H:%M', or {_MAP}",
+    ),
+    "time_before_1971": _Cure(
         "Such times are mostly 0, or in another unit than they seem; say which, or leave them out.",
         "--time_unit s|ms|us|ns, or --from_time 2015-01-01",
+        f"--from_time 2015-01-01, or {_MAP}",
     ),
-    "time_in_future": (
+    "time_in_future": _Cure(
         "Such times are mostly in another unit, or local times that name no zone; say which.",
         "--time_unit s|ms|us|ns, or --mixpanel_time_zone Europe/Paris",
+        f"{_MAP}, or --mixpanel_time_zone Europe/Paris",
     ),
-    "event_missing": ("Say what names the events.", "--event_column COLUMN, or --event NAME"),
-    "insert_id_column_missing": ("Choose columns that every row has.", "--insert_id_columns A,B"),
-    "too_many_properties": ("Leave properties out.", "--exclude 'PREFIX_*', or --json_column COLUMN"),
-    "nested_too_deep": ("Spread or drop the nested column.", "--spread_column COLUMN, or --exclude COLUMN"),
-    "distinct_id_placeholder": (
-        "These are no users; send them without an id, or with that of their device.",
-        "--map MODULE:FUNCTION, or --device_id_column COLUMN",
+    "event_missing": _Cure("Say what names the events.", "--event_column COLUMN, or --event NAME"),
+    "insert_id_column_missing": _Cure(
+        "Choose columns that every row has.", "--insert_id_columns A,B", "--mixpanel_insert_id columns:A,B"
+    ),
+    "too_many_properties": _Cure("Leave properties out.", "--exclude 'PREFIX_*', or --json_column COLUMN"),
+    "nested_too_deep": _Cure(
+        "Drop the nested column, or spread it where it holds an object.",
+        "--exclude COLUMN, or --spread_column COLUMN",
+    ),
+    "distinct_id_placeholder": _Cure(
+        "These are no users; send them without an id, or with that of their device.", _MAP
+    ),
+    "invalid_json": _NO_FLAG,
+    "not_an_object": _NO_FLAG,
+    "not_utf8": _NO_FLAG,
+}
+_NAMED: Final[dict[str, tuple[str, _Cure]]] = {
+    "time_missing": (
+        "time_column",
+        _Cure(
+            "The column that --time_column names holds nothing there. Name one that does, or mend it.",
+            f"--time_column OTHER, or {_MAP}",
+        ),
+    ),
+    "event_missing": (
+        "event_column",
+        _Cure(
+            "The column that --event_column names holds nothing there. Name one that does, or mend it.",
+            f"--event_column OTHER, or {_MAP}",
+        ),
     ),
 }
+"""Cures where the first one that comes to mind was taken already."""
 
 
 class Advice(NamedTuple):
@@ -79,11 +130,9 @@ def advise(report: _Report) -> list[Advice]:
 
 def _on_refused(report: _Report) -> Iterator[Advice]:
     for rule in report["refused"]:
-        cure, flag = _CURES.get(
-            rule["rule"], ("Repair them where they come from, or on the way.", "--map MODULE:FUNCTION")
-        )
-        why = f"{_events(rule['events'])} would be refused: {rule['rule']}. {cure}"
-        yield Advice(STOP, f"Mend {rule['rule']}", why, flag)
+        cure = _cure(rule["rule"], report)
+        why = f"{_events(rule['events'])} would be refused: {rule['rule']}. {cure.words}"
+        yield Advice(STOP, f"Mend {rule['rule']}", why, _flag(report, cure.columns, cure.events))
     refused = report["events"]["refused"]
     if refused:
         yield Advice(
@@ -92,6 +141,16 @@ def _on_refused(report: _Report) -> Iterator[Advice]:
             f"Without a place for dead letters, the first of the {_events(refused)} fails the job.",
             f"--dead_letters out/dead --allow_dead_letters {refused}",
         )
+
+
+def _cure(rule: str, report: _Report) -> _Cure:
+    key, named = _NAMED.get(rule, ("", _ANY_CURE))
+    return named if key in report["about"]["mapped"] else _CURES.get(rule, _ANY_CURE)
+
+
+def _flag(report: _Report, columns: str, events: str) -> str:
+    """Choose the flag for what is read: columns that are mapped, or events."""
+    return columns if report["about"]["takes"] == COLUMNS else events
 
 
 def _on_nothing(report: _Report) -> Iterator[Advice]:
@@ -117,24 +176,39 @@ def _on_odd_times(report: _Report) -> Iterator[Advice]:
     times, valid = report["times"], report["events"]["would_be_imported"]
     if times["ahead"]:
         why = f"{_events(times['ahead'])} are in the future by less than an hour: a clock, or a zone, is off."
-        yield Advice(LOOK, "Look at times to come", why, "--mixpanel_time_zone ZONE")
+        yield Advice(
+            LOOK,
+            "Look at times to come",
+            why,
+            _flag(report, "--mixpanel_time_zone ZONE", f"--mixpanel_time_zone ZONE, or {_MAP}"),
+        )
     if times["before_2000"]:
         why = f"{_events(times['before_2000'])} are before the year 2000: perhaps another unit, or a default date."
-        yield Advice(LOOK, "Look at very old times", why, "--time_unit s|ms|us|ns, or --from_time 2015-01-01")
+        yield Advice(
+            LOOK,
+            "Look at very old times",
+            why,
+            _flag(report, "--time_unit s|ms|us|ns, or --from_time 2015-01-01", f"--from_time 2015-01-01, or {_MAP}"),
+        )
     if valid < _SMALL:
         return
     if times["midnight"] >= _MOSTLY * valid:
         why = (
             f"{_events(times['midnight'])} of {valid:,} are at midnight UTC exactly: the column holds dates, not times."
         )
-        yield Advice(LOOK, "Choose a column with the time of day", why, "--time_column COLUMN")
+        yield Advice(LOOK, "Choose a column with the time of day", why, _flag(report, "--time_column COLUMN", _MAP))
     elif times["whole_hour"] >= _MOSTLY * valid:
         why = (
             f"{_events(times['whole_hour'])} of {valid:,} are at full hours exactly: rounded, or "
             "dates that a time zone shifted."
         )
         yield Advice(
-            LOOK, "Look at the times' precision and zone", why, "--time_column COLUMN, or --mixpanel_time_zone ZONE"
+            LOOK,
+            "Look at the times' precision and zone",
+            why,
+            _flag(
+                report, "--time_column COLUMN, or --mixpanel_time_zone ZONE", f"--mixpanel_time_zone ZONE, or {_MAP}"
+            ),
         )
     yield from _on_quiet_hours(report)
 
@@ -167,7 +241,12 @@ def _on_ids(report: _Report) -> Iterator[Advice]:
             f"{about}{ids['ids_of_different_events']:,} ids stand on {_events(ids['events_of_such_ids'])} that differ "
             f"in name, user or time. Mixpanel may drop all but one of them.{shifted}"
         )
-        yield Advice(LOOK, "Give different events different ids", _capital(why), "--insert_id_columns A,B")
+        yield Advice(
+            LOOK,
+            "Give different events different ids",
+            _capital(why),
+            _flag(report, "--insert_id_columns A,B", "--mixpanel_insert_id columns:A,B"),
+        )
     if ids["repeated_events"]:
         why = (
             f"{about}{_events(ids['repeated_events'])} repeat others. Mixpanel shows each once, but bills what is sent."
@@ -186,11 +265,18 @@ def _on_users(report: _Report) -> Iterator[Advice]:
             f"{heavy['number']:,} times one user has over {heavy['limit']:,} events on a day. Mixpanel stores "
             "what is above as $hotshard_events of nobody."
         )
-        yield Advice(STOP, "Do not make a crowd one user", why, "--user_id_column COLUMN, or --skip_event NAME")
+        yield Advice(
+            STOP,
+            "Do not make a crowd one user",
+            why,
+            _flag(report, "--user_id_column COLUMN, or --skip_event NAME", f"--skip_event NAME, or {_MAP}"),
+        )
     without = users["events_without"]
     if without and without == report["events"]["would_be_imported"]:
         why = "No event has a user. Funnels, retention and user counts will be empty."
-        yield Advice(LOOK, "Say who did it", why, "--user_id_column COLUMN, or --distinct_id_column COLUMN")
+        yield Advice(
+            LOOK, "Say who did it", why, _flag(report, "--user_id_column COLUMN, or --distinct_id_column COLUMN", _MAP)
+        )
     elif without:
         yield Advice(NOTE, "Know the events of nobody", f"{_events(without)} have no user, and count for no user.")
 
@@ -202,7 +288,7 @@ def _on_names(report: _Report) -> Iterator[Advice]:
             f"There are more than {limits.MAX_EVENT_NAMES:,} event names. Mixpanel does not list those beyond. Names "
             "often hold an id or a URL then; put that into a property."
         )
-        yield Advice(STOP, "Use fewer event names", why, "--event NAME, or --event_column COLUMN")
+        yield Advice(STOP, "Use fewer event names", why, _flag(report, "--event NAME, or --event_column COLUMN", _MAP))
 
 
 def _on_properties(report: _Report) -> Iterator[Advice]:
@@ -210,18 +296,24 @@ def _on_properties(report: _Report) -> Iterator[Advice]:
     for row in rows:
         if row["reserved"]:
             why = f"The property {row['name']} {row['reserved']}."
-            flag = (
-                f"--redact {shlex.quote(row['name'])}, or with a mapping --rename {shlex.quote(row['name'] + '=NEW')}"
-            )
+            redact = f"--redact {shlex.quote(row['name'])}"
+            flag = _flag(report, f"{redact}, or --rename {shlex.quote(row['name'] + '=NEW')}", f"{redact}, or {_MAP}")
             yield Advice(LOOK, f"Rename {row['name']}", why, flag)
     cut = [row["name"] for row in rows if row["cut"]]
     if cut:
         why = f"Texts over {limits.MAX_TEXT_CHARS} characters will be cut in {_some(cut)}."
-        yield Advice(LOOK, "Shorten long texts", why, "--map MODULE:FUNCTION, or --exclude COLUMN")
+        yield Advice(
+            LOOK,
+            "Shorten long texts",
+            why,
+            _flag(report, f"{_MAP}, or --exclude COLUMN", f"{_MAP}, or --redact PROPERTY"),
+        )
     mixed = [row["name"] for row in rows if len(set(row["types"]) - {"null"}) > 1]
     if mixed:
         why = f"Values of several types are in {_some(mixed)}. Mixpanel shows a property of one type at a time."
-        yield Advice(LOOK, "Give each property one type", why, "--csv_types COLUMN:TYPE, or --map MODULE:FUNCTION")
+        yield Advice(
+            LOOK, "Give each property one type", why, _flag(report, f"--csv_types COLUMN:TYPE, or {_MAP}", _MAP)
+        )
     personal = [row["name"] for row in rows if _PERSONAL.search(row["name"])]
     if personal:
         why = f"It may be in {_some(personal)}. Send it only if you mean to."

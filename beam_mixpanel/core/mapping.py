@@ -151,8 +151,13 @@ class EventMapping:
     @property
     def names_columns(self) -> bool:
         """Tell whether a key says what stands where; without one, rows in Mixpanel's shape are events as they are."""
+        return not set(self.given) <= set(MAP_TAKES)
+
+    @property
+    def given(self) -> list[str]:
+        """Name the keys that say something."""
         silent = EventMapping()
-        return any(getattr(self, key) != getattr(silent, key) for key in KEYS if key not in MAP_TAKES)
+        return [key for key in KEYS if getattr(self, key) != getattr(silent, key)]
 
     def replaced(self, settings: Mapping[str, Any]) -> EventMapping:
         """Give this mapping with other values for some keys; a null leaves a key as it is.

@@ -11,9 +11,12 @@ from typing import Any
 
 from apache_beam.io.filesystems import FileSystems
 
+from beam_mixpanel.core.advice import COLUMNS, EVENTS
 from beam_mixpanel.core.check import check_report
+from beam_mixpanel.core.mapping import EventMapping
 from beam_mixpanel.launcher.arguments import Settings
 from beam_mixpanel.launcher.check_page import page_of
+from beam_mixpanel.launcher.mapping import takes_events
 from beam_mixpanel.transforms.options import MixpanelOptions
 from beam_mixpanel.transforms.profile import read_profile
 from beam_mixpanel.version import VERSION
@@ -47,6 +50,8 @@ def write_report(page: str, settings: Settings, counts: Mapping[str, int], sourc
         "retention_days": mixpanel.mixpanel_retention_days,
         "time_zone": mixpanel.mixpanel_time_zone,
         "show_values": settings.show_values,
+        "takes": EVENTS if takes_events(settings) else COLUMNS,
+        "mapped": (settings.mapping or EventMapping()).given,
     }
     report = check_report(read_profile(json_beside(page)), counts, about)
     _write(json_beside(page), json.dumps(report, indent=1, ensure_ascii=False), "application/json")

@@ -91,5 +91,17 @@ def announce_files(settings: Settings) -> list[str] | None:
     return None
 
 
+def takes_events(settings: Settings) -> bool:
+    """Tell whether columns are not mapped: a function makes the events, or files hold them in Mixpanel's shape."""
+    mapping = settings.mapping or EventMapping()
+    if mapping.map is not None or mapping.names_columns:
+        return mapping.map is not None
+    try:
+        looked_at = [settings.look_at(file) for file in settings.files[:_LOOKED_AT]]
+    except MixpanelError:
+        return False
+    return any(may_hold_events(names) for found, names in looked_at if found not in (CSV, TSV))
+
+
 def _say(text: str) -> None:
     print(f"mapping: {text}", file=sys.stderr)

@@ -12,13 +12,14 @@ import pytest
 from beam_mixpanel.core import advice as advices
 from beam_mixpanel.core.check import check_report, plan
 from beam_mixpanel.core.dead_letter import DeadLetter
+from beam_mixpanel.core.mapping import KEYS, MAP_TAKES
 from beam_mixpanel.core.profile import Profile, ProfileSettings
 from beam_mixpanel.core.reserved_names import meaning_of
 from beam_mixpanel.transforms.options import FileOptions, JobOptions, MappingOptions, MixpanelOptions
 
 HOUR_MS = 3_600_000
 NOON_MS = 1_767_268_800_000  # 2026-01-01T12:00:00Z
-ABOUT = {"retention_days": 730}
+ABOUT = {"retention_days": 730, "takes": "columns", "mapped": []}
 
 
 def body(number: int, *, time: int | None = None, name: str = "A", **properties: Any) -> bytes:
@@ -31,13 +32,13 @@ def body(number: int, *, time: int | None = None, name: str = "A", **properties:
 
 
 def report_of(
-    *bodies: bytes, letters: tuple[DeadLetter, ...] = (), counts: dict[str, int] | None = None
+    *bodies: bytes, letters: tuple[DeadLetter, ...] = (), counts: dict[str, int] | None = None, **about: Any
 ) -> dict[str, Any]:
     profile = Profile(ProfileSettings(NOON_MS + 400 * 24 * HOUR_MS))
     profile.add_events(bodies)
     for letter in letters:
         profile.add_letter(letter)
-    return check_report(profile.result(), counts or {}, ABOUT)
+    return check_report(profile.result(), counts or {}, ABOUT | about)
 
 
 def titles(*bodies: bytes, **more: Any) -> list[str]:
@@ -113,6 +114,44 @@ def test_every_flag_that_is_advised_exists() -> None:
         advised = set(re.findall(r"--[a-z]\w+", source.read()))
     assert len(advised) > 15
     assert advised <= set(parser._option_string_actions)
+
+
+@pytest.mark.parametrize(
+    ("rule", "key", "first", "then"),
+    [
+        ("time_missing", "time_column", "--time_column COLUMN", "--time_column OTHER"),
+        ("event_missing", "event_column", "--event_column COLUMN", "--event_column OTHER"),
+    ],
+)
+def test_what_was_done_is_not_advised_again(rule: str, key: str, first: str, then: str) -> None:
+    """Where the column is named already, the advice says that it is empty there, not to name it."""
+    letters = (DeadLetter(b"1", "validate", rule),)
+    before = report_of(body(1), letters=letters)["advice"][0]
+    after = report_of(body(1), letters=letters, mapped=[key])["advice"][0]
+    assert before["flag"].startswith(first)
+    assert after["flag"].startswith(then)
+    assert f"--{key} names holds nothing" in after["why"]
+
+
+def test_events_are_not_advised_to_map_columns() -> None:
+    """A flag that names columns would take events in Mixpanel's shape for rows, and none would be imported."""
+    rules = [*advices._CURES, "another"]
+    letters = tuple(DeadLetter(b"%d" % number, "validate", rule) for number, rule in enumerate(rules))
+    bodies = [
+        body(1, time=NOON_MS + 400 * 24 * HOUR_MS + 5, bucket=1, text="x" * 256, a=1, email="a"),
+        *(body(number, time=900_000_000_000, a="1", name=str(number)) for number in range(2, 5_010)),
+        body(1),
+    ]
+    advice = report_of(*bodies, letters=letters, takes="events")["advice"]
+    assert len(advice) > 20
+    harmful = {f"--{key.removesuffix('s')}" for key in KEYS if key not in MAP_TAKES} | {"--insert_id_columns"}
+    assert {item["title"] for item in advice if harmful & set(re.findall(r"--[a-z]\w+", item["flag"]))} == set()
+
+
+@pytest.mark.parametrize("rule", ["invalid_json", "not_an_object", "not_utf8"])
+def test_no_flag_is_promised_to_mend_what_cannot_be_read(rule: str) -> None:
+    """A function sees no such line, so it is not advised."""
+    assert report_of(body(1), letters=(DeadLetter(b"1", "parse", rule),))["advice"][0]["flag"] == ""
 
 
 def test_names_of_properties_are_quoted_for_the_shell() -> None:

@@ -62,12 +62,19 @@ def test_the_report_of_a_known_input_is_exact(tmp_path: Path) -> None:
     assert report.pop("advice")[0] == {
         "level": "stop",
         "title": "Mend time_missing",
-        "why": "1 event would be refused: time_missing. Name the column that holds the time.",
-        "flag": "--time_column COLUMN",
+        "why": "1 event would be refused: time_missing. Say where the time is.",
+        "flag": "--map MODULE:FUNCTION",
     }
     assert report == {
         "format": 1,
-        "about": {"source": [str(path)], "retention_days": 3650, "time_zone": "UTC", "show_values": False},
+        "about": {
+            "source": [str(path)],
+            "retention_days": 3650,
+            "time_zone": "UTC",
+            "show_values": False,
+            "takes": "events",
+            "mapped": [],
+        },
         "events": {
             "read": 5,
             "would_be_imported": 4,
@@ -171,6 +178,22 @@ def test_the_mapping_is_that_of_the_import(tmp_path: Path) -> None:
     assert code == 0
     counted = [report["events"][name] for name in ("read", "would_be_imported", "refused", "filtered")]
     assert counted == [3, 1, 1, 1]
+
+
+def test_what_is_advised_depends_on_what_is_read_and_mapped(tmp_path: Path) -> None:
+    """Columns are named by flags, but once; events in Mixpanel's shape are left alone by all that is advised."""
+    rows = tmp_path / "rows.csv"
+    rows.write_text("action,at,secret_token,token\nBuy,2026-01-01T12:00:00Z,x,y\nBuy,,x,y\n")
+    _, report, _ = check(tmp_path, f"--input={rows}", "--time_column=at", "--event_column=action")
+    assert (report["about"]["takes"], report["about"]["mapped"]) == ("columns", ["event_column", "time_column"])
+    assert report["advice"][0]["flag"] == "--time_column OTHER, or --map MODULE:FUNCTION"
+    path = write(tmp_path, event("Buy", "a", token="y", distinct_id="u"), {"event": "Buy", "properties": {}})
+    _, report, _ = check(tmp_path, f"--input={path}")
+    advised = {item["title"]: item["flag"] for item in report["advice"]}
+    assert advised["Rename token"] == "--redact token, or --map MODULE:FUNCTION"
+    _, report, _ = check(tmp_path, f"--input={path}", "--redact=token")
+    assert report["events"]["would_be_imported"] == 1
+    assert "Rename token" not in {item["title"] for item in report["advice"]}
 
 
 def test_the_command_of_the_readme_needs_a_csv_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
