@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import re
+import shlex
 import signal
 import sys
 import threading
@@ -301,7 +302,8 @@ def _say_what_next(summary: Summary, settings: Settings, console: Console) -> No
     dead = summary.books.dead_letters
     where = (
         f"they are in {settings.dead_letters}-*.jsonl; after the cause is gone: "
-        f"python -m pipelines.replay_dead_letters --input '{settings.dead_letters}-*' and the options of this run"
+        f"python -m pipelines.replay_dead_letters --input {shlex.quote(f'{settings.dead_letters}-*')} "
+        "and the options of this run"
         if settings.dead_letters
         else "add --dead_letters PREFIX to keep them"
     )

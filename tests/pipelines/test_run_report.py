@@ -136,3 +136,19 @@ def test_the_page_is_good_to_look_at(
         assert HOSTILE in (opened.page.text_content("main") or "")
         if folder := os.environ.get("BEAM_MIXPANEL_PICTURES"):
             opened.page.screenshot(path=f"{folder}/report-{scheme}-{width}.png", full_page=True)
+
+
+def test_both_commands_to_replay_work_for_any_file_name(
+    tmp_path: Path, emulator: Emulator, token_reference: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder with quotes and blanks in its name does not break what the terminal and the report say to run."""
+    folder = tmp_path / 'it\'s a "folder" $HOME'
+    folder.mkdir()
+    emulator.add_fault(kind="failed_records", variant="standard", count=2, times=1)
+    given = _write(folder, *map(_event, range(20)))
+    assert files_to_mixpanel.run([given, *_flags(folder, emulator, token_reference)]) == 3
+    said = " ".join(capsys.readouterr().err.split())
+    told = said.partition("replay_dead_letters ")[2].partition(" and the options of this run")[0]
+    assert shlex.split(told) == ["--input", f"{folder}/dead-*"]
+    assert replay_dead_letters.run(shlex.split(_report(folder)["replay"])[3:]) == 0
+    assert emulator.stats()["unique_events"] == 20
