@@ -23,6 +23,15 @@ def secs_left(elapsed_secs: float, share: float) -> float:
     return elapsed_secs * (1 - share) / share if 0.01 <= share < 1 else 0.0
 
 
+def share_done(counts: Counter[str], input_bytes: int) -> float:
+    """Tell how much of the input is done: what was read but waits to be sent is not."""
+    if not input_bytes:
+        return 0.0
+    settled = sum(counts[fate] for fate in ("filtered", "invalid", "imported", "rejected", "undelivered"))
+    sent = settled / counts["read"] if counts["in_flight"] and counts["read"] else 1.0
+    return min(counts["input_bytes"] / input_bytes, 1.0) * min(sent, 1.0)
+
+
 class ProgressDisplay:
     """Shows the counts of this process while its block runs.
 
@@ -72,14 +81,14 @@ class ProgressDisplay:
             task = bar.add_task("starting", total=self._input_bytes or None)
             while True:
                 ended = self._ended.wait(_TERMINAL_EVERY_SECS)
-                done = min(LIVE.read()["input_bytes"], self._input_bytes)
-                bar.update(task, completed=done, description=self._describe())
+                done = share_done(LIVE.read(), self._input_bytes)
+                bar.update(task, completed=done * self._input_bytes, description=self._describe())
                 if ended:
                     return
 
     def _line(self) -> str:
         elapsed = time.monotonic() - self._started
-        share = LIVE.read()["input_bytes"] / self._input_bytes if self._input_bytes else 0.0
+        share = share_done(LIVE.read(), self._input_bytes)
         done = f"{share:4.0%} " if self._input_bytes else ""
         left = secs_left(elapsed, share)
         return f"{elapsed:6.0f} s {done} {self._describe()}{f', {left:,.0f} s left' if left else ''}"

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from beam_mixpanel.launcher.course import Course, Moment
-from beam_mixpanel.launcher.progress import secs_left
+from beam_mixpanel.launcher.progress import secs_left, share_done
 
 
 def _course(secs: int) -> Course:
@@ -49,3 +49,24 @@ def test_the_last_moment_is_noted_at_the_end() -> None:
 def test_the_time_left_is_guessed_from_the_time_gone(elapsed: float, share: float, left: float) -> None:
     """As soon as a hundredth is done."""
     assert secs_left(elapsed, share) == pytest.approx(left)
+
+
+@pytest.mark.parametrize(
+    ("counts", "share"),
+    [
+        ({}, 0.0),
+        ({"input_bytes": 50, "read": 10}, 0.5),
+        ({"input_bytes": 100, "read": 10, "in_flight": 2}, 0.0),
+        ({"input_bytes": 100, "read": 10, "in_flight": 1, "imported": 2, "invalid": 1, "filtered": 1}, 0.4),
+        ({"input_bytes": 60, "read": 10, "in_flight": 1, "imported": 5}, 0.3),
+        ({"input_bytes": 120, "read": 10, "imported": 10}, 1.0),
+    ],
+)
+def test_what_waits_to_be_sent_is_not_done(counts: dict[str, int], share: float) -> None:
+    """A slow server keeps the share, and the time left, from telling that all is over once all is read."""
+    assert share_done(Counter(counts), 100) == pytest.approx(share)
+
+
+def test_nothing_is_told_of_an_input_of_unknown_size() -> None:
+    """Where nobody knows how much there is, no share is invented."""
+    assert share_done(Counter(read=5, imported=5), 0) == 0.0
