@@ -245,7 +245,7 @@ def _row(name: str, facts: PropertyFacts) -> PropertyRow:
         facts.types.total(),
         types,
         facts.cut,
-        facts.values.estimate(),
+        min(facts.values.estimate(), facts.types.total() - facts.types["null"]),
         facts.values.exact,
         facts.examples.texts(),
     )

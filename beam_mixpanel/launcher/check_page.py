@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from html import escape
-from itertools import groupby
 from typing import Any, Final
 
 from beam_mixpanel.launcher.charts import bar, columns
@@ -15,6 +14,7 @@ _Report = Mapping[str, Any]
 _MOST_DAYS: Final = 370
 _MOST_WEEKS: Final = 3 * 370
 _MOST_NAMES: Final = 25
+_LONGEST_NAME: Final = 100
 _MOST_PROPERTIES: Final = 200
 
 
@@ -131,14 +131,14 @@ def _names(report: _Report) -> str:
     counts = names["counts"][:_MOST_NAMES]
     most = max((count for _, count in counts), default=1)
     bars = "".join(
-        f'<span class="label" title="{escape(name)}">{escape(name)}</span>{bar(count / most)}'
+        f'<span class="label" title="{escape(name)}">{_name(name)}</span>{bar(count / most)}'
         f'<span class="count">{count:,}</span>'
         for name, count in counts
     )
     others = len(names["counts"]) - len(counts)
     more = f'<p class="soft">And {others:,} more names, in the JSON.</p>' if others else ""
     told = (
-        f"{len(names['counts']):,} names, counted one by one."
+        f"{len(names['counts']):,} name{'' if len(names['counts']) == 1 else 's'}, counted one by one."
         if names["complete"]
         else (f"Too many names to count: these are {len(names['counts']):,} drawn by lot, each counted one by one.")
     )
@@ -183,6 +183,8 @@ def _properties(report: _Report) -> str:
     )
     if not properties["complete"]:
         told += " There are too many properties; the table holds 1,000 of them, drawn by lot."
+    if not all(row["exact"] for row in properties["rows"]):
+        told += " Numbers of values with ~ are estimates, with a standard error of 5 %."
     rows = [_property(row) for row in properties["rows"][:_MOST_PROPERTIES]]
     left = len(properties["rows"]) - len(rows)
     more = f'<p class="soft">And {left:,} more, in the JSON.</p>' if left > 0 else ""
@@ -199,7 +201,7 @@ def _property(row: Mapping[str, Any]) -> tuple[str, ...]:
     marked = "".join(f'<span class="mark">{escape(mark)}</span>' for mark in marks if mark)
     examples = " ".join(f"<code>{escape(text)}</code>" for text in row["examples"])
     return (
-        f"{escape(row['name'])}{marked}",
+        f"{_name(row['name'])}{marked}",
         escape(types),
         _share(row["absent_share"]),
         _share(row["null_share"]),
@@ -248,8 +250,10 @@ def _by_days(days: list[list[Any]]) -> tuple[list[tuple[str, int]], str]:
     first, last = min(counts), max(counts)
     span = (last - first).days + 1
     if span > _MOST_WEEKS:
-        months = groupby(sorted(counts), key=lambda day: f"{day:%Y-%m}")
-        return [(month, sum(counts[day] for day in found)) for month, found in months], "month"
+        months = {f"{place // 12:04d}-{place % 12 + 1:02d}": 0 for place in range(_month(first), _month(last) + 1)}
+        for day, count in counts.items():
+            months[f"{day:%Y-%m}"] += count
+        return list(months.items()), "month"
     every = [first + timedelta(days=place) for place in range(span)]
     if span > _MOST_DAYS:
         mondays = {day - timedelta(days=day.weekday()): 0 for day in every}
@@ -257,6 +261,16 @@ def _by_days(days: list[list[Any]]) -> tuple[list[tuple[str, int]], str]:
             mondays[day - timedelta(days=day.weekday())] += count
         return [(f"{monday}", count) for monday, count in mondays.items()], "week"
     return [(f"{day}", counts.get(day, 0)) for day in every], "day"
+
+
+def _month(day: date) -> int:
+    return 12 * day.year + day.month - 1
+
+
+def _name(name: str) -> str:
+    """Show a name from events: whatever its direction, it turns no text around it; if long, its end is in the JSON."""
+    cut = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
+    return f"<bdi>{escape(cut)}</bdi>"
 
 
 def _percent(count: int, total: int) -> str:

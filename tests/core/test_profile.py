@@ -222,3 +222,11 @@ def test_sizes_are_exact() -> None:
     assert sizes["largest"] == len(bodies[1])
     assert [place for place, count in enumerate(sizes["histogram"]) if count] == [0, 4]
     assert 0 < sizes["compressed_share"] < 1
+
+
+def test_a_property_has_no_more_values_than_events() -> None:
+    """An estimate of different values never passes the number of values there are."""
+    for many in (600, 800, 1_000, 1_200):
+        bodies = [body(number=f"{many} {number}") for number in range(many)] + [body(number=None)]
+        (row,) = (row for row in profile_of(*bodies)["properties"]["rows"] if row["name"] == "number")
+        assert 0.8 * many < row["distinct"] <= many

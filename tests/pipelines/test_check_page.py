@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -100,6 +101,26 @@ def test_the_page_prints(shop: str) -> None:
         opened.page.emulate_media(media="print")
         assert opened.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert opened.page.pdf().startswith(b"%PDF")
+
+
+def test_months_without_events_keep_their_place(tmp_path: Path) -> None:
+    """A chart of months has a column for each between the first and the last, so that gaps are seen as gaps."""
+    properties = [{"time": FIRST_MS - years * 365 * DAY_MS, "$insert_id": f"{years}"} for years in (0, 5)]
+    write_page(tmp_path, [{"event": "A", "properties": each} for each in properties])
+    page = (tmp_path / "report.html").read_text()
+    assert "Events per month" in page
+    assert len(re.findall(r"<title>\d{4}-\d\d: 0</title>", page)) == 59
+    assert len(re.findall(r"<title>\d{4}-\d\d: 1</title>", page)) == 2
+
+
+def test_long_and_turned_names_stay_in_their_place(tmp_path: Path) -> None:
+    """A long name takes no page of its own, and one that turns the direction of text turns no text around it."""
+    names = ["N" * 255, "\u202eturned"]
+    properties = {"time": FIRST_MS, "$insert_id": "a", **dict.fromkeys(names, 1)}
+    write_page(tmp_path, [{"event": name, "properties": properties} for name in names])
+    page = (tmp_path / "report.html").read_text()
+    assert page.count(f"<bdi>{'N' * 100}…</bdi>") == 2
+    assert page.count("<bdi>\u202eturned</bdi>") == 2
 
 
 def test_hostile_names_run_nothing(tmp_path: Path) -> None:
