@@ -58,9 +58,10 @@ def plan(events: int, sizes: Mapping[str, Any]) -> dict[str, Any]:
 
     Source of the limits: https://docs.mixpanel.com/reference/rate-limits
     """
-    size = sizes["bytes"]
+    least = max(math.ceil(events / limits.MAX_BATCH_EVENTS), math.ceil(sizes["bytes"] / limits.MAX_BATCH_BYTES))
+    size = sizes["bytes"] + events + least
+    requests = max(least, math.ceil(size / limits.MAX_BATCH_BYTES))
     by_events, by_bytes = events / limits.MAX_EVENTS_PER_SEC, size / limits.MAX_BYTES_PER_SEC
-    requests = max(math.ceil(events / limits.MAX_BATCH_EVENTS), math.ceil(size / limits.MAX_BATCH_BYTES))
     sent = round(size * sizes["compressed_share"])
     return {
         "requests": requests,
@@ -68,6 +69,7 @@ def plan(events: int, sizes: Mapping[str, Any]) -> dict[str, Any]:
         "bytes_sent": sent,
         "seconds": round(max(by_events, by_bytes), 1),
         "arithmetic": [
+            f"bytes: {sizes['bytes']:,} of events, one after each for a comma or bracket, and one a request = {size:,}",
             f"requests: the larger of {events:,} events / {limits.MAX_BATCH_EVENTS:,} a request "
             f"and {size:,} bytes / {limits.MAX_BATCH_BYTES:,} a request = {requests:,}, at least",
             f"sent: {size:,} bytes times {sizes['compressed_share']:.3f} (gzip, measured on "

@@ -166,15 +166,21 @@ def test_names_of_properties_are_quoted_for_the_shell() -> None:
         (0, 0, 0, 0.0),
         (1, 400, 1, 0.0),
         (30_001, 400, 16, 1.0),
-        (2_000, 10_000_001, 2, 0.3),
-        (600_000, 4_000_000_000, 400, 120.0),
+        (2_000, 9_997_999, 1, 0.3),
+        (2_000, 9_998_000, 2, 0.3),
+        (600_000, 4_000_000_000, 401, 120.0),
     ],
 )
 def test_the_plan_follows_the_documented_limits(events: int, size: int, requests: int, seconds: float) -> None:
     """Requests of 2,000 events or 10 MB; 30,000 events a second or 2 GB a minute, whichever is slower."""
     planned = plan(events, {"bytes": size, "compressed_share": 0.2, "sampled_bytes": 10})
-    assert (planned["requests"], planned["seconds"], planned["bytes_sent"]) == (requests, seconds, round(size * 0.2))
-    assert len(planned["arithmetic"]) == 3
+    assert (planned["requests"], planned["seconds"], planned["bytes_sent"]) == (
+        requests,
+        seconds,
+        round(planned["bytes"] * 0.2),
+    )
+    assert 0 <= planned["bytes"] - size - events <= requests
+    assert len(planned["arithmetic"]) == 4
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_the_report_of_a_known_input_is_exact(tmp_path: Path) -> None:
         max(map(len, sent[:3])),
         4,
     )
-    assert (plan["requests"], plan["bytes"], plan["seconds"]) == (1, size, 0.0)
+    assert (plan["requests"], plan["bytes"], plan["seconds"]) == (1, size + 4 + 1, 0.0)
     assert report.pop("advice")[0] == {
         "level": "stop",
         "title": "Mend time_missing",
@@ -178,6 +178,22 @@ def test_the_mapping_is_that_of_the_import(tmp_path: Path) -> None:
     assert code == 0
     counted = [report["events"][name] for name in ("read", "would_be_imported", "refused", "filtered")]
     assert counted == [3, 1, 1, 1]
+
+
+def test_what_is_predicted_comes_true(tmp_path: Path, emulator: Emulator, token_reference: str) -> None:
+    """The import of the same input takes the requests and bytes that the check told, to the byte."""
+    events = [event("Buy", f"i{number}", distinct_id=f"u{number % 7}", n=number) for number in range(4_500)]
+    path = write(tmp_path, *events, event("", "bad"), "{")
+    _, report, _ = check(tmp_path, f"--input={path}")
+    summary = tmp_path / "summary.json"
+    flags = [f"--input={path}", f"--dead_letters={tmp_path / 'dead'}", f"--summary={summary}"]
+    server = [f"--mixpanel_api_host={emulator.url}", f"--mixpanel_project_token={token_reference}"]
+    assert files_to_mixpanel.run([*flags, *server]) == 3
+    books = json.loads(summary.read_text())
+    assert (report["plan"]["requests"], report["plan"]["bytes"]) == (books["requests"], books["bytes_uncompressed"])
+    assert report["plan"]["bytes_sent"] == pytest.approx(books["bytes_sent"], rel=0.25)
+    assert {rule["rule"]: rule["events"] for rule in report["refused"]} == books["reasons"]
+    assert report["events"]["would_be_imported"] == emulator.stats()["events_accepted"] == books["imported"]
 
 
 def test_what_is_advised_depends_on_what_is_read_and_mapped(tmp_path: Path) -> None:
