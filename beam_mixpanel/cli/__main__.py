@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
+import io
+import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
+from beam_mixpanel.cli.completion import complete
 from beam_mixpanel.cli.dead_letters import dead_letters
 from beam_mixpanel.cli.doctor import doctor
 from beam_mixpanel.cli.insert_id import insert_id
@@ -41,7 +46,24 @@ class NearestGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=NearestGroup, context_settings={"help_option_names": ["-h", "--help"]})
+class RootGroup(NearestGroup):
+    """The command itself: says in a line what a terminal or a full disk does not take."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the command as click does."""
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # A terminal of Latin-1 cannot show the … of a help text; that is no reason to show nothing.
+            sys.stdout.reconfigure(errors="replace")
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            click.echo(f"Error: cannot write the output: {error.strerror}", err=True)
+            sys.exit(1)
+
+
+@click.group(cls=RootGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, "-V", "--version", prog_name="beam-mixpanel", message="%(prog)s %(version)s")
 def main() -> None:
     """Import events into Mixpanel: all of them, each once, with books that prove it.
@@ -82,7 +104,14 @@ class ModuleCommand(click.Command):
         super().__init__(
             name,
             callback=self._call,
-            params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
+            params=[
+                click.Argument(
+                    ["arguments"],
+                    nargs=-1,
+                    type=click.UNPROCESSED,
+                    shell_complete=lambda ctx, _, word: self.shell_complete(ctx, word),
+                )
+            ],
             short_help=meaning,
             context_settings={"ignore_unknown_options": True, "help_option_names": []},
         )
@@ -90,16 +119,16 @@ class ModuleCommand(click.Command):
         self._run = run
 
     def _call(self, arguments: Sequence[str]) -> None:
+        code = getattr(importlib.import_module(self._module), self._run)(list(arguments))
+        if not self._module.startswith("pipelines."):
+            sys.exit(code)  # without Beam, which takes seconds to load
         from beam_mixpanel.launcher.job import end_process
 
-        end_process(getattr(importlib.import_module(self._module), self._run)(list(arguments)))
+        end_process(code)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Complete the options of a pipeline."""
-        from beam_mixpanel.launcher.arguments import option_names
-
-        names = option_names(self._module) if self._module.startswith("pipelines.") else []
-        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        """Complete options, their choices, and names of files."""
+        return complete(self._module, ctx.params.get("arguments") or (), incomplete)
 
 
 for _name, (_module, _meaning) in _SOURCES.items():

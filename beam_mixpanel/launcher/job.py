@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import shlex
+import shutil
 import signal
 import sys
 import threading
@@ -98,6 +99,14 @@ def run_job(
 def _run(build: Build, settings: Settings, console: Console) -> int:
     LIVE.clear()
     pipeline = _pipeline(settings.options)
+    try:
+        return _build_and_run(pipeline, build, settings, console)
+    finally:
+        # Beam removes this folder only where the pipeline came to run.
+        shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)
+
+
+def _build_and_run(pipeline: beam.Pipeline, build: Build, settings: Settings, console: Console) -> int:
     epilogue = build(pipeline, settings) or Epilogue()
     try:
         if settings.submits_only:

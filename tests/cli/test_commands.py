@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -16,11 +18,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from beam_mixpanel.cli.__main__ import main
+from beam_mixpanel.cli.completion import CHOICES, SWITCHES, options_of
 from beam_mixpanel.cli.doctor import ask
-from beam_mixpanel.client.credentials import ProjectToken
+from beam_mixpanel.client.credentials import REGION_HOSTS, ProjectToken
 from beam_mixpanel.client.transport import Answer, NoAnswerError
 from beam_mixpanel.core.dead_letter import DeadLetter, to_json_line
+from beam_mixpanel.core.presets import PRESETS
 from beam_mixpanel.emulator import Emulator
+from beam_mixpanel.launcher.arguments import COMMON_OPTIONS
+from beam_mixpanel.launcher.plain_flags import actions_of, is_switch
 
 NOW = 1_790_000_000
 
@@ -80,11 +86,113 @@ def test_what_is_unknown_names_the_nearest(arguments: tuple[str, ...], near: str
     assert near in done.output
 
 
-def test_options_are_completed() -> None:
-    """In the shell, those of the pipeline, too."""
-    words = "beam-mixpanel import files --mixpanel_reg"
-    done = _run(_BEAM_MIXPANEL_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD="3")
-    assert done.stdout.split() == ["plain,--mixpanel_region"]
+COMMANDS = {
+    "import files": "pipelines.files_to_mixpanel",
+    "import bigquery": "pipelines.bigquery_to_mixpanel",
+    "import sql": "pipelines.sql_to_mixpanel",
+    "import pubsub": "pipelines.pubsub_to_mixpanel",
+    "replay": "pipelines.replay_dead_letters",
+    "check": "pipelines.check_events",
+}
+
+
+def _completed(line: str) -> list[str]:
+    """Complete the last word of a line, as click's script for bash asks for it."""
+    words = line.split(" ")
+    done = _run(_BEAM_MIXPANEL_COMPLETE="bash_complete", COMP_WORDS=line, COMP_CWORD=str(len(words) - 1))
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("line", "completed"),
+    [
+        ("beam-mixpanel ins", ["plain,insert-id"]),
+        ("beam-mixpanel import files --mixpanel_reg", ["plain,--mixpanel_region"]),
+        ("beam-mixpanel check --input my", ["file,my"]),
+        ("beam-mixpanel check --input = my", ["file,my"]),
+        ("beam-mixpanel check --input_format p", ["plain,parquet"]),
+        ("beam-mixpanel check --validate_only --summ", ["plain,--summary"]),
+        ("beam-mixpanel emulator --rate-limit-", ["plain,--rate-limit-burst"]),
+    ],
+)
+def test_words_are_completed(line: str, completed: list[str]) -> None:
+    """Commands, options, choices and files, also where bash takes --option=value apart."""
+    assert _completed(line) == completed
+
+
+def test_bash_completes(tmp_path: Path) -> None:
+    """What the script that the documentation names gives bash."""
+    program = tmp_path / "beam-mixpanel"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m beam_mixpanel.cli "$@"\n')
+    program.chmod(0o755)
+    script = """
+        eval "$(_BEAM_MIXPANEL_COMPLETE=bash_source beam-mixpanel)"
+        complete -p beam-mixpanel
+        COMP_WORDS=(beam-mixpanel import files --mixpanel_reg) COMP_CWORD=3
+        _beam_mixpanel_completion beam-mixpanel
+        echo "${COMPREPLY[@]}"
+    """
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    bash = shutil.which("bash")
+    assert bash
+    done = subprocess.run([bash, "-c", script], capture_output=True, text=True, env=os.environ | {"PATH": path})
+    assert done.stdout.splitlines() == [
+        "complete -o nosort -F _beam_mixpanel_completion beam-mixpanel",
+        "--mixpanel_region",
+    ], done.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_completion_knows_every_option(command: str) -> None:
+    """The names that stand in the completion are those of the pipeline, and so are choices and switches."""
+    module = importlib.import_module(COMMANDS[command])
+    actions = [action for group in (*module.OPTIONS, *COMMON_OPTIONS) for action in actions_of(group)]
+    names = [name for action in actions for name in action.option_strings if name != "--only_reason"]
+    assert options_of(COMMANDS[command]) == [*names, "--help"]
+    for action in actions:
+        name = action.option_strings[0]
+        assert (name in SWITCHES) == is_switch(action)
+        if action.choices:
+            assert tuple(action.choices) == CHOICES[name]
+
+
+def test_choices_of_free_text_are_those_of_the_code() -> None:
+    """Regions and presets are checked elsewhere than by the parser."""
+    assert CHOICES["--mixpanel_region"] == tuple(REGION_HOSTS)
+    assert CHOICES["--preset"] == tuple(PRESETS)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("doctor", "--help"), ("insert-id", json.dumps({"event": "A"})), ("emulator", "--help")]
+)
+def test_small_commands_load_no_beam(arguments: tuple[str, ...]) -> None:
+    """Beam takes seconds to load; help, an id and the emulator do without."""
+    code = f"import sys; sys.modules['apache_beam'] = None; sys.argv = ['beam-mixpanel', *{arguments!r}]; "
+    done = subprocess.run(
+        [sys.executable, "-c", code + "from beam_mixpanel.cli.__main__ import main; main()"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+@pytest.mark.parametrize("arguments", [("--help",), ("insert-id", '{"event":"A","properties":{"time":1790000000}}')])
+def test_a_full_disk_is_told_in_a_line(arguments: tuple[str, ...]) -> None:
+    """Without a trace, and with an exit code that says so."""
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "beam_mixpanel.cli", *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert "cannot write the output: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_is_shown_on_a_terminal_of_latin_1() -> None:
+    """What its letters lack is replaced."""
+    done = _run("dead-letters", "summary", "--help", PYTHONIOENCODING="latin-1")
+    assert done.returncode == 0, done.stderr
+    assert "FILE?" in done.stdout
 
 
 def test_dead_letters_are_counted_by_reason(tmp_path: Path) -> None:
