@@ -52,7 +52,7 @@ def _letters(patterns: Iterable[str]) -> Iterator[DeadLetter]:
                     if line.strip():
                         yield _letter(line)
     except (UnreadableFileError, ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from None
+        raise click.UsageError(str(error)) from None
 
 
 def _letter(line: bytes) -> DeadLetter:

@@ -41,7 +41,7 @@ def mapping_of(settings: Mapping[str, Any]) -> EventMapping:
 
 
 def settings_from_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the values of flags.
+    """Read the values of flags; an empty one, as templates of job schedulers give it, is as if it were absent.
 
     Args:
       flags: by the names in `FLAGS`; absent or None where the flag was not given.
@@ -49,8 +49,8 @@ def settings_from_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
       MappingError: a pair has no `=`.
     """
-    given = {key: flags.get(flag) for key, flag in FLAGS.items()}
-    settings = {key: value for key, value in given.items() if value is not None and value is not False}
+    given = {key: _without_empty(flags.get(flag)) for key, flag in FLAGS.items()}
+    settings = {key: value for key, value in given.items() if value}
     if "insert_id_columns" in settings:
         names = settings["insert_id_columns"].split(",")
         settings["insert_id_columns"] = [name.strip() for name in names if name.strip()]
@@ -83,6 +83,10 @@ def settings_from_yaml(text: str | bytes, name: str) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise MappingError(f"{name} must hold keys and values, such as 'time_column: created_at'")
     return settings
+
+
+def _without_empty(value: Any) -> Any:
+    return [text for text in value if text] if isinstance(value, list) else value
 
 
 def _pairs(flag: str, form: str, texts: Sequence[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from beam_mixpanel.client.errors import MixpanelError
-from beam_mixpanel.core.file_formats import CSV, JSON, NDJSON, TSV
+from beam_mixpanel.core.file_formats import CSV, JSON, NDJSON, TSV, UnknownFormatError
 from beam_mixpanel.core.mapping import ColumnPlan, EventMapping, MappingError, may_hold_events
 from beam_mixpanel.launcher.arguments import Settings, UsageError
 
@@ -62,11 +62,16 @@ def announce_files(settings: Settings) -> list[str] | None:
 
     Returns:
       The columns that are needed, where every file was looked at and has the same; None for all.
+
+    Raises:
+      UsageError: the mapping does not fit, or a file's format cannot be told.
     """
     mapping = settings.mapping or EventMapping()
     try:
         looked_at = [settings.look_at(file) for file in settings.files[:_LOOKED_AT]]
-    except MixpanelError:
+    except MixpanelError as error:
+        if isinstance(error.__cause__, UnknownFormatError):
+            raise UsageError(str(error)) from None
         return None  # the job will say so
     formats = {file_format for file_format, _ in looked_at}
     columns = list(dict.fromkeys(name for _, names in looked_at for name in names))

@@ -131,6 +131,8 @@ def _credentials(
     if (service_account is None) == (project_token is None):
         raise ValueError("give either service_account with project_id, or project_token")
     if project_token is not None:
+        if project_id is not None:
+            raise ValueError("project_id goes with a service_account; a project_token names its project itself")
         return ProjectToken.from_reference(project_token)
     if project_id is None:
         raise ValueError("a service_account needs the project_id, too")

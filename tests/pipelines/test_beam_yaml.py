@@ -195,6 +195,7 @@ def test_unknown_keys_are_refused() -> None:
     [
         ({}, "either service_account with project_id, or project_token"),
         ({"service_account": "env:A"}, "needs the project_id"),
+        ({"project_token": "env:A", "project_id": 123}, "project_id goes with a service_account"),
         ({"project_token": "env:A", "error_handling": {"threshold": 0.1}}, "error_handling takes `output: NAME`"),
         ({"project_token": "env:A", "mapping": {"evnt": "A"}}, "evnt"),
         (

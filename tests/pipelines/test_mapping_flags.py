@@ -140,6 +140,41 @@ def test_a_column_that_the_first_lines_lack_is_told(job: Job, capsys: pytest.Cap
     assert "warning: in the first lines, there is no column 'paln'; did you mean plan?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("form", ["lines", "array"])
+def test_a_tag_leaves_events_in_mixpanels_shape_as_they_are(
+    job: Job, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What only adds something, or leaves some out, does not make rows of events; it serves beside their shape."""
+    events = [
+        {"event": name, "properties": {"time": 1_790_000_000, "distinct_id": "u", "$insert_id": name, "deep": {"a": 1}}}
+        for name in ("Buy", "Ping")
+    ]
+    path = job.folder / "events.json"
+    path.write_text(json.dumps(events) if form == "array" else "".join(json.dumps(event) + "\n" for event in events))
+    code, books = job.run(f"--input={path}", "--tag=source=backfill", "--skip_event=P*")
+    assert (code, books) == (0, {"read": 2, "filtered": 1, "imported": 1})
+    assert "events in Mixpanel's shape" in capsys.readouterr().err
+    (sent,) = job.emulator.events()
+    assert sent["properties"].pop("source") == "backfill"
+    assert sent["properties"].pop("time") in (1_790_000_000, 1_790_000_000_000)
+    assert sent == {"event": "Buy", "properties": {"distinct_id": "u", "$insert_id": "Buy", "deep": {"a": 1}}}
+
+
+def test_empty_flags_are_as_if_they_were_absent(job: Job) -> None:
+    """Job schedulers render templates with values that may be empty."""
+    row = {"event": "A", "time": 1_790_000_000, "distinct_id": "u"}
+    flags = ("--preset=", "--event=", "--tag=", "--include=", "--insert_id_columns=", "--mapping=", "--map=")
+    assert job.run(f"--input={job.input(row)}", *flags) == (0, {"read": 1, "imported": 1})
+
+
+def test_a_format_that_cannot_be_told_is_a_wrong_argument(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
+    """With exit code 2 and the option that tells it, before a job is begun."""
+    path = job.folder / "notes"
+    path.write_text("hello\nworld\n")
+    assert job.run(f"--input={path}")[0] == 2
+    assert "--input_format" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flags", "cure"),
     [
@@ -164,18 +199,3 @@ def test_a_wrong_mapping_is_exit_2_with_the_cure(
     assert job.run(f"--input={job.input(*ROWS)}", *arguments)[0] == 2
     assert cure in capsys.readouterr().err.replace("\n", " ")
     assert job.emulator.requests() == []
-
-
-@pytest.mark.parametrize("array", [False, True], ids=["lines", "array"])
-def test_events_in_mixpanels_shape_are_filtered_and_tagged(
-    job: Job, array: bool, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """An export is told as such, in lines and in one array, and only what is wanted of it arrives, tagged."""
-    named = enumerate(("A", "B", "A"))
-    events = [{"event": name, "properties": {"time": 1709251199123, "distinct_id": f"u{n}"}} for n, name in named]
-    path = job.folder / "export.json"
-    path.write_text(json.dumps(events) if array else "".join(f"{json.dumps(event)}\n" for event in events))
-    code, books = job.run(f"--input={path}", "--skip_event=B", "--tag=source=export")
-    assert (code, books) == (0, {"read": 3, "filtered": 1, "imported": 2})
-    assert "events in Mixpanel's shape" in capsys.readouterr().err
-    assert [(each["event"], each["properties"]["source"]) for each in job.emulator.events()] == [("A", "export")] * 2
