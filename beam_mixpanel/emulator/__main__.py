@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import signal
 import sys
 import threading
 from collections.abc import Sequence
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from beam_mixpanel.emulator.options import SECRET_VARIABLES, EmulatorOptions, secrets_from
 
@@ -19,7 +20,10 @@ MISUSE = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
     parser = _parser()
-    given = vars(parser.parse_args(arguments))
+    chosen, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        parser.error(_unknown(unknown[0], list(parser._option_string_actions)))
+    given = vars(chosen)
     stop_with_stdin = given.pop("stop_when_stdin_closes")
     try:
         options = EmulatorOptions(**{**secrets_from(os.environ), **given})
@@ -40,12 +44,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _BriefParser(argparse.ArgumentParser):
+    """Says what is wrong in a line, without the twenty lines of usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit code 2."""
+        self.exit(MISUSE, f"error: {message}; --help lists the options\n")
+
+
+def _unknown(argument: str, options: list[str]) -> str:
+    name = argument.partition("=")[0]
+    if not name.startswith("-"):
+        return "an argument belongs to no option"  # not repeated: it may be a secret
+    near = difflib.get_close_matches(name.replace("_", "-"), options, 1)
+    return f"unknown option {name}{f'; did you mean {near[0]}?' if near else ''}"
+
+
 def _parser() -> argparse.ArgumentParser:
     """Build the command line; its result holds only what is given, so that defaults stand in one place."""
-    parser = argparse.ArgumentParser(
+    parser = _BriefParser(
         prog="python -m beam_mixpanel.emulator",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         description="A local server that answers as Mixpanel's ingestion API does.",
-        epilog=f"Credentials may also come from the environment: {', '.join(SECRET_VARIABLES.values())}.",
+        epilog="Examples, also as beam-mixpanel emulator:\n"
+        "  python -m beam_mixpanel.emulator --port 8080\n"
+        "  python -m beam_mixpanel.emulator --port 8080 --storage events --rate-limit 30000\n\n"
+        "Credentials may also come from the environment:\n  " + "\n  ".join(SECRET_VARIABLES.values()),
         argument_default=argparse.SUPPRESS,
     )
     add = parser.add_argument

@@ -26,6 +26,7 @@ from beam_mixpanel.core.mapping_settings import FLAGS, mapping_of, settings_from
 from beam_mixpanel.core.profile import ProfileSettings
 from beam_mixpanel.core.user_function import UserFunctionError, load
 from beam_mixpanel.databases.url import EMBEDDED, Connection
+from beam_mixpanel.launcher.examples import examples_of
 from beam_mixpanel.launcher.plain_flags import actions_of, plain_flags
 from beam_mixpanel.transforms.files import InputFile, UnreadableFileError, match_files, open_file
 from beam_mixpanel.transforms.options import (
@@ -270,7 +271,7 @@ def parse(
         _check_connection(options)
     if PubSubOptions in also:
         _check_stream(settings)
-    _check_outputs(settings)
+    _check_outputs(settings, checks)
     _check_destination(settings, mixpanel)
     if settings.runs_remotely:
         _check_remote(settings)
@@ -296,7 +297,7 @@ def _function(option: str, name: str | None) -> str | None:
 def _parse_options(arguments: list[str], also: OptionGroups) -> PipelineOptions:
     if not any(argument.partition("=")[0] == "--runner" for argument in arguments):
         arguments = [*arguments, f"--runner={STREAM_RUNNER if PubSubOptions in also else DEFAULT_RUNNER}"]
-    arguments = plain_flags(arguments, (*COMMON_OPTIONS, *also))
+    arguments = plain_flags(arguments, (*COMMON_OPTIONS, *also), _all_options(also)._actions)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -491,14 +492,14 @@ def _check_no_books(settings: Settings) -> None:
             )
 
 
-def _check_outputs(settings: Settings) -> None:
+def _check_outputs(settings: Settings, checks: bool) -> None:
     if settings.check_report and settings.options.view_as(StandardOptions).streaming:
         raise UsageError("a check ends when all is read, and a stream does not end; check files of its events instead")
     outputs = {
         "--summary": settings.summary,
         "--dead_letters": settings.dead_letters,
-        "--check_report": settings.check_report,
-        "--report": settings.run_report,
+        "--report" if checks else "--check_report": settings.check_report,
+        **({} if checks else {"--report": settings.run_report}),
         "--state": settings.options.view_as(IncrementalOptions).state,
     }
     for option, path in outputs.items():
@@ -519,7 +520,8 @@ def _check_writable(option: str, path: str) -> None:
     if not os.access(folder, os.W_OK):
         raise UsageError(f"the folder of {option}, {folder}, cannot be written to")
     if os.path.isdir(path):
-        raise UsageError(f"{option} {path} is a folder; add a name, such as {os.path.join(path, option[2:])}")
+        name = "report.html" if option.endswith("report") else option[2:]
+        raise UsageError(f"{option} {path} is a folder; add a name, such as {os.path.join(path, name)}")
 
 
 def _check_destination(settings: Settings, options: MixpanelOptions) -> None:
@@ -594,9 +596,12 @@ def _print_help(program: str, description: str, groups: OptionGroups) -> NoRetur
     parser = argparse.ArgumentParser(
         prog=f"python -m {program}",
         description=description,
-        epilog="Every option of Apache Beam and of the chosen --runner works, too. Exit codes: 0 all imported; 3 ended "
-        "with dead letters; 1 the job failed; 2 the arguments are wrong.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"{examples_of(program)}Every option of Apache Beam and of the chosen --runner works, too.\n"
+        "Exit codes: 0 all imported; 3 ended with dead letters; 1 the job failed; 2 the arguments are wrong.",
     )
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     for group in groups:
         group._add_argparse_args(parser)
     parser.print_help()

@@ -26,12 +26,22 @@ def is_list(action: argparse.Action) -> bool:
     return isinstance(action, argparse._AppendAction)
 
 
-def plain_flags(arguments: Sequence[str], groups: Sequence[type[PipelineOptions]]) -> list[str]:
+def plain_flags(
+    arguments: Sequence[str], groups: Sequence[type[PipelineOptions]], beams: Sequence[argparse.Action] = ()
+) -> list[str]:
     """Write `--switch=true` as `--switch`, leave out `--switch=false`, and give `--list=["a","b"]` text by text.
 
-    Nothing else is changed: not flags of Beam, nor a value that is no JSON list of texts, such as the glob `[ab]*.csv`.
+    Nothing else is changed: not lists of Beam's, nor a value that is no JSON list of texts, such as `[ab]*.csv`.
+
+    Args:
+      arguments: as given.
+      groups: options of ours.
+      beams: options of Beam, of which only the switches count.
     """
-    actions = {name: action for group in groups for action in actions_of(group) for name in action.option_strings}
+    switches = {name: action for action in beams if is_switch(action) for name in action.option_strings}
+    actions = switches | {
+        name: action for group in groups for action in actions_of(group) for name in action.option_strings
+    }
     return [plain for argument in arguments for plain in _plain(argument, actions)]
 
 

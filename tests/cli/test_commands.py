@@ -25,6 +25,7 @@ from beam_mixpanel.client.transport import Answer, NoAnswerError
 from beam_mixpanel.core.dead_letter import DeadLetter, to_json_line
 from beam_mixpanel.core.presets import PRESETS
 from beam_mixpanel.emulator import Emulator
+from beam_mixpanel.emulator.__main__ import main as run_emulator
 from beam_mixpanel.launcher.arguments import COMMON_OPTIONS
 from beam_mixpanel.launcher.plain_flags import actions_of, is_switch
 
@@ -193,6 +194,29 @@ def test_help_is_shown_on_a_terminal_of_latin_1() -> None:
     done = _run("dead-letters", "summary", "--help", PYTHONIOENCODING="latin-1")
     assert done.returncode == 0, done.stderr
     assert "FILE?" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--prot", "1"), "error: unknown option --prot; did you mean --port?"),
+        (("--rate_limti=5",), "unknown option --rate_limti; did you mean --rate-limit?"),
+        (("--port=abc",), "argument --port: invalid int value: 'abc'"),
+        (("user:hush",), "an argument belongs to no option"),
+        (("--service-account=hush",), "service_account must be written as username:secret"),
+    ],
+)
+def test_wrong_options_of_the_emulator_are_told_in_a_line(
+    arguments: tuple[str, ...], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With the nearest option, without twenty lines of usage, and never with a secret."""
+    with pytest.raises(SystemExit) as ended:
+        run_emulator(arguments)
+    assert ended.value.code == 2
+    error = capfd.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert "hush" not in error
 
 
 def test_dead_letters_are_counted_by_reason(tmp_path: Path) -> None:

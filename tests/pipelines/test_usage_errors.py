@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from pathlib import Path
 
 import pytest
+from apache_beam.options.pipeline_options import StandardOptions
 
+from beam_mixpanel.cli.completion import options_of
 from beam_mixpanel.emulator import Emulator
-from pipelines import files_to_mixpanel
+from beam_mixpanel.launcher.examples import EXAMPLES
+from beam_mixpanel.launcher.plain_flags import actions_of, plain_flags
+from pipelines import check_events, files_to_mixpanel
 
 SECRET = "hunter2-do-not-print"
 
@@ -44,6 +49,7 @@ SECRET = "hunter2-do-not-print"
         (("--mixpanel_emulator", "--allow_dead_letters=5"), "--dead_letters PREFIX"),
         (("--mixpanel_emulator", "--dead_letters={file}/dead"), "cannot create"),
         (("--mixpanel_emulator", "--summary={folder}"), "is a folder"),
+        (("--report={folder}", "--mixpanel_emulator"), "/report.html"),
         (("--mixpanel_emulator", "{file}"), "events.ndjson' belongs to no option"),
         (("--mixpanel_emulator", "user:" + SECRET), "quote the pattern"),
         (("--mixpanel_service_account={ref}", "--mixpanel_project_id=" + SECRET), "the project's number"),
@@ -96,6 +102,32 @@ def test_input_that_cannot_be_read_is_exit_2(
     flags = [] if where is None else [f"--input={where}"]
     assert files_to_mixpanel.run([*flags, "--mixpanel_emulator"]) == 2
     assert cure in capsys.readouterr().err
+
+
+def test_a_check_names_its_report_as_it_was_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--report`, not the option that the other pipelines have for the same page."""
+    (tmp_path / "a.ndjson").write_text("{}\n")
+    assert check_events.run([f"--input={tmp_path}/a.ndjson", f"--report={tmp_path}"]) == 2
+    assert capsys.readouterr().err.startswith("error: --report ")
+
+
+def test_switches_of_beam_take_true_and_false() -> None:
+    """As templates give them; what is no switch stays as it is."""
+    beams = actions_of(StandardOptions)
+    assert plain_flags(["--streaming=true", "--runner=true"], (), beams) == ["--streaming", "--runner=true"]
+    assert plain_flags(["--streaming=false"], (), beams) == []
+
+
+@pytest.mark.parametrize("program", EXAMPLES)
+def test_help_has_examples_that_are_right(program: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of each pipeline; every option in them is one."""
+    with pytest.raises(SystemExit):
+        importlib.import_module(program).run(["--help"])
+    shown = capsys.readouterr().out
+    assert f"  python -m {program} --" in shown
+    options = {*options_of(program), "--runner", "--project"}
+    given = {word for example in EXAMPLES[program] for word in example.split() if word.startswith("--")}
+    assert given <= options
 
 
 def test_help_lists_our_options(capsys: pytest.CaptureFixture[str]) -> None:
