@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from beam_mixpanel.core import outcome
+from beam_mixpanel.core.advice import EVENTS
 from beam_mixpanel.core.check import check_report
 from beam_mixpanel.core.chunk import PreparedEvent
 from beam_mixpanel.core.dead_letter import IMPORT, DeadLetter, from_json_line, to_json_line
@@ -151,7 +152,8 @@ def _check_profiled(done: Preparation, data: object) -> None:
     profile.add_events(done.events.bodies, done.events.originals)
     for letter in done.invalid:
         profile.add_letter(letter)
-    report = check_report(profile.result(), {}, {"retention_days": DEFAULT_RETENTION_DAYS})
+    about = {"retention_days": DEFAULT_RETENTION_DAYS, "takes": EVENTS, "mapped": []}
+    report = check_report(profile.result(), {}, about)
     json.dumps(report).encode()
     counted = [report["events"][fate] for fate in ("would_be_imported", "refused")]
     if counted != [len(done.events), len(done.invalid)] or sum(report["hours_utc"]) != len(done.events):
