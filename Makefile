@@ -23,6 +23,9 @@ WORKERS ?= auto
 test: $(STAMP)  ## Run all tests but those of test-engines, in a process a core: [WORKERS=N]
 	$(BIN)/python -m pytest -m 'not engines' --numprocesses $(WORKERS) --dist loadfile
 
+test-fast: $(STAMP)  ## Run the tests of the core, which need no Beam
+	$(BIN)/python -m pytest tests/core --numprocesses $(WORKERS) --dist loadfile
+
 test-engines: $(STAMP)  ## Run one pipeline on Prism, Flink and the runners of Python; fetches the engines first
 	scripts/fetch-engines || test "$$BEAM_MIXPANEL_REQUIRE_ENGINES" != 1
 	$(BIN)/python -m pytest -m engines tests/engines
@@ -69,4 +72,4 @@ docs-links: $(STAMP)  ## Ask for every page of others that the documentation lin
 clean:  ## Remove .venv and what tools left behind
 	rm -rf $(VENV) build dist site docs/_generated *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo test test-engines test-pythons dist check bench bench-rows bench-flink bench-limits fuzz docs docs-links clean
+.PHONY: help setup demo test test-fast test-engines test-pythons dist check bench bench-rows bench-flink bench-limits fuzz docs docs-links clean

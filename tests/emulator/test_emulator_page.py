@@ -61,6 +61,35 @@ def test_latest_events_can_be_filtered(emulator, page, send, event):
     expect(page.locator("#no-event")).to_have_text("No event matches.")
 
 
+def test_names_are_text_and_never_markup(emulator, opened, send, event):
+    """HTML and scripts in names, ids, properties and failures are shown as they are, and nothing of them runs."""
+    evil = "<img src=x onerror=document.title='run'></script><b>"
+    send(emulator, [event(1, name=evil, distinct_id=evil, **{evil: evil})])
+    emulator.add_fault(kind="status", body={"error": evil})
+    send(emulator, [event(2)])
+    page = opened.page
+    expect(page.locator("#events details b")).to_have_text([evil])
+    page.locator("#events summary").click()
+    expect(page.locator("#events pre")).to_contain_text("onerror")
+    assert page.locator("#events img, #faults img, #reasons img").count() == 0
+    assert page.title() != "run"
+
+
+def test_two_browsers_see_the_same(emulator, page, send, event):
+    """A second page has the same figures, and what is clicked on one is seen on the other."""
+    browser = page.context.browser
+    assert browser is not None
+    other = browser.new_context().new_page()
+    other.goto(emulator.url)
+    page.get_by_label("for the next").fill("1")
+    page.get_by_role("button", name="Answer 503").click()
+    expect(other.locator("#faults")).to_contain_text("applied")
+    assert send(emulator, [event(0)]).status_code == 503
+    send(emulator, [event(0)])
+    for one in (page, other):
+        expect(one.locator("#accepted")).to_have_text("1")
+
+
 def test_an_event_can_be_looked_into_by_keyboard(emulator, page, send, event):
     """Enter opens an event; while it is open, others do not push it away."""
     send(emulator, [event(1, colour="red")])
