@@ -10,7 +10,9 @@ help:  ## Show this list
 $(STAMP): pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Give a newer Python: make PYTHON=python3.12 ... (the package itself runs on 3.10)")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev]' || \
+		$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]' # uv does not read pip's settings
 	@touch $(STAMP)
 
 setup: $(STAMP)  ## Make .venv with everything in it
