@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -51,6 +52,7 @@ _MIX: Final = 0x9E3779B97F4A7C15
 """Odd, with ones and zeros in no order: spreads neighbouring times over all hashes
 (https://en.wikipedia.org/wiki/Hash_function#Fibonacci_hashing)."""
 
+_time_of = attrgetter("time")
 _decode = msgspec.json.Decoder(SkimmedEvent).decode
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -205,7 +207,7 @@ class Profile:
         """How many events would be imported."""
         return self._events
 
-    def add_events(self, bodies: Sequence[bytes], originals: Iterable[bytes | None] = ()) -> None:
+    def add_events(self, bodies: Sequence[bytes], originals: Sequence[bytes | None] = ()) -> None:
         """Take in prepared events.
 
         Args:
@@ -216,12 +218,12 @@ class Profile:
             return
         events = _skimmed(bodies)
         properties = [event.properties for event in events]
-        times = np.fromiter((found.time for found in properties), np.int64, len(events))
+        times = np.fromiter(map(_time_of, properties), np.int64, len(events))
         ids = hashes_of([found.insert_id for found in properties])
         users = [found.distinct_id or found.user_id or found.device_id for found in properties]
         hashes = ids ^ (times.astype(np.uint64) * np.uint64(_MIX))
         self._events += len(events)
-        self._changed += sum(original is not None for original in originals)
+        self._changed += len(originals) - originals.count(None)
         self._names.add(Counter([event.event for event in events]))
         self._times.add(times, self._settings)
         self._sizes.add(bodies, hashes)

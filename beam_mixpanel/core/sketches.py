@@ -7,7 +7,8 @@ hash: a key is kept while its hash is below a bound that only ever falls, so no 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable
+from operator import itemgetter
 from typing import Final, Generic, NamedTuple, TypeVar
 
 import mmh3
@@ -18,6 +19,7 @@ Hashes = NDArray[np.uint64]
 _Key = TypeVar("_Key", bound=Hashable)
 
 _HASH_BITS: Final = 64
+_first = itemgetter(0)
 
 
 def hash_of(text: str | bytes) -> int:
@@ -26,10 +28,9 @@ def hash_of(text: str | bytes) -> int:
     return hashed
 
 
-def hashes_of(texts: Iterable[str | bytes]) -> Hashes:
+def hashes_of(texts: Collection[str | bytes]) -> Hashes:
     """Hash many texts."""
-    hash64 = mmh3.hash64
-    return np.array([hash64(text)[0] for text in texts], np.int64).view(np.uint64)
+    return np.fromiter(map(_first, map(mmh3.hash64, texts)), np.int64, len(texts)).view(np.uint64)
 
 
 def below(level: int) -> int:
