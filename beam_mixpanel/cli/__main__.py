@@ -28,7 +28,22 @@ _SOURCES = {
 
 
 class NearestGroup(click.Group):
-    """Names the command that was probably meant."""
+    """Names the command that was probably meant, or is missing."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Part the command from its arguments.
+
+        Raises:
+          click.UsageError: an option stands where a command belongs.
+        """
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            commands = "|".join(self.list_commands(ctx))
+            message = (
+                f"{error.option_name} belongs behind a command: {ctx.command_path} {commands} {error.option_name} …"
+            )
+            raise click.UsageError(message, ctx) from None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
