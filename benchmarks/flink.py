@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import events
-from benchmarks.measure import CountingServer, counting_server, machine
+from benchmarks.measure import CountingServer, counting_server, descendants_cpu_secs, machine
 from tests.engines import conftest as engines
 
 _FILES = 8
@@ -31,13 +31,15 @@ class Measured(NamedTuple):
     Attributes:
       seconds: of the whole command.
       sending_secs: from the first event that arrived to the last.
-      cpu_secs: of the whole machine in that time, Flink and the counting server included.
+      cpu_secs: of Flink, the workers, the command and the counting server in that time; not of others on the machine.
+      all_cpu_secs: the same, of the whole command.
       requests: how many arrived.
     """
 
     seconds: float
     sending_secs: float
     cpu_secs: float
+    all_cpu_secs: float
     requests: int
 
 
@@ -60,7 +62,7 @@ def main() -> None:
     table.add_column("options")
     for column in (
         *("TaskManagers", "events/s while sending", "seconds sending", "seconds in all"),
-        *("CPU s per M", "events a request"),
+        *("CPU s per M while sending", "CPU s in all", "events a request"),
     ):
         table.add_column(column, justify="right")
     variants = list(itertools.product(arguments.options, arguments.task_managers))
@@ -76,6 +78,7 @@ def main() -> None:
                 f"{measured.sending_secs:.1f}",
                 f"{measured.seconds:.1f}",
                 f"{measured.cpu_secs * 1e6 / arguments.count:.1f}",
+                f"{measured.all_cpu_secs:.0f}",
                 f"{arguments.count / measured.requests:,.0f}",
             )
     console.print(table)
@@ -97,7 +100,7 @@ def _measure(folder: Path, server: CountingServer, managers: int, count: int, fl
         address = processes.enter_context(
             engines._job_server(engines.ENGINES / "flink", work, f"localhost:{cluster.port}")
         )
-        before, began = server.counts(), time.monotonic()
+        before, began, cpu = server.counts(), time.monotonic(), descendants_cpu_secs()
         job = subprocess.Popen(
             [
                 *(sys.executable, "-m", "pipelines.files_to_mixpanel", f"--input={folder}/*.ndjson"),
@@ -114,26 +117,18 @@ def _measure(folder: Path, server: CountingServer, managers: int, count: int, fl
         if job.returncode or not json.loads((work / "summary.json").read_text())["balanced"]:
             raise RuntimeError(printed)
         requests = server.counts()["requests"] - before["requests"]
-        return Measured(time.monotonic() - began, sending_secs, cpu_secs, requests)
+        all_cpu_secs = descendants_cpu_secs() - cpu
+        return Measured(time.monotonic() - began, sending_secs, cpu_secs, all_cpu_secs, requests)
 
 
 def _watch(server: CountingServer, before: int, count: int, job: subprocess.Popen[str]) -> tuple[float, float]:
-    """Give how long the events took to arrive, and the CPU time of the whole machine meanwhile."""
+    """Give how long the events took to arrive, and the CPU time that all processes of this benchmark took meanwhile."""
     while server.counts()["events"] == before and job.poll() is None:
         time.sleep(0.1)
-    began, cpu = time.monotonic(), _busy_secs()
+    began, cpu = time.monotonic(), descendants_cpu_secs()
     while server.counts()["events"] - before < count and job.poll() is None:
         time.sleep(0.1)
-    return time.monotonic() - began, _busy_secs() - cpu
-
-
-def _busy_secs() -> float:
-    """Read the CPU time of all processes since the machine was started; where there is no /proc, 0."""
-    stat = Path("/proc/stat")
-    if not stat.exists():
-        return 0.0
-    user, nice, system = (int(ticks) for ticks in stat.read_text().splitlines()[0].split()[1:4])
-    return (user + nice + system) / os.sysconf("SC_CLK_TCK")
+    return time.monotonic() - began, descendants_cpu_secs() - cpu
 
 
 if __name__ == "__main__":
