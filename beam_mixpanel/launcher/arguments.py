@@ -186,7 +186,8 @@ class Settings(NamedTuple):
     def look_at(self, file: InputFile) -> tuple[str, list[str]]:
         """Tell a file's format and columns."""
         chosen = self.options.view_as(FileOptions).input_format
-        return look_at_columns(file.path, RowSettings(chosen, csv=_csv_format(self.options)))
+        settings = RowSettings(chosen, csv=_csv_format(self.options))
+        return look_at_columns(file.path, settings, size_bytes=file.size_bytes)
 
     def read_files(self, columns: Sequence[str] | None = None) -> ReadRowsFromFiles:
         """Make the source as the options say, for these columns or all."""

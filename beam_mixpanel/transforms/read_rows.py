@@ -113,13 +113,20 @@ class ReadRowsFromFiles(beam.PTransform):
         )
 
 
-def look_at_columns(path: str, settings: RowSettings = RowSettings()) -> tuple[str, list[str]]:
+def look_at_columns(
+    path: str, settings: RowSettings = RowSettings(), *, size_bytes: int | None = None
+) -> tuple[str, list[str]]:
     """Tell a file's format and the names of its columns without reading it; for JSON, those that its first rows hold.
+
+    Args:
+      path: its name.
+      settings: name the format, or leave it to be told.
+      size_bytes: its size when it was listed; None where it was not.
 
     Raises:
       UnreadableFileError: it cannot be read, or its format cannot be told.
     """
-    file = look_at(path, None, settings)
+    file = look_at(path, size_bytes, settings)
     return file.file_format, _READERS[file.file_format].columns(file, settings)
 
 
