@@ -7,7 +7,7 @@ hash: a key is kept while its hash is below a bound that only ever falls, so no 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable
+from collections.abc import Hashable, Iterable
 from operator import itemgetter
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -28,9 +28,9 @@ def hash_of(text: str | bytes) -> int:
     return hashed
 
 
-def hashes_of(texts: Collection[str | bytes]) -> Hashes:
+def hashes_of(texts: Iterable[str | bytes]) -> Hashes:
     """Hash many texts."""
-    return np.fromiter(map(_first, map(mmh3.hash64, texts)), np.int64, len(texts)).view(np.uint64)
+    return np.fromiter(map(_first, map(mmh3.hash64, texts)), np.int64).view(np.uint64)
 
 
 def below(level: int) -> int:
