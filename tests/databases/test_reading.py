@@ -24,7 +24,8 @@ SHARERS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'beam_mixpa
 
 
 def _values(rows: Any, column: str = "id") -> list[Any]:
-    return [row[column] for row in (rows.to_pylist() if isinstance(rows, pa.RecordBatch) else rows)]
+    """Give a column; the others may hold what Python has no value for without pandas."""
+    return list(rows[column].to_pylist()) if isinstance(rows, pa.RecordBatch) else [row[column] for row in rows]
 
 
 def _read(reading: SqlReading, column: str = "id") -> list[Any]:
