@@ -22,7 +22,7 @@ def main() -> None:
     """Measure and print tables."""
     parser = argparse.ArgumentParser(description="Measure the pipeline beside a hand-written script.")
     parser.add_argument("--count", type=int, default=1_000_000)
-    parser.add_argument("--large", type=int, default=5_000_000, help="events of the memory test; 0 to leave it out")
+    parser.add_argument("--large", type=int, default=5_000_000, help="events of the largest file; 0 to leave it out")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     console = Console(width=100, highlight=False)
@@ -33,12 +33,11 @@ def main() -> None:
             console.print(_compare(file, arguments.count, arguments.rounds, form))
         ready = Path(folder) / "ready.ndjson"
         console.print(_floor(ready, arguments.count, arguments.rounds))
-        if arguments.large:
-            console.print(_memory(ready, arguments.count, Path(folder), arguments.large))
+        console.print(_growth(ready, arguments.count, Path(folder), arguments.large))
 
 
-def _make(folder: Path, count: int, form: str) -> Path:
-    path = folder / f"{form}.ndjson"
+def _make(folder: Path, count: int, form: str, name: str = "") -> Path:
+    path = folder / f"{name or form}.ndjson"
     with path.open("wb") as file:
         events.write(file, count, form=form)
     return path
@@ -98,19 +97,28 @@ def _floor(file: Path, count: int, rounds: int) -> Table:
     return table
 
 
-def _memory(ready: Path, count: int, folder: Path, large: int) -> Table:
-    table = Table(title="Memory does not grow with the input", title_justify="left")
-    for column in ("events", "peak MB", "events/s"):
+def _growth(ready: Path, count: int, folder: Path, large: int) -> Table:
+    table = Table(
+        title="From one event to many: Beam takes time to start, and memory does not grow", title_justify="left"
+    )
+    table.add_column("")
+    for column in ("events", "seconds", "events/s", "CPU s", "peak MB"):
         table.add_column(column, justify="right")
+    one = _make(folder, 1, "ready", "one")
     big = folder / "large.ndjson"
     with big.open("wb") as out:
         for _ in range(large // count):
-            with ready.open("rb") as one:  # in pieces: a process that is started counts its parent's memory as its own
-                shutil.copyfileobj(one, out)
+            with ready.open("rb") as part:  # in pieces: a process that is started counts its parent's memory as its own
+                shutil.copyfileobj(part, out)
+    files = [(one, 1), (ready, count)] + ([(big, large // count * count)] if large else [])
     with counting_server() as server:
-        for file, events_of in ((ready, count), (big, large // count * count)):
-            cost = _pipeline(file, server.url)
-            table.add_row(f"{events_of:,}", f"{cost.peak_mb:.0f}", f"{events_of / cost.seconds:,.0f}")
+        for name, way in (("script", _script), ("pipeline", _pipeline)):
+            for file, events_of in files:
+                cost = way(file, server.url)
+                rate = f"{events_of / cost.seconds:,.0f}"
+                table.add_row(
+                    name, f"{events_of:,}", f"{cost.seconds:.1f}", rate, f"{cost.cpu_secs:.1f}", f"{cost.peak_mb:.0f}"
+                )
     return table
 
 
