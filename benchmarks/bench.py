@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,18 +28,17 @@ def main() -> None:
     console.print(f"{arguments.count:,} events, median of {arguments.rounds} rounds, {machine()}\n")
     with tempfile.TemporaryDirectory() as folder:
         for form in ("ready", "raw"):
-            file = _make(Path(folder), arguments.count, form)
+            file = Path(folder) / f"{form}.ndjson"
+            _make(file, arguments.count, form)
             console.print(_compare(file, arguments.count, arguments.rounds, form))
         ready = Path(folder) / "ready.ndjson"
         console.print(_floor(ready, arguments.count, arguments.rounds))
-        console.print(_growth(ready, arguments.count, Path(folder), arguments.large))
+        console.print(_growth(ready, arguments.count, arguments.large, arguments.rounds))
 
 
-def _make(folder: Path, count: int, form: str, name: str = "") -> Path:
-    path = folder / f"{name or form}.ndjson"
+def _make(path: Path, count: int, form: str) -> None:
     with path.open("wb") as file:
         events.write(file, count, form=form)
-    return path
 
 
 def _pipeline(file: Path, url: str, *more: str) -> Cost:
@@ -97,27 +95,28 @@ def _floor(file: Path, count: int, rounds: int) -> Table:
     return table
 
 
-def _growth(ready: Path, count: int, folder: Path, large: int) -> Table:
-    table = Table(
-        title="From one event to many: Beam takes time to start, and memory does not grow", title_justify="left"
-    )
+def _growth(ready: Path, count: int, large: int, rounds: int) -> Table:
+    table = Table(title="From one event to many: the start, and memory that does not grow", title_justify="left")
     table.add_column("")
     for column in ("events", "seconds", "events/s", "CPU s", "peak MB"):
         table.add_column(column, justify="right")
-    one = _make(folder, 1, "ready", "one")
-    big = folder / "large.ndjson"
-    with big.open("wb") as out:
-        for _ in range(large // count):
-            with ready.open("rb") as part:  # in pieces: a process that is started counts its parent's memory as its own
-                shutil.copyfileobj(part, out)
-    files = [(one, 1), (ready, count)] + ([(big, large // count * count)] if large else [])
+    one = ready.with_name("one.ndjson")
+    _make(one, 1, "ready")
+    files = {1: one, count: ready}
+    if large:
+        files[large // count * count] = big = ready.with_name("large.ndjson")
+        events.repeat(ready, big, large // count)
     with counting_server() as server:
         for name, way in (("script", _script), ("pipeline", _pipeline)):
-            for file, events_of in files:
-                cost = way(file, server.url)
-                rate = f"{events_of / cost.seconds:,.0f}"
+            for events_of, file in files.items():
+                cost = median([way(file, server.url) for _ in range(rounds)])
                 table.add_row(
-                    name, f"{events_of:,}", f"{cost.seconds:.1f}", rate, f"{cost.cpu_secs:.1f}", f"{cost.peak_mb:.0f}"
+                    name,
+                    f"{events_of:,}",
+                    f"{cost.seconds:.1f}",
+                    f"{events_of / cost.seconds:,.0f}",
+                    f"{cost.cpu_secs:.1f}",
+                    f"{cost.peak_mb:.0f}",
                 )
     return table
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,17 @@ def write(file: IO[bytes], count: int, seed: int = 1, *, form: str = "ready") ->
     """Write events as NDJSON."""
     for event in generate(count, seed, form=form):
         file.write(event + b"\n")
+
+
+def repeat(path: Path, copies: Path, times: int) -> None:
+    """Write a file that holds another one several times.
+
+    It is copied in pieces: a process that is started counts its parent's memory as its own.
+    """
+    with copies.open("wb") as out:
+        for _ in range(times):
+            with path.open("rb") as part:
+                shutil.copyfileobj(part, out)
 
 
 def main() -> None:
