@@ -20,7 +20,9 @@ from beam_mixpanel.databases.errors import DatabaseError, LostConnectionError
 from beam_mixpanel.databases.reading import MOST_ATTEMPTS, Part, SqlReading, read_part
 from benchmarks.private_postgres import PrivatePostgres
 
-SHARERS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'beam_mixpanel' AND state = 'idle in transaction'"
+_OURS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'beam_mixpanel'"
+READERS = f"{_OURS} AND state = 'active'"
+SHARERS = f"{_OURS} AND state = 'idle in transaction'"
 
 
 def _values(rows: Any, column: str = "id") -> list[Any]:
@@ -178,10 +180,7 @@ def test_a_lost_connection_is_made_again_in_the_same_snapshot(
     with SqlReading(postgres_reference, query="SELECT id, repeat(name, 300) AS name FROM events") as reading:
         for rows in read_part(reading.connection, reading.parts()[0], reading.snapshot, sleep=wait):
             if not found:
-                events.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE query LIKE 'COPY%' AND state = 'active'"
-                )
+                assert events.rows(f"SELECT pg_terminate_backend(pid) FROM ({READERS}) AS readers") == [(True,)]
             found += zip(_values(rows), _values(rows, "name"), strict=True)
     assert len(waits) == 1
     assert len(found) > 20_000
@@ -196,7 +195,7 @@ def test_a_lost_snapshot_is_told_and_the_bounds_stay(
     """Where the connection that holds the snapshot is ended, the parts are read as they are, in their bounds."""
     with SqlReading(postgres_reference, table="events") as reading:
         reading.split("id", 2)
-        events.execute(f"SELECT pg_terminate_backend(pid) FROM ({SHARERS}) AS sharers")
+        assert events.rows(f"SELECT pg_terminate_backend(pid) FROM ({SHARERS}) AS sharers") == [(True,)]
         events.execute("INSERT INTO events VALUES (30000, now(), current_date, 'new')")
         assert sorted(_read(reading)) == list(range(1, 20_001))
     assert "as it is now" in caplog.text
