@@ -27,6 +27,15 @@ class Source(NamedTuple):
         """What is read, for people and states: the table's name, or `query`."""
         return self.table.replace(":", ".", 1) if self.table else "query"
 
+    def database(self, project: str | None) -> str:
+        """Name the project that holds the table, or against which a query is resolved, for states.
+
+        Args:
+          project: the one that pays.
+        """
+        own = ".".join(self.name.split(".")[:-2]) if self.table else ""
+        return f"bigquery://{own or project or ''}"
+
     @property
     def is_partition(self) -> bool:
         """Tell whether it is a partition of a table, which SQL cannot name."""

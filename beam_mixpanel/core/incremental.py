@@ -39,16 +39,26 @@ class State(NamedTuple):
       source: what was read: a table's name, or what `source_of_query` gives.
       cursor_column: the column whose greatest value is remembered.
       mark: that value.
+      database: where the source is, without a secret; empty in a file of an earlier version.
     """
 
     source: str
     cursor_column: str
     mark: Mark
+    database: str = ""
+
+    def is_ahead_of(self, highest: Mark) -> bool:
+        """Tell whether the mark is past the greatest value there is now; False for text, which may sort otherwise."""
+        kind = kind_of(highest)
+        if kind == "text" or kind != kind_of(self.mark):
+            return False
+        return bool(_as_zoned(self.mark, highest) > highest)  # type: ignore[operator]
 
     def to_json(self) -> str:
         """Write it as a small JSON object."""
         fields = {
             "format": _FORMAT,
+            "database": self.database,
             "source": self.source,
             "cursor_column": self.cursor_column,
             "kind": kind_of(self.mark),
@@ -67,7 +77,8 @@ class State(NamedTuple):
             fields = json.loads(text)
             if fields["format"] != _FORMAT:
                 raise IncrementalError(f"has format {fields['format']}, which this version does not know")
-            return cls(fields["source"], fields["cursor_column"], _mark_from_json(fields["kind"], fields["mark"]))
+            mark = _mark_from_json(fields["kind"], fields["mark"])
+            return cls(fields["source"], fields["cursor_column"], mark, fields.get("database", ""))
         except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
             if isinstance(error, IncrementalError):
                 raise

@@ -82,7 +82,10 @@ class SqlReading:
         if bool(table) == bool(query):
             raise ValueError("give a table or a query, not both" if table else "give a table or a query")
         self.connection = Connection(connection)
-        self._database = database_of(self.connection.url())
+        url = self.connection.url()
+        self.address = url.address
+        """Where it reads, without a secret."""
+        self._database = database_of(url)
         self._table = table or ""
         self._query = (query or "").strip().rstrip(";")
         self._session = self._database.connect(share=share)
@@ -93,6 +96,8 @@ class SqlReading:
         self._ranges: list[str] = []
         self.mark: Mark | None = None
         """The greatest value of the cursor column that is read."""
+        self.highest: Mark | None = None
+        """The greatest value of the cursor column that there is."""
         self.finds_nothing = False
         """Whether it is known that no row fulfils the bounds."""
 
@@ -163,8 +168,8 @@ class SqlReading:
         if highest is None:
             self.finds_nothing = increment.since is not None or state is not None
             return
-        like = _plain_number(highest)
-        lower, upper = increment.bounds(like, state, zone)
+        self.highest = _plain_number(highest)
+        lower, upper = increment.bounds(self.highest, state, zone)
         literal = self._database.literal
         bounds = [f"{column.expression} >= {literal(lower)}"] if lower is not None else []
         if upper is not None:

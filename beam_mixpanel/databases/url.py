@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Final
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from beam_mixpanel.client.credentials import SecretReference, SecretText
 from beam_mixpanel.databases.errors import DatabaseError
@@ -13,6 +14,12 @@ EMBEDDED: Final = ("sqlite:///", "duckdb:///")
 """How the URLs of databases begin that are files: they hold no password, and may be given as they are."""
 _MASKED: Final = "***"
 _SHAPE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:[^\s#%]|%[0-9A-Fa-f]{2})*")
+_ALIASES: Final = {"postgres": "postgresql", "mariadb": "mysql"}
+_DEFAULT_PORTS: Final = {"postgresql": 5432, "mysql": 3306}
+_ADDRESS_KEYS: Final = frozenset(
+    ("host", "hostaddr", "port", "dbname", "unix_socket", "service", "service_name", "database", "catalog", "schema")
+)
+"""Options of drivers that say where the data is; others may be secret, or change without the data."""
 _SECRET_KEYS: Final = re.compile("pass|secret|token|key|credential", re.IGNORECASE)
 
 
@@ -37,13 +44,28 @@ class DatabaseUrl:
         self.scheme = parts.scheme
         self.path = unquote(parts.path.removeprefix("/"))
         self.query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        self.place = f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}/{self.path}"
+        self._host, self._port = parts.hostname or "", parts.port
+        self.place = f"{parts.scheme}://{self._host}{f':{parts.port}' if parts.port else ''}/{self.path}"
         secrets = [parts.password or "", *(value for key, value in self.query.items() if _SECRET_KEYS.search(key))]
         self._secrets = sorted({form for secret in secrets for form in (secret, unquote(secret)) if form}, key=len)
 
     def __repr__(self) -> str:
         """Show the place, never user name or password."""
         return f"DatabaseUrl({self.place!r})"
+
+    @property
+    def address(self) -> str:
+        """Where the data is, the same however the URL is written; without user name or password.
+
+        Of a file, its whole path.
+        """
+        if self.text.startswith(EMBEDDED):
+            return f"{self.scheme}:///{os.path.realpath(self.path)}"
+        kind = self.scheme.partition("+")[0]
+        kind = _ALIASES.get(kind, kind)
+        port = self._port or _DEFAULT_PORTS.get(kind)
+        query = urlencode(sorted((key, value) for key, value in self.query.items() if key.lower() in _ADDRESS_KEYS))
+        return f"{kind}://{self._host}{f':{port}' if port else ''}/{self.path}{f'?{query}' if query else ''}"
 
     def scrub(self, message: object) -> str:
         """Write a driver's message in one line, without the URL and its secrets."""

@@ -67,7 +67,7 @@ def open_source(settings: Settings) -> Opened:
         if method == EXPORT:
             settings = _with_json_columns(settings, found)
         plan = announce(settings, found.names)
-        recurrence = recurrence_of(settings, plan, source.name)
+        recurrence = recurrence_of(settings, plan, source.name, source.database(project))
         window = _window(source, recurrence, settings, project)
         in_query = bool(window.conditions) and (method == EXPORT or source.query is not None)
         read = Source(query=source.select("*", window.conditions)) if in_query else source
@@ -110,6 +110,7 @@ def _window(source: Source, recurrence: Recurrence | None, settings: Settings, p
         return value
 
     highest = newest()
+    recurrence.compare(highest)
     if highest is None:
         return _Window((f"{column} IS NOT NULL",) if recurrence.may_be_empty else ())
     zone = ZoneInfo(settings.options.view_as(MixpanelOptions).mixpanel_time_zone)

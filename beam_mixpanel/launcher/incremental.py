@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import NamedTuple
 
@@ -18,12 +19,14 @@ class Recurrence(NamedTuple):
     Attributes:
       increment: which rows to read.
       source: what is read, as its state names it.
+      database: where that is, without a secret.
       path: the file of its state; empty where it has none.
       state: what the run before left; None where there was none.
     """
 
     increment: Increment
     source: str
+    database: str
     path: str = ""
     state: State | None = None
 
@@ -32,6 +35,16 @@ class Recurrence(NamedTuple):
         """Tell whether to find nothing is no failure: a lower bound was given, or is remembered."""
         return self.state is not None or self.increment.since is not None
 
+    def compare(self, highest: Mark | None) -> None:
+        """Say so if the state is ahead of the greatest value that there is now."""
+        state = self.state
+        if highest is None or state is None or self.increment.since is not None or not state.is_ahead_of(highest):
+            return
+        _say(
+            f"{self.path} remembers {state.mark}, but the greatest {state.cursor_column} is {highest} now. If this is "
+            "another database, or an older copy was restored, say once from where on to read: --since VALUE"
+        )
+
     def remember(self, mark: Mark | None) -> None:
         """Write the mark for the next run, and say so; a run that found nothing leaves the old one.
 
@@ -39,17 +52,18 @@ class Recurrence(NamedTuple):
           OSError: it cannot be written.
         """
         if self.path and mark is not None:
-            write_state(self.path, State(self.source, self.increment.cursor_column, mark))
+            write_state(self.path, State(self.source, self.increment.cursor_column, mark, self.database))
             _say(f"{self.increment.cursor_column} = {mark} is remembered in {self.path}")
 
 
-def recurrence_of(settings: Settings, plan: ColumnPlan | None, source: str) -> Recurrence | None:
+def recurrence_of(settings: Settings, plan: ColumnPlan | None, source: str, database: str) -> Recurrence | None:
     """Put together what the options say of a recurring job; None for a job that reads everything.
 
     Args:
       settings: with the options.
       plan: names the column to look at where the options do not; None where a function maps.
       source: what is read, for a table its name; a state that another source left is refused.
+      database: where that is, without a secret; a state that another database left is refused.
 
     Raises:
       UsageError: the options contradict each other or the state.
@@ -68,7 +82,7 @@ def recurrence_of(settings: Settings, plan: ColumnPlan | None, source: str) -> R
         raise UsageError(str(error)) from None
     query = settings.options.view_as(TableOptions).query
     source = source if query is None else source_of_query(query)
-    return Recurrence(increment, source, options.state or "", _left_state(options, source, column))
+    return Recurrence(increment, source, database, options.state or "", _left_state(options, source, database, column))
 
 
 def _check_together(options: IncrementalOptions) -> None:
@@ -78,7 +92,7 @@ def _check_together(options: IncrementalOptions) -> None:
         raise UsageError("--overlap needs --state FILE, whose value it goes back from")
 
 
-def _left_state(options: IncrementalOptions, source: str, column: str) -> State | None:
+def _left_state(options: IncrementalOptions, source: str, database: str, column: str) -> State | None:
     """Give what the run before left, if it is that of this job; with `--since` it is replaced, whosever it is."""
     state = read_state(options.state) if options.state else None
     if state is None:
@@ -93,6 +107,12 @@ def _left_state(options: IncrementalOptions, source: str, column: str) -> State 
             f"--state {options.state} belongs to {state.cursor_column} of {left}, not to {column} of "
             f"{here}; give each job a file of its own. If only its query or table was changed, say once from where on "
             "to read: --since VALUE"
+        )
+    if state.database and state.database != database:
+        raise UsageError(
+            f"--state {options.state} was left by {state.database}, not by {database}, and could skip rows of the "
+            "latter; give each database a file of its own. If the database has only moved, say once from where on to "
+            f"read: --since {shlex.quote(str(state.mark))}"
         )
     _say(f"reading from {column} = {state.mark} on")
     return state

@@ -67,10 +67,11 @@ def _narrow(reading: SqlReading, settings: Settings, options: SqlOptions) -> Rec
     columns = needed_columns(settings, plan, reading.columns)
     if columns is not None:
         reading.choose(columns)
-    recurrence = recurrence_of(settings, plan, reading.name)
+    recurrence = recurrence_of(settings, plan, reading.name, reading.address)
     if recurrence:
         zone = ZoneInfo(settings.options.view_as(MixpanelOptions).mixpanel_time_zone)
         reading.select_new(recurrence.increment, recurrence.state, zone)
+        recurrence.compare(reading.highest)
     if options.partition_column:
         partitions = _DEFAULT_PARTITIONS if options.partitions is None else options.partitions
         reading.split(options.partition_column, partitions)

@@ -19,10 +19,34 @@ NOON = datetime(2024, 2, 29, 12, 0, 0, 123456)
 )
 def test_a_state_is_read_as_it_was_written(mark: Mark) -> None:
     """Numbers of any size, microseconds, zones and text come back exactly, with their type."""
-    state = State("public.events", "updated_at", mark)
+    state = State("public.events", "updated_at", mark, "postgresql://host:5432/shop")
     again = State.from_json(state.to_json())
     assert again == state
     assert type(again.mark) is type(mark)
+
+
+def test_a_state_of_an_earlier_version_names_no_database() -> None:
+    """It is read all the same."""
+    text = '{"format": 1, "source": "events", "cursor_column": "id", "kind": "number", "mark": 5}'
+    assert State.from_json(text) == State("events", "id", 5)
+
+
+@pytest.mark.parametrize(
+    ("mark", "highest", "is_ahead"),
+    [
+        (5, 4, True),
+        (5, 5, False),
+        (Decimal("5.5"), 5, True),
+        (NOON, NOON.replace(tzinfo=UTC), False),
+        (NOON.replace(tzinfo=UTC), NOON - timedelta(seconds=1), True),
+        (date(2024, 3, 1), date(2024, 2, 29), True),
+        ("b", "a", False),
+        (5, NOON, False),
+    ],
+)
+def test_a_mark_past_the_greatest_value_is_noticed(mark: Mark, highest: Mark, is_ahead: bool) -> None:
+    """But of text, which a database sorts in its own way, and of other types, which are refused."""
+    assert State("events", "c", mark).is_ahead_of(highest) is is_ahead
 
 
 @pytest.mark.parametrize(

@@ -291,6 +291,54 @@ def test_a_state_of_another_job_is_refused(
     assert "belongs to id of orders" in capsys.readouterr().err
 
 
+def test_a_state_of_another_database_is_refused(
+    job: Job, orders: PrivatePostgres, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Staging's state would skip the first rows of production; `--since` takes it over; no secret is in the file."""
+    file = job.folder / "state.json"
+    flags = ("--table=orders", *MAPPING, "--include=id", "--cursor_column=id", f"--state={file}")
+    connection = f"--connection={_copy_to_sqlite(job.folder)}"
+    assert job.run(*flags, connection) == 0
+    assert job.mark() == 2999
+    left = file.read_text()
+    assert job.run(*flags) == 2
+    assert file.read_text() == left
+    error = capsys.readouterr().err
+    assert (
+        f"was left by sqlite:///{job.folder}/orders.db, not by postgresql://127.0.0.1:{orders.port}/postgres" in error
+    )
+    assert "--since 2999" in error
+    assert job.run(*flags, "--since=1") == 0
+    assert job.books()["read"] == ROWS
+    assert orders.password not in file.read_text()
+    assert job.run(*flags) == 0
+    assert job.books()["read"] == 1
+
+
+def test_a_state_of_an_earlier_version_is_read_and_named(job: Job, orders: PrivatePostgres) -> None:
+    """It names no database; the next one that is written does."""
+    file = job.folder / "state.json"
+    flags = ("--table=orders", *MAPPING, "--include=id", "--cursor_column=id", f"--state={file}")
+    file.write_text(
+        '{"format": 1, "source": "orders", "cursor_column": "id", "kind": "number", "mark": 5990}', encoding="utf-8"
+    )
+    assert job.run(*flags) == 0
+    assert job.books()["read"] == 11
+    assert json.loads(file.read_text())["database"] == f"postgresql://127.0.0.1:{orders.port}/postgres"
+
+
+def test_a_table_that_has_gone_back_is_told(
+    job: Job, orders: PrivatePostgres, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is new then, which may be because an older copy was restored."""
+    flags = ("--table=orders", *MAPPING, "--include=id", "--cursor_column=id", f"--state={job.folder}/state.json")
+    assert job.run(*flags) == 0
+    assert "greatest id" not in capsys.readouterr().err
+    orders.execute("DELETE FROM orders WHERE id > 100")
+    assert job.run(*flags) == 0
+    assert f"remembers {ROWS}, but the greatest id is 100 now" in capsys.readouterr().err
+
+
 def test_a_state_of_another_query_is_refused(
     job: Job, orders: PrivatePostgres, emulator: Emulator, capsys: pytest.CaptureFixture[str]
 ) -> None:

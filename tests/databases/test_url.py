@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +43,28 @@ def test_nothing_shows_the_password() -> None:
     assert repr(url) == "DatabaseUrl('postgresql://host:5433/db')"
     message = url.scrub(f"cannot use {url.text}\n or p@ss-w0rd or p%40ss-w0rd or k3y")
     assert message == "cannot use postgresql://host:5433/db or *** or *** or ***"
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        (f"postgres://app:{SECRET}@DB.example.com/shop", "postgresql://db.example.com:5432/shop"),
+        ("postgresql://other:x@db.example.com:5432/shop?sslmode=require&connect_timeout=9", None),
+        (f"mysql+pymysql://app:{SECRET}@db/shop?charset=utf8mb4", "mysql://db:3306/shop"),
+        (f"postgresql:///shop?password={SECRET}&host=/run/db", "postgresql://:5432/shop?host=%2Frun%2Fdb"),
+        (f"snowflake://u:{SECRET}@account/sales/public?warehouse=w&token={SECRET}", "snowflake://account/sales/public"),
+        ("duckdb:////data/../data/a.duckdb", "duckdb:////data/a.duckdb"),
+    ],
+)
+def test_an_address_is_the_same_however_the_url_is_written(text: str, address: str | None) -> None:
+    """It names server and database, without user, secrets, drivers and what may change; None for that of the first."""
+    assert DatabaseUrl(SecretText(text)).address == (address or "postgresql://db.example.com:5432/shop")
+
+
+def test_a_file_is_the_same_wherever_it_is_named_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative name means another file in another folder."""
+    monkeypatch.chdir(tmp_path)
+    assert DatabaseUrl(SecretText("sqlite:///a.db")).address == f"sqlite:///{tmp_path.resolve()}/a.db"
 
 
 def test_a_connection_holds_only_its_reference(monkeypatch: pytest.MonkeyPatch) -> None:

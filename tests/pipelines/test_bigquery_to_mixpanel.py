@@ -174,6 +174,21 @@ def test_only_what_is_new_is_read(job: Job, asked: JobServer, storage: StorageSe
     assert _restriction(storage) == f"`at` >= {newest} AND `at` <= {newest}"
 
 
+def test_a_state_of_another_project_is_refused(
+    job: Job, asked: JobServer, storage: StorageServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A table without project is that of the project that pays; a whole name is the same whoever pays."""
+    state = job.folder / "state.json"
+    asked.answers = [str(FIRST_MICROS + 8)] * 4
+    flags = ("--table=a_dataset.orders", f"--state={state}")
+    assert job.run(*flags) == 0
+    assert job.run(*flags, "--project=production") == 2
+    assert "was left by bigquery://payer, not by bigquery://production" in capsys.readouterr().err
+    state.unlink()
+    assert job.run(f"--table={TABLE}", f"--state={state}") == 0
+    assert job.run(f"--table={TABLE}", f"--state={state}", "--project=production") == 0
+
+
 def _restriction(storage: StorageServer) -> str:
     restriction: str = storage.sessions[-1].read_session.read_options.row_restriction
     return restriction
