@@ -24,9 +24,10 @@ from beam_mixpanel.core.arrow_rows import values_of
 from beam_mixpanel.core.chunk import EventChunk
 from beam_mixpanel.core.event import TEXT_IDS, Form, id_text, unusable_distinct_ids
 from beam_mixpanel.core.event_time import MILLISECONDS_BELOW, SECONDS_BELOW, to_epoch_ms
+from beam_mixpanel.core.insert_id import with_content_id
 from beam_mixpanel.core.json_values import to_json_value
 from beam_mixpanel.core.mapping import ColumnPlan, is_in_window, is_wanted
-from beam_mixpanel.core.prepare import Preparation, with_content_id
+from beam_mixpanel.core.prepare import Preparation
 from beam_mixpanel.core.rows import RowBatch
 from beam_mixpanel.core.validation import Event, check_event, check_name
 

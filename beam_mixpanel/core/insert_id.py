@@ -70,6 +70,11 @@ def from_content(canonical_event: bytes) -> str:
     return hash_bytes(canonical_event)
 
 
+def with_content_id(canonical_event: bytes) -> bytes:
+    """Add the id that is made from it to an event in canonical JSON, whose properties come last."""
+    return b'%b,"$insert_id":"%b"}}' % (canonical_event[:-2], hash_bytes(canonical_event).encode())
+
+
 def from_columns(event_name: str, properties: Mapping[str, Any], columns: tuple[str, ...]) -> str | None:
     """Make the id from the columns that identify an event; None where one of them is absent or null."""
     values = [event_name if column == "event" else properties.get(column) for column in columns]

@@ -1,8 +1,8 @@
 """From what a source gives to the bytes that are sent: parse once, check everything, write once.
 
-An event that is already in form is passed on byte for byte. That is the common case, so `skim` tells it for whole
-blocks at a time; what it does not pass goes line by line through `normalise` and `check_event`, which explain. A
-property test holds the two ways together.
+An event that is already in form is passed on byte for byte: `skim` tells it for whole blocks at a time. What it does
+not pass, `Rewriter` writes anew where nothing is to be explained; the rest goes through `normalise` and `check_event`,
+which explain. Property tests hold the ways together.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from beam_mixpanel.core.json_values import (
     unwrap,
 )
 from beam_mixpanel.core.redaction import Redaction, withhold
+from beam_mixpanel.core.rewrite import Rewriter
 from beam_mixpanel.core.skim import skim
 from beam_mixpanel.core.validation import LINE_TOO_LONG, Event, Violation, check_event
 
@@ -41,9 +42,7 @@ _EXACT_DIGITS: Final = 15
 _LONGEST_FIELD: Final = 1_000
 _LONGEST_MESSAGE: Final = 5_000
 """Characters; names of fields that an event makes up may be as long as the event."""
-_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
-_decode_event = msgspec.json.Decoder(Event).decode
 _encode_canonical = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
 _encode_as_given = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -80,12 +79,10 @@ class _Parsed(NamedTuple):
     Attributes:
       event: the event, time and ids not yet in form.
       in_shape: the text it was read from has Mixpanel's shape, and may be sent if nothing else changes.
-      in_limits: its counts and nesting were checked while parsing.
     """
 
     event: Event
     in_shape: bool
-    in_limits: bool
 
 
 class Preparation:
@@ -132,6 +129,7 @@ class EventPreparer:
 
     def __init__(self, form: Form = Form(), *, retention_days: int = limits.DEFAULT_RETENTION_DAYS) -> None:
         self._form = form
+        self._rewriter = Rewriter(form)
         self._redaction = Redaction(form.redact) if form.redact else None
         self._retention_ms = retention_days * 86_400_000
 
@@ -204,7 +202,7 @@ class EventPreparer:
         if isinstance(shaped, Violation):
             done.invalid.append(_dead_letter(b"", [shaped])._replace(source=source))
         else:
-            parsed = _Parsed(shaped, in_shape=False, in_limits=False)
+            parsed = _Parsed(shaped, in_shape=False)
             self._finish(parsed, b"", source, -1, now_ms, done)
         if done.invalid:
             kept = self._kept_of(event if fields is None else fields)
@@ -235,13 +233,13 @@ class EventPreparer:
         return sum([time < oldest for time in times]) if min(times) < oldest else 0
 
     def _prepare_line(self, line: bytes, source: str, offset: int, now_ms: int, done: Preparation) -> None:
-        parsed: _Parsed | DeadLetter
-        try:
-            event = _decode_event(line)
-            exact = not _has_float_id(event.properties)
-            parsed = _Parsed(event, in_shape=b"\n" not in line, in_limits=True) if exact else _parse(line)
-        except _UNREADABLE:
-            parsed = _parse(line)
+        rewritten = None if self._may_be_redacted(line) else self._rewriter.rewrite(line, now_ms)
+        if rewritten:
+            body, time_ms = rewritten
+            done.events.append(body, None if body == line else line, source, offset)
+            done.past_retention += time_ms < now_ms - self._retention_ms
+            return
+        parsed = _parse(line)
         if isinstance(parsed, DeadLetter):
             done.invalid.append(self._kept(parsed)._replace(source=origin_of(source, offset)))
         else:
@@ -256,7 +254,7 @@ class EventPreparer:
         if redacted:
             changes, violations = self._redact(event, now_ms)
         else:
-            violations = [] if parsed.in_limits and event.event.strip() else check_event(event)
+            violations = check_event(event)
             changes = normalise(event, self._form, now_ms)
             violations += changes.violations
         if not violations and len(event.properties) + changes.needs_id > limits.MAX_PROPERTIES:
@@ -331,22 +329,27 @@ def parse_object(line: bytes) -> dict[str, Any] | DeadLetter:
 
 
 def _parse(line: bytes) -> _Parsed | DeadLetter:
-    """Read a line that the typed decoder refused."""
+    """Read a line; an id keeps its digits, another number with a fraction is the double that it is to Mixpanel."""
     fields = parse_object(line)
     if isinstance(fields, DeadLetter):
         return fields
-    event = to_event(_with_float_time(fields))
+    event = to_event(_in_doubles(line, fields))
     if isinstance(event, Violation):
         return _dead_letter(line, [event])
-    return _Parsed(event, _in_shape(line, fields), in_limits=False)
+    return _Parsed(event, _in_shape(line, fields))
 
 
-def _with_float_time(fields: dict[str, Any]) -> dict[str, Any]:
-    """Read a time as the typed decoder does, so that it rounds to the same millisecond in every shape."""
-    inner = fields.get("properties")
-    for holder in (fields, inner):
-        if isinstance(holder, dict) and isinstance(holder.get("time"), Decimal):
-            holder["time"] = float(holder["time"])
+def _in_doubles(line: bytes, exact: dict[str, Any]) -> dict[str, Any]:
+    """Give the same fields, but for their ids as doubles; if one number is past all doubles, all but times stay."""
+    try:
+        fields: dict[str, Any] = msgspec.json.decode(line.removeprefix(BOM_UTF8))
+    except msgspec.DecodeError:
+        fields = exact
+    for given, read in ((exact, fields), (exact.get("properties"), fields.get("properties"))):
+        if isinstance(given, dict) and isinstance(read, dict):
+            read |= {key: given[key] for key in _IDS if key in given}
+            if isinstance(read.get("time"), Decimal):
+                read["time"] = float(read["time"])
     return fields
 
 
@@ -360,11 +363,6 @@ def _in_shape(line: bytes, fields: dict[str, Any]) -> bool:
         and not line.startswith(BOM_UTF8)
         and not any(isinstance(given.get(key), Decimal) for key in _IDS)
     )
-
-
-def _has_float_id(properties: dict[str, Any]) -> bool:
-    """Tell whether an id is a number with a fraction or exponent, whose digits a double may have lost."""
-    return float in map(type, map(properties.get, _IDS))
 
 
 def _number(text: str) -> float | Decimal:
@@ -421,12 +419,7 @@ def _encodable(text: str) -> str:
 def _encode(event: Event, needs_id: bool) -> bytes:
     """Write an event with sorted keys; the same bytes, without `$insert_id`, are what a missing one is made from."""
     canonical = _encode_canonical(event)
-    return with_content_id(canonical) if needs_id else canonical
-
-
-def with_content_id(canonical: bytes) -> bytes:
-    """Give an event without `$insert_id`, in canonical JSON, the one that is made from it."""
-    return b'%b,"$insert_id":"%b"}}' % (canonical[:-2], insert_ids.from_content(canonical).encode())
+    return insert_ids.with_content_id(canonical) if needs_id else canonical
 
 
 def write_as_given(fields: Mapping[Any, Any], time_key: str = "time") -> bytes:

@@ -19,14 +19,15 @@ _Keys = msgspec.Meta(max_length=limits.MAX_NESTED_KEYS)
 _Elements = msgspec.Meta(max_length=limits.MAX_LIST_ELEMENTS)
 _Level3 = _Scalar | Annotated[list[_Scalar], _Elements] | Annotated[dict[str, _Scalar], _Keys]
 _Level2 = _Scalar | Annotated[list[_Level3], _Elements] | Annotated[dict[str, _Level3], _Keys]
-_Level1 = _Scalar | Annotated[list[_Level2], _Elements] | Annotated[dict[str, _Level2], _Keys]
+Level1 = _Scalar | Annotated[list[_Level2], _Elements] | Annotated[dict[str, _Level2], _Keys]
+"""A property's value, within the limits on counts and nesting."""
 
 
 class Event(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """An event in Mixpanel's shape; the types carry the limits on names, counts and nesting."""
 
     event: Annotated[str, msgspec.Meta(min_length=1, max_length=limits.MAX_EVENT_NAME_CHARS)]
-    properties: Annotated[dict[str, _Level1], msgspec.Meta(max_length=limits.MAX_PROPERTIES)]
+    properties: Annotated[dict[str, Level1], msgspec.Meta(max_length=limits.MAX_PROPERTIES)]
 
 
 class SkimmedProperties(msgspec.Struct, gc=False):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import timezone
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -15,6 +18,7 @@ from beam_mixpanel.core.dead_letter import DeadLetter, from_json_line, to_json_l
 from beam_mixpanel.core.event import Form, normalise, to_event
 from beam_mixpanel.core.insert_id import InsertIdStrategy
 from beam_mixpanel.core.prepare import EventBlock, EventPreparer, Preparation
+from beam_mixpanel.core.rewrite import Rewriter
 from beam_mixpanel.core.skim import skim
 from beam_mixpanel.core.validation import Event, Violation, check_event
 
@@ -165,6 +169,53 @@ def test_a_body_in_form_is_seldom_looked_at_twice(lines: list[bytes]) -> None:
     """The quick look passes every event in form that is within the limits, so that the common case stays fast."""
     fine = [line for line in lines if not EventPreparer().prepare_text(line, NOW).invalid]
     assert len(skim(b"\n".join(fine), fine)) == len(fine)
+
+
+FORMS = st.builds(
+    Form,
+    insert_id=st.sampled_from(["content", "columns:event,time", "mixpanel-import"]).map(InsertIdStrategy.parse),
+    zone=st.sampled_from([timezone.utc, ZoneInfo("Europe/Paris")]),
+    max_age_ms=st.sampled_from([None, limits.TRACK_MAX_AGE_MS]),
+)
+encode = msgspec.json.Encoder(order="sorted").encode
+
+
+@given(GOOD_LINES | damaged_lines() | IN_FORM, FORMS)
+@example(b'{"event":"e","event_name":"f","time":%d,"distinct_id":-7,"$user_id":0}' % (NOW // 1000), Form())
+@example(b'{"event":null,"event_name":"f","time":"2023-01-01","n":%s}' % (b"1" * 4000), Form())
+def test_what_is_rewritten_is_what_would_be_explained(line: bytes, form: Form) -> None:
+    """Whatever the quick way writes, the slow one writes, too: the same bytes, within every limit."""
+    rewritten = Rewriter(form).rewrite(line, NOW)
+    if rewritten is None:
+        return
+    body, time_ms = rewritten
+    event = to_event(decode(line))
+    assert isinstance(event, Event)
+    assert check_event(event) == []
+    changes = normalise(event, form, NOW)
+    assert (changes.violations, changes.repaired) == ([], False)
+    if body == line:
+        assert not changes.changed
+    else:
+        canonical = encode(event)
+        assert body == (insert_ids.with_content_id(canonical) if changes.needs_id else canonical)
+    assert len(event.properties) + changes.needs_id <= limits.MAX_PROPERTIES
+    assert (event.properties["time"], json.loads(body)["properties"]["time"]) == (time_ms, time_ms)
+    assert len(body) <= limits.MAX_EVENT_BYTES
+    assert insert_ids.is_acceptable(json.loads(body)["properties"]["$insert_id"])
+
+
+@pytest.mark.parametrize("time", [NOW, NOW // 1000, NOW / 1000, "2023-01-01T12:00:00Z", "2023-01-01 12:00", str(NOW)])
+@pytest.mark.parametrize(
+    "ids", [{"$insert_id": "a-1"}, {"$insert_id": None}, {"distinct_id": 7, "$user_id": 2**40}, {}]
+)
+@pytest.mark.parametrize("flat", [True, False])
+def test_common_forms_are_rewritten_without_a_closer_look(time: Any, ids: dict[str, Any], flat: bool) -> None:
+    """Times in any unit or as text, absent insert ids, numbers as ids, the flat shape: all of them stay fast."""
+    properties = {"time": time, "plan": {"a": [1, 2.5]}} | ids
+    line = json.dumps({"event": "e"} | (properties if flat else {"properties": properties})).encode()
+    assert Rewriter(Form()).rewrite(line, NOW) is not None
+    assert Rewriter(Form(InsertIdStrategy.parse("columns:event,time"))).rewrite(line, NOW) is not None
 
 
 @given(GOOD_LINES | damaged_lines() | IN_FORM, st.sampled_from(["content", "columns:event,time", "mixpanel-import"]))
