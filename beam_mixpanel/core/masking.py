@@ -25,14 +25,16 @@ def mask(text: str) -> str:
 
 
 def masked_value(value: Any) -> Any:
-    """Mask the texts and numbers in a value; names of keys, true, false and null stay."""
+    """Mask the texts and numbers in a value, to be written as JSON; names of keys, true, false and null stay."""
     if isinstance(value, str):
         return mask(value)
     if isinstance(value, dict):
         return {key: masked_value(item) for key, item in value.items()}
     if isinstance(value, list):
         return [masked_value(item) for item in value]
-    return value if value is None or isinstance(value, bool) else mask(str(value))
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return msgspec.Raw(_DIGIT.sub("9", str(value)).encode())
+    return value
 
 
 def example_of(text: bytes, *, show_values: bool) -> str:

@@ -259,6 +259,4 @@ def _shown(written: bytes, *, show_values: bool) -> str:
     """Show a value that was written as JSON, or its shape."""
     if show_values:
         return written.decode()
-    value = _decode(written)
-    shape = masked_value(value)
-    return str(shape) if isinstance(value, (int, float)) and not isinstance(value, bool) else _encode(shape).decode()
+    return _encode(masked_value(_decode(written))).decode()

@@ -23,13 +23,12 @@ def page_of(report: _Report) -> str:
 
 def _head(report: _Report) -> str:
     about, books = report["about"], report["books"]
-    ends = _CHECKED if about["validate_only"] else _ENDS
     lost = books["invalid"] + books["rejected"] + books["undelivered"]
     bad = "tile bad" if lost or report["exit_code"] == 1 else "tile"
     failure = f'<p class="stop">{escape(report["failure"])}</p>' if report["failure"] else ""
     done = ("valid", "valid") if about["validate_only"] else ("imported", "imported")
     return (
-        f"<header><h1>{escape(ends[report['exit_code']])}</h1>"
+        f"<header><h1>{_end(report['exit_code'], lost, checked=about['validate_only'])}</h1>"
         f"<p>{escape(', '.join(about['source']))}, ended {escape(moment_of(about['ended_at']))}, "
         f"exit code {report['exit_code']}.</p>{failure}</header>"
         f'<div class="tiles"><div class="tile"><b>{books["read"]:,}</b><span>events read</span></div>'
@@ -38,6 +37,13 @@ def _head(report: _Report) -> str:
         f'<div class="tile"><b>{in_time(books["seconds"])}</b><span>from start to end</span></div>'
         f'<div class="tile"><b>{books["events_per_sec"]:,}</b><span>events/s</span></div></div>'
     )
+
+
+def _end(exit_code: int, lost: int, *, checked: bool) -> str:
+    """Say how a run ended; one that ended well may have left behind as many events as it was allowed to."""
+    if exit_code == 0 and lost:
+        return f"All but {lost:,} of the events {'are valid' if checked else 'were imported'}"
+    return (_CHECKED if checked else _ENDS)[exit_code]
 
 
 def _books(report: _Report) -> str:
@@ -57,7 +63,7 @@ def _sending(report: _Report) -> str:
     rows = [
         ("requests", f"{books['requests']:,}"),
         ("retries", f"{books['retries']:,}"),
-        ("waited for the server's limits", in_time(books["throttled_secs"])),
+        ("waited for the rate limit", in_time(books["throttled_secs"])),
         ("uncompressed", in_bytes(books["bytes_uncompressed"])),
         ("sent", in_bytes(books["bytes_sent"])),
         ("$insert_ids replaced", f"{books['repaired_insert_ids']:,}"),

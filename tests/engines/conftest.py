@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import apache_beam
 import pytest
+from apache_beam.runners.portability.prism_runner import PrismRunner
 
 from tests.engines.waiting import await_true
 
@@ -154,13 +155,19 @@ def portable_runner(worker_pool: str) -> Engine:
 
 
 @pytest.fixture(scope="session")
-def prism() -> Engine:
-    """Beam's Go runner, which starts and ends with the pipeline."""
+def prism() -> Iterator[Engine]:
+    """Beam's Go runner, which begins with the first pipeline.
+
+    Beam would end it with this process, and not where its temporary folder is gone by then.
+    """
     binary = ENGINES / "bin" / "prism"
     if not binary.exists():
         _missing(f"there is no Prism at {binary}")
     version = (ENGINES / "bin" / "prism.version").read_text().strip()
-    return Engine("Prism", version, ("--runner=PrismRunner", f"--prism_location={binary}"))
+    yield Engine("Prism", version, ("--runner=PrismRunner", f"--prism_location={binary}"))
+    server = PrismRunner.shared_handle.acquire(lambda: None)
+    if server is not None:
+        server.stop()
 
 
 @pytest.fixture(scope="session")
