@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from beam_mixpanel.core import limits
+from beam_mixpanel.core.time_shapes import proposed_formats
 
 STOP: Final = "stop"
 LOOK: Final = "look"
@@ -33,6 +34,7 @@ _PERSONAL: Final = re.compile(
 _SHOWN: Final = 5
 
 _MAP: Final = "--map MODULE:FUNCTION"
+_ANY_FORMAT: Final = "--time_format '%d/%m/%Y %H:%M'"
 
 
 class _Cure(NamedTuple):
@@ -56,10 +58,11 @@ _CURES: Final[dict[str, _Cure]] = {
     "time_missing": _Cure("Say where the time is.", "--time_column COLUMN"),
     "time_unreadable": _Cure(
         "Say how the time is written, if all are written alike; else let a function read it.",
-        f"--time_format '%d/%m/%Y %H:%M', or {_MAP}",
+        f"{_ANY_FORMAT}, or {_MAP}",
     ),
     "time_before_1971": _Cure(
-        "Such times are mostly 0, or in another unit than they seem; say which, or leave them out.",
+        "Such times are mostly 0, in another unit than they seem (say which), or the days that a spreadsheet counts; "
+        "leave them out, or mend them.",
         "--time_unit s|ms|us|ns, or --from_time 2015-01-01",
         f"--from_time 2015-01-01, or {_MAP}",
     ),
@@ -80,6 +83,13 @@ _CURES: Final[dict[str, _Cure]] = {
     "distinct_id_placeholder": _Cure(
         "These are no users; send them without an id, or with that of their device.", _MAP
     ),
+    "csv_columns": _Cure(
+        "These rows have more or fewer fields than the header. Mostly a text in them holds the delimiter and is not in "
+        "quotes; mend the file. No flag does.",
+        "",
+        "",
+    ),
+    "csv_type": _Cure("Such values are not of the type that --csv_types names.", "--csv_types COLUMN:text"),
     "invalid_json": _NO_FLAG,
     "not_an_object": _NO_FLAG,
     "not_utf8": _NO_FLAG,
@@ -91,6 +101,10 @@ _NAMED: Final[dict[str, tuple[str, _Cure]]] = {
             "The column that --time_column names holds nothing there. Name one that does, or mend it.",
             f"--time_column OTHER, or {_MAP}",
         ),
+    ),
+    "time_unreadable": (
+        "time_format",
+        _Cure("These times are not written as --time_format says. Name another, or let a function read them.", _MAP),
     ),
     "event_missing": (
         "event_column",
@@ -132,7 +146,7 @@ def _on_refused(report: _Report) -> Iterator[Advice]:
     for rule in report["refused"]:
         cure = _cure(rule["rule"], report)
         why = f"{_events(rule['events'])} would be refused: {rule['rule']}. {cure.words}"
-        yield Advice(STOP, f"Mend {rule['rule']}", why, _flag(report, cure.columns, cure.events))
+        yield Advice(STOP, f"Mend {rule['rule']}", why, _flag(report, _with_format(cure.columns, rule), cure.events))
     refused = report["events"]["refused"]
     if refused:
         yield Advice(
@@ -141,6 +155,14 @@ def _on_refused(report: _Report) -> Iterator[Advice]:
             f"Without a place for dead letters, the first of the {_events(refused)} fails the job.",
             f"--dead_letters out/dead --allow_dead_letters {refused}",
         )
+
+
+def _with_format(flag: str, rule: _Report) -> str:
+    """Put the format in which the times of the examples seem to be written into a flag that names one."""
+    formats = proposed_formats(example["event"] for example in rule["examples"])
+    if not formats or _ANY_FORMAT not in flag:
+        return flag
+    return flag.replace(_ANY_FORMAT, ", or ".join(f"--time_format {shlex.quote(each)}" for each in formats))
 
 
 def _cure(rule: str, report: _Report) -> _Cure:

@@ -50,6 +50,14 @@ COMMON_NAMES: Final[dict[str, tuple[str, ...]]] = {
 """Names by which a column is found that the user does not name; the first that is there. Case and signs do not count:
 `$user_id`, `userId` and `USER ID` are `user_id`."""
 
+_LIKELY_WORDS: Final = {
+    "event_column": {"event", "action", "activity", "type", "name", "kind", "verb", "aktion", "ereignis"},
+    "time_column": {
+        *("time", "timestamp", "date", "datetime", "day", "at", "ts", "when", "created", "occurred", "datum", "zeit"),
+    },
+}
+"""Words in the names of columns that may be meant where none has a common name; they are proposed, not taken."""
+_WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+")
 _NEVER_NULL: Final = frozenset((str, int, bool, dict, list, tuple, datetime, date, bytes))
 _SHOWN_COLUMNS: Final = 40
 _OTHER_SEPARATORS: Final = (";", "|")
@@ -583,10 +591,11 @@ def _find_roles(mapping: EventMapping, columns: Sequence[str], *, complete: bool
     event = "" if mapping.event is not None else mapping.event_column or find("event_column")
     time = mapping.time_column or find("time_column")
     if complete and event is None:
-        cure = "give event (--event NAME) or event_column (--event_column COLUMN)"
+        cure = f"give event (--event NAME) or event_column (--event_column COLUMN{_perhaps('event_column', known)})"
         raise MappingError(f"no column holds the event's name; {cure}. {_there_are(columns)}")
     if complete and time is None:
-        raise MappingError(f"no column holds the time; give time_column (--time_column COLUMN). {_there_are(columns)}")
+        cure = f"give time_column (--time_column COLUMN{_perhaps('time_column', known)})"
+        raise MappingError(f"no column holds the time; {cure}. {_there_are(columns)}")
     ids = {name: getattr(mapping, key) or find(key) for name, key in ID_ROLES}
     ids["distinct_id"] = ids["distinct_id"] or ids["$user_id"]
     insert_id = find("insert_id_columns")
@@ -596,6 +605,12 @@ def _find_roles(mapping: EventMapping, columns: Sequence[str], *, complete: bool
         tuple((name, column) for name, column in ids.items() if column),
         (insert_id,) if insert_id else (),
     )
+
+
+def _perhaps(key: str, known: Mapping[str, str]) -> str:
+    """Name columns that may be meant, from a word in their names; the user knows."""
+    likely = [column for column in known.values() if _LIKELY_WORDS[key] & {*map(str.lower, _WORD.findall(column))}]
+    return f", perhaps {_listed(likely[::-1])}" if likely else ""
 
 
 def _squashed(name: str) -> str:

@@ -133,6 +133,18 @@ def test_what_was_done_is_not_advised_again(rule: str, key: str, first: str, the
     assert f"--{key} names holds nothing" in after["why"]
 
 
+def test_a_format_is_proposed_that_suits_the_examples() -> None:
+    """It can be pasted; where it did not help, it is not proposed again."""
+    row = DeadLetter(b'{"Datum":"31.12.2024 23:59"}', "validate", "time_unreadable")
+    advice = report_of(body(1), letters=(row,))["advice"][0]
+    assert advice["flag"] == "--time_format '%d.%m.%Y %H:%M', or --map MODULE:FUNCTION"
+    again = report_of(body(1), letters=(row,), mapped=["time_format"])["advice"][0]
+    assert "--time_format" not in again["flag"]
+    either = DeadLetter(b'{"Datum":"12/31/2024"}', "validate", "time_unreadable")
+    advice = report_of(body(1), letters=(either,))["advice"][0]
+    assert advice["flag"].startswith("--time_format %d/%m/%Y, or --time_format %m/%d/%Y, or --map")
+
+
 def test_events_are_not_advised_to_map_columns() -> None:
     """A flag that names columns would take events in Mixpanel's shape for rows, and none would be imported."""
     rules = [*advices._CURES, "another"]
@@ -148,7 +160,7 @@ def test_events_are_not_advised_to_map_columns() -> None:
     assert {item["title"] for item in advice if harmful & set(re.findall(r"--[a-z]\w+", item["flag"]))} == set()
 
 
-@pytest.mark.parametrize("rule", ["invalid_json", "not_an_object", "not_utf8"])
+@pytest.mark.parametrize("rule", ["invalid_json", "not_an_object", "not_utf8", "csv_columns"])
 def test_no_flag_is_promised_to_mend_what_cannot_be_read(rule: str) -> None:
     """A function sees no such line, so it is not advised."""
     assert report_of(body(1), letters=(DeadLetter(b"1", "parse", rule),))["advice"][0]["flag"] == ""

@@ -512,3 +512,19 @@ def test_unnamed_columns_are_refused() -> None:
         EventMapping(rename={"a": ""})
     with pytest.raises(MappingError, match="module:function"):
         EventMapping(map=5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        (("event", "user", "createdOn", "Amount"), "(--time_column COLUMN, perhaps createdOn)"),
+        (("event", "Datum", "Kunde", "updated-at"), "(--time_column COLUMN, perhaps Datum, updated-at)"),
+        (("event", "category", "status"), "(--time_column COLUMN). The"),
+        (("time", "User Action", "sum"), "(--event_column COLUMN, perhaps User Action)"),
+    ],
+)
+def test_columns_that_may_be_meant_are_proposed(columns: tuple[str, ...], said: str) -> None:
+    """By a word in their names; none is taken by a guess."""
+    with pytest.raises(MappingError) as refused:
+        EventMapping().bind(columns)
+    assert said in str(refused.value)
