@@ -81,6 +81,17 @@ class PrivatePostgres:
         with driver.connect(self.url, autocommit=True) as connection, connection.cursor() as cursor:
             yield cursor
 
+    def serve_tls(self, certificate: Path, key: Path) -> None:
+        """Begin anew, and take connections with TLS, too."""
+        for file, setting in ((certificate, "ssl_cert_file"), (key, "ssl_key_file")):
+            copy = shutil.copy(file, self._folder)
+            if self._user:
+                shutil.chown(copy, self._user)
+            os.chmod(copy, 0o600)
+            self.execute(f"ALTER SYSTEM SET {setting} = '{copy}'")
+        self.execute("ALTER SYSTEM SET ssl = on")
+        self._run("pg_ctl", "-D", self._data, "-w", "-l", str(self._folder / "log"), "restart")
+
     def execute(self, *statements: str) -> None:
         """Run statements."""
         with self.cursor() as cursor:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 MOST_ATTEMPTS: Final = 6
 """With the waits between them, a partition outlives a restart of its database of one or two minutes."""
+MOST_PARTITIONS: Final = 10_000
+"""Each has its query in the job's graph, and makes a connection of its own; Dataflow takes graphs of up to 10 MB.
+https://cloud.google.com/dataflow/docs/request-quotas"""
 _DATABASES: Final[dict[str, Callable[[DatabaseUrl], Database]]] = {
     "postgresql": PostgreSql,
     "postgres": PostgreSql,
@@ -193,10 +196,10 @@ class SqlReading:
 
         Raises:
           DatabaseError: there is no such column, or it holds something else.
-          ValueError: partitions is less than 1.
+          ValueError: partitions is less than 1, or more than a job's graph should hold.
         """
-        if partitions < 1:
-            raise ValueError(f"partitions must be at least 1, got {partitions}")
+        if not 1 <= partitions <= MOST_PARTITIONS:
+            raise ValueError(f"partitions must be between 1 and {MOST_PARTITIONS}, got {partitions}")
         column = self._quoted(partition_column, "partition column")
         low, high = self._bounds(column)
         self._ranges = [f"({self._rest(column)})"]

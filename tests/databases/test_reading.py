@@ -18,7 +18,7 @@ import pytest
 from beam_mixpanel.core.incremental import Increment, State
 from beam_mixpanel.databases.errors import DatabaseError, LostConnectionError
 from beam_mixpanel.databases.reading import MOST_ATTEMPTS, Part, SqlReading, read_part
-from benchmarks.private_postgres import PrivatePostgres
+from benchmarks.private_postgres import PostgresMissingError, PrivatePostgres
 
 _OURS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'beam_mixpanel'"
 READERS = f"{_OURS} AND state = 'active'"
@@ -66,6 +66,45 @@ def test_each_row_is_in_one_part(
         reading.split(column, partitions)
         assert len(reading.parts()) == partitions + 1
         assert sorted(_read(reading)) == list(range(1, 20_001))
+
+
+@pytest.mark.parametrize(
+    ("rows", "parts"),
+    [
+        ("(1, -9223372036854775808), (2, 9223372036854775807), (3, 0), (4, NULL)", 5),
+        ("(1, 7), (2, 7), (3, NULL)", 2),
+        ("(1, NULL), (2, NULL)", 1),
+        ("", 1),
+    ],
+    ids=["all of 64 bits", "one value", "nulls only", "no row"],
+)
+def test_ranges_of_odd_keys_hold_each_row_once(
+    postgres: PrivatePostgres, postgres_reference: str, rows: str, parts: int
+) -> None:
+    """However far the ends are apart, or if there are none."""
+    postgres.execute("DROP TABLE IF EXISTS odd", "CREATE TABLE odd (id int, key bigint)")
+    if rows:
+        postgres.execute(f"INSERT INTO odd VALUES {rows}")
+    with SqlReading(postgres_reference, table="odd") as reading:
+        reading.split("key", 4)
+        assert len(reading.parts()) == parts
+        assert sorted(_read(reading)) == list(range(1, rows.count("(") + 1))
+
+
+def test_names_that_need_quotes_and_views_are_read(postgres: PrivatePostgres, postgres_reference: str) -> None:
+    """As a table, by the name that it has."""
+    postgres.execute(
+        'DROP SCHEMA IF EXISTS "My Shop" CASCADE',
+        'CREATE SCHEMA "My Shop"',
+        'CREATE TABLE "My Shop"."Order ""A""" (id int, "At Last" timestamptz)',
+        'INSERT INTO "My Shop"."Order ""A""" SELECT n, now() FROM generate_series(1, 9) n',
+        'CREATE VIEW "My Shop".seen AS SELECT * FROM "My Shop"."Order ""A""" WHERE id > 5',
+    )
+    with SqlReading(postgres_reference, table='"My Shop"."Order ""A"""') as reading:
+        reading.split("At Last", 3)
+        assert sorted(_read(reading)) == list(range(1, 10))
+    with SqlReading(postgres_reference, table="My Shop.seen") as reading:
+        assert sorted(_read(reading)) == [6, 7, 8, 9]
 
 
 @pytest.fixture
@@ -447,4 +486,39 @@ def test_a_url_that_never_connects_is_no_lost_connection(
     monkeypatch.setenv("ANY", f"{postgres.url}?{options}")
     with pytest.raises(DatabaseError, match=cure) as refused:
         SqlReading("env:ANY", table="events")
+    assert not isinstance(refused.value, LostConnectionError)
+
+
+@pytest.fixture(scope="session")
+def tls_postgres(certificate: Path) -> Iterator[PrivatePostgres]:
+    """A server that shows a certificate."""
+    try:
+        server = PrivatePostgres()
+    except PostgresMissingError as error:
+        pytest.skip(str(error))
+    with server:
+        server.serve_tls(certificate, certificate.with_suffix(".key"))
+        yield server
+
+
+def test_a_server_is_known_by_its_certificate(
+    tls_postgres: PrivatePostgres, certificate: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`verify-full` reads over TLS from the server that the certificate is of, and from no other."""
+    query = "SELECT ssl::text AS ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+    monkeypatch.setenv("TLS_URL", f"{tls_postgres.url}?sslmode=verify-full&sslrootcert={certificate}")
+    with SqlReading("env:TLS_URL", query=query) as reading:
+        assert _read(reading, "ssl") == ["true"]
+    other = tmp_path / "other.pem"
+    other.write_bytes(b"")
+    monkeypatch.setenv("TLS_URL", f"{tls_postgres.url}?sslmode=verify-full&sslrootcert={other}")
+    with pytest.raises(DatabaseError, match="sslrootcert") as refused:
+        SqlReading("env:TLS_URL", query=query)
+    assert not isinstance(refused.value, LostConnectionError)
+    assert tls_postgres.password not in str(refused.value)
+    elsewhere = tls_postgres.url.replace("127.0.0.1", "db.example.com")
+    options = f"hostaddr=127.0.0.1&sslmode=verify-full&sslrootcert={certificate}"
+    monkeypatch.setenv("TLS_URL", f"{elsewhere}?{options}")
+    with pytest.raises(DatabaseError, match="certificate") as refused:
+        SqlReading("env:TLS_URL", query=query)
     assert not isinstance(refused.value, LostConnectionError)
