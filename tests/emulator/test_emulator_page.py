@@ -103,6 +103,36 @@ def test_an_event_can_be_looked_into_by_keyboard(emulator, page, send, event):
     expect(page.locator("#events details")).to_have_count(2)
 
 
+FOCUSED = """() => {
+  const focused = document.activeElement, style = getComputedStyle(focused);
+  if (focused === document.body) return null;
+  const named = focused.labels?.[0]?.textContent || focused.getAttribute("aria-label") || focused.textContent;
+  return {place: [...document.querySelectorAll("*")].indexOf(focused), name: named.trim(),
+          outlined: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2};
+}"""
+
+
+def test_every_control_is_reached_by_tab_is_named_and_shows_where_one_is(emulator, page, send, event):
+    """In the order in which they stand on the page, by those who use no mouse."""
+    send(emulator, [event(1)])
+    emulator.add_fault(kind="status", times=3)
+    expect(page.locator("#events summary")).to_have_count(1)
+    expect(page.locator("#faults button")).to_have_count(1)
+    reached = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        focused = page.evaluate(FOCUSED)
+        if focused is None or focused in reached:
+            break
+        reached.append(focused)
+    controls = page.evaluate(
+        "() => { const all = [...document.querySelectorAll('*')];"
+        " return [...document.querySelectorAll('a, button, input, summary')].map(one => all.indexOf(one)) }"
+    )
+    assert [focused["place"] for focused in reached] == controls
+    assert [focused for focused in reached if not focused["name"] or not focused["outlined"]] == []
+
+
 def test_a_click_makes_the_next_requests_fail(emulator, page, send, event):
     """A failure is set for as many requests as the page says, shown, and can be taken back."""
     page.get_by_label("for the next").fill("2")
