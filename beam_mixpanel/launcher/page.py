@@ -8,6 +8,8 @@ from importlib import resources
 from typing import Final
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
+_FITTING: Final = 3
+"""A table of more columns may have to be scrolled sideways, which must be possible without a mouse."""
 
 
 def document(title: str, sections: str) -> str:
@@ -31,14 +33,16 @@ def table_of(heads: Iterable[str], rows: Iterable[tuple[str, ...]]) -> str:
     heads = list(heads)
     classes = [' class="number"' if head.startswith("#") else "" for head in heads]
     cells_of_head = "".join(
-        f"<th{kind}>{head.removeprefix('#')}</th>" for head, kind in zip(heads, classes, strict=True)
+        f'<th scope="col"{kind}>{head.removeprefix("#")}</th>' if head else "<td></td>"
+        for head, kind in zip(heads, classes, strict=True)
     )
     classes[0] = ' class="name"' if heads[0] else ""
     lines = "".join(
         f"<tr>{''.join(f'<td{kind}>{cell}</td>' for cell, kind in zip(row, classes, strict=True))}</tr>" for row in rows
     )
     head = f"<thead><tr>{cells_of_head}</tr></thead>" if any(head.strip("#") for head in heads) else ""
-    return f'<div class="scroll"><table>{head}<tbody>{lines}</tbody></table></div>'
+    reached = ' tabindex="0" role="group" aria-label="table"' if len(heads) > _FITTING else ""
+    return f'<div class="scroll"{reached}><table>{head}<tbody>{lines}</tbody></table></div>'
 
 
 def moment_of(text: str) -> str:

@@ -42,6 +42,14 @@ def test_the_page_opens_without_an_error(shop: str, width: int, scheme: Literal[
         assert opened.page.locator("svg rect").count() > 150
 
 
+def test_a_table_that_is_too_wide_is_scrolled_by_keyboard(shop: str) -> None:
+    """And every head of a column has a text."""
+    with open_page(shop, width=NARROW) as opened:
+        wide = "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.tabIndex)"
+        assert opened.page.locator(".scroll").evaluate_all(wide) == [0]
+        assert all(opened.page.locator("th").all_inner_texts())
+
+
 def test_dark_and_light_differ(shop: str) -> None:
     """The page follows the reader's colour scheme."""
     colours = []
