@@ -31,6 +31,11 @@ _PERSONAL: Final = re.compile(
     r"(^|[_\W])(e?-?mail|phone|address|first_?name|last_?name|surname|ssn|iban|birth\w*|passw\w*)($|[_\W])",
     re.IGNORECASE,
 )
+_USERS: Final = re.compile(
+    r"(^|[_\W])(user|customer|client|member|account|visitor|person|uid|kunde|nutzer)(_?(id|no|nr|number))?($|[_\W])",
+    re.IGNORECASE,
+)
+"""Names of properties that may be a user's id."""
 _SHOWN: Final = 5
 
 _MAP: Final = "--map MODULE:FUNCTION"
@@ -296,9 +301,9 @@ def _on_users(report: _Report) -> Iterator[Advice]:
     without = users["events_without"]
     if without and without == report["events"]["would_be_imported"]:
         why = "No event has a user. Funnels, retention and user counts will be empty."
-        yield Advice(
-            LOOK, "Say who did it", why, _flag(report, "--user_id_column COLUMN, or --distinct_id_column COLUMN", _MAP)
-        )
+        likely = [row["name"] for row in report["properties"]["rows"] if _USERS.search(row["name"])] or ["COLUMN"]
+        flags = [f"--user_id_column {shlex.quote(name)}" for name in likely[:_SHOWN]] + ["--distinct_id_column COLUMN"]
+        yield Advice(LOOK, "Say who did it", why, _flag(report, ", or ".join(flags), _MAP))
     elif without:
         yield Advice(NOTE, "Know the events of nobody", f"{_events(without)} have no user, and count for no user.")
 

@@ -145,6 +145,21 @@ def test_a_format_is_proposed_that_suits_the_examples() -> None:
     assert advice["flag"].startswith("--time_format %d/%m/%Y, or --time_format %m/%d/%Y, or --map")
 
 
+@pytest.mark.parametrize(
+    ("name", "flag"),
+    [
+        ("Customer No", "--user_id_column 'Customer No', or --distinct_id_column COLUMN"),
+        ("kunde_id", "--user_id_column kunde_id, or --distinct_id_column COLUMN"),
+        ("userAgent", "--user_id_column COLUMN, or --distinct_id_column COLUMN"),
+    ],
+)
+def test_a_column_that_may_be_the_users_is_proposed(name: str, flag: str) -> None:
+    """By its name; a user agent is no user."""
+    event = json.dumps({"event": "A", "properties": {"time": NOON_MS, "$insert_id": "i", name: "7"}}).encode()
+    advice = {item["title"]: item["flag"] for item in report_of(event)["advice"]}
+    assert advice["Say who did it"] == flag
+
+
 def test_events_are_not_advised_to_map_columns() -> None:
     """A flag that names columns would take events in Mixpanel's shape for rows, and none would be imported."""
     rules = [*advices._CURES, "another"]
