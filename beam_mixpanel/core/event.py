@@ -217,15 +217,25 @@ def _make_insert_id(
         properties["$insert_id"] = as_text if acceptable else insert_ids.from_refused(as_text, event.event, properties)
         return not acceptable
     properties.pop("$insert_id", None)
-    if strategy.kind == "mixpanel-import":
-        time = given_time if isinstance(given_time, (int, float, Decimal)) else properties["time"]
-        properties["$insert_id"] = insert_ids.from_mixpanel_import(
-            event.event, properties.get("distinct_id"), id_text(time)
-        )
-    elif strategy.kind == "columns":
-        made = insert_ids.from_columns(event.event, properties, strategy.columns)
+    if strategy.kind != "content":
+        made = made_insert_id(event, given_time, strategy)
         if made is None:
             violations.append(Violation("insert_id_column_missing", ",".join(strategy.columns)))
         else:
             properties["$insert_id"] = made
     return False
+
+
+def made_insert_id(event: Event, given_time: Any, strategy: InsertIdStrategy) -> str | None:
+    """Make the `$insert_id` of an event in form by another strategy than its content; None where a column is absent.
+
+    Args:
+      event: its other ids and its time are in form.
+      given_time: the time as the source holds it.
+      strategy: `columns` or `mixpanel-import`.
+    """
+    properties = event.properties
+    if strategy.kind == "columns":
+        return insert_ids.from_columns(event.event, properties, strategy.columns)
+    time: Any = given_time if isinstance(given_time, (int, float, Decimal)) else properties["time"]
+    return insert_ids.from_mixpanel_import(event.event, properties.get("distinct_id"), id_text(time))

@@ -13,7 +13,7 @@ import msgspec
 
 from beam_mixpanel.core import insert_id as insert_ids
 from beam_mixpanel.core import limits
-from beam_mixpanel.core.event import TEXT_IDS, Form
+from beam_mixpanel.core.event import TEXT_IDS, Form, made_insert_id
 from beam_mixpanel.core.event_time import SECONDS_BELOW, to_epoch_ms
 from beam_mixpanel.core.validation import Event, Level1
 
@@ -60,7 +60,7 @@ class Rewriter:
             return None
         properties["time"] = time_ms
         changed = is_flat or has_other_ids or type(given_time) is not int or time_ms != given_time or b"\n" in line
-        body = self._write(event, line, changed)
+        body = self._write(event, given_time, line, changed)
         return None if body is None or len(body) > limits.MAX_EVENT_BYTES else (body, time_ms)
 
     def _read_time(self, given: Any, now_ms: int) -> int | None:
@@ -70,7 +70,7 @@ class Rewriter:
             return None
         return time_ms if self._max_age_ms is None or time_ms >= now_ms - self._max_age_ms else None
 
-    def _write(self, event: Event, line: bytes, changed: bool) -> bytes | None:
+    def _write(self, event: Event, given_time: Any, line: bytes, changed: bool) -> bytes | None:
         """Write an event with its `$insert_id`; None if that is refused, cannot be made, or is a property too many."""
         properties: dict[str, Any] = event.properties
         insert_id = properties.get("$insert_id")
@@ -83,10 +83,11 @@ class Rewriter:
             return None
         if self._strategy.kind == "content":
             return insert_ids.with_content_id(_encode_canonical(event))
-        if self._strategy.kind == "columns":
-            properties["$insert_id"] = insert_ids.from_columns(event.event, properties, self._strategy.columns)
-            return _encode_canonical(event) if properties["$insert_id"] else None
-        return None
+        made = made_insert_id(event, given_time, self._strategy)
+        if made is None:
+            return None
+        properties["$insert_id"] = made
+        return _encode_canonical(event)
 
 
 def _from_flat(fields: dict[str, Any]) -> Event | None:
@@ -98,15 +99,19 @@ def _from_flat(fields: dict[str, Any]) -> Event | None:
 
 
 def _write_ids(properties: dict[str, Any]) -> bool | None:
-    """Make text of ids that are integers; tell whether there was one, or None if an id needs a closer look."""
+    """Make text of integers and drop nulls; tell whether there were some, or None if an id needs a closer look."""
     changed = False
     for key in TEXT_IDS:
         value = properties.get(key, "")
-        if type(value) is not str:
-            if type(value) is not int or not -_LARGEST_ID < value < _LARGEST_ID:
-                return None
+        if type(value) is str:
+            continue
+        changed = True
+        if value is None:
+            del properties[key]
+        elif type(value) is int and -_LARGEST_ID < value < _LARGEST_ID:
             properties[key] = str(value)
-            changed = True
+        else:
+            return None
     distinct_id = properties.get("distinct_id", "")
     refused = len(distinct_id) > limits.MAX_DISTINCT_ID_CHARS or distinct_id.lower() in limits.PLACEHOLDER_IDS
     return None if refused else changed
