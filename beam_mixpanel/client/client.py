@@ -7,6 +7,7 @@ import math
 import random
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -53,7 +54,11 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class ImportReceipt(NamedTuple):
-    """One request that was answered.
+    """One request that was answered, or the part of it that concerns some windows.
+
+    A request may carry events of many windows. In a pipeline there is one receipt for each of them: `events`,
+    `imported` and `rejected` count the events of these windows, so sums over receipts are sums over events; the other
+    fields are those of the request, the same in each receipt with its `request_id`.
 
     Attributes:
       http_status: of the answer.
@@ -64,6 +69,7 @@ class ImportReceipt(NamedTuple):
       body_bytes: uncompressed.
       sent_bytes: gzipped.
       latency_secs: from sending to the whole answer.
+      request_id: unlike that of any other request.
     """
 
     http_status: int
@@ -74,6 +80,7 @@ class ImportReceipt(NamedTuple):
     body_bytes: int
     sent_bytes: int
     latency_secs: float
+    request_id: str = ""
 
 
 class Failure(NamedTuple):
@@ -102,6 +109,8 @@ class BatchResult:
       imported: events confirmed.
       failures: the others, in no order.
       receipts: one for each request that was answered.
+      carried: for each receipt, the positions in the batch of the events that the request carried, and of those among
+        them that the answer rejected.
       unanswered: requests without a whole answer.
       retries: requests that carried events which had been sent before.
     """
@@ -110,6 +119,7 @@ class BatchResult:
         self.imported = 0
         self.failures: list[Failure] = []
         self.receipts: list[ImportReceipt] = []
+        self.carried: list[tuple[Sequence[int], list[int]]] = []
         self.unanswered = 0
         self.retries = 0
 
@@ -124,7 +134,7 @@ class _Part(NamedTuple):
 class _Request(NamedTuple):
     """What is sent, the same each time."""
 
-    events: int
+    indices: Sequence[int]
     body: bytes
     compressed: bytes
     cost: float
@@ -279,7 +289,7 @@ class MixpanelClient:
     ) -> tuple[Imported | PartlyImported | Split | _Undelivered, int, int]:
         """Send one body until the answer settles it, the deadline is over, or the server counts as down."""
         size = len(part.indices)
-        request = _Request(size, body, compress(body), cost_in_events(size, len(body)))
+        request = _Request(part.indices, body, compress(body), cost_in_events(size, len(body)))
         attempts = part.attempts
         undelivered = _RATE_LIMITED
         waits = 0
@@ -324,7 +334,8 @@ class MixpanelClient:
         Raises:
           TurnMissedError: it was not sent, since the server accepts nothing until the deadline.
         """
-        size, body, compressed, cost = request
+        indices, body, compressed, cost = request
+        size = len(indices)
         headers = self._wire.headers()
         with self.gate.passing(cost, deadline) as sent_at:
             result.retries += attempt > 1
@@ -339,8 +350,20 @@ class MixpanelClient:
         self.gate.learn(lambda pacer, limit, now: _learn(outcome, cost, sent_at, pacer, limit, now))
         imported, rejected = _counts(outcome, size)
         result.receipts.append(
-            ImportReceipt(answer.status, size, imported, rejected, attempt, len(body), len(compressed), latency_secs)
+            ImportReceipt(
+                http_status=answer.status,
+                events=size,
+                imported=imported,
+                rejected=rejected,
+                attempt=attempt,
+                body_bytes=len(body),
+                sent_bytes=len(compressed),
+                latency_secs=latency_secs,
+                request_id=uuid.uuid4().hex,
+            )
         )
+        named = outcome.rejected if isinstance(outcome, PartlyImported) else ()
+        result.carried.append((indices, [indices[record.position] for record in named]))
         return outcome, answer.status, f"the server answered {answer.status}"
 
 

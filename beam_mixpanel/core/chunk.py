@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, overload
+from typing import NamedTuple, TypeAlias, overload
+
+Place: TypeAlias = tuple[int, bytes]
+"""Where an event belongs in a pipeline: its timestamp in microseconds, and its windows as a coder wrote them."""
 
 
 class PreparedEvent(NamedTuple):
@@ -35,9 +38,14 @@ def origin_of(source: str, offset: int) -> str:
 
 
 class EventChunk(Sequence[PreparedEvent]):
-    """A sequence of prepared events, held as one list for each field of `PreparedEvent`."""
+    """A sequence of prepared events, held as one list for each field of `PreparedEvent`.
 
-    __slots__ = ("bodies", "offsets", "originals", "sources")
+    Attributes:
+      places: the windows and timestamp of each event, once events of different windows may share the chunk; empty
+        while all of them belong where the chunk itself does.
+    """
+
+    __slots__ = ("bodies", "offsets", "originals", "places", "sources")
 
     def __init__(
         self,
@@ -45,11 +53,13 @@ class EventChunk(Sequence[PreparedEvent]):
         originals: list[bytes | None] | None = None,
         sources: list[str] | None = None,
         offsets: list[int] | None = None,
+        places: list[Place] | None = None,
     ) -> None:
         self.bodies = bodies or []
         self.originals = originals or []
         self.sources = sources or []
         self.offsets = offsets or []
+        self.places = places or []
 
     @classmethod
     def of(cls, events: Iterable[PreparedEvent]) -> EventChunk:
@@ -61,7 +71,11 @@ class EventChunk(Sequence[PreparedEvent]):
 
     def placed(self, source: str, offsets: list[int]) -> EventChunk:
         """Give the same events with another source and other offsets."""
-        return EventChunk(self.bodies, self.originals, [source] * len(self), offsets)
+        return EventChunk(self.bodies, self.originals, [source] * len(self), offsets, self.places)
+
+    def in_place(self, place: Place) -> EventChunk:
+        """Return the same events, each with this place."""
+        return EventChunk(self.bodies, self.originals, self.sources, self.offsets, [place] * len(self))
 
     def append(self, body: bytes, original: bytes | None, source: str, offset: int) -> None:
         """Add an event at the end, by the fields of `PreparedEvent`."""
@@ -76,17 +90,20 @@ class EventChunk(Sequence[PreparedEvent]):
         self.originals += other.originals
         self.sources += other.sources
         self.offsets += other.offsets
+        self.places += other.places
 
     def __len__(self) -> int:
         return len(self.bodies)
 
     @overload
-    def __getitem__(self, place: int) -> PreparedEvent: ...
+    def __getitem__(self, index: int) -> PreparedEvent: ...
     @overload
-    def __getitem__(self, place: slice) -> EventChunk: ...
-    def __getitem__(self, place: int | slice) -> PreparedEvent | EventChunk:
-        columns = (self.bodies[place], self.originals[place], self.sources[place], self.offsets[place])
-        return EventChunk(*columns) if isinstance(place, slice) else PreparedEvent(*columns)  # type: ignore[arg-type]
+    def __getitem__(self, index: slice) -> EventChunk: ...
+    def __getitem__(self, index: int | slice) -> PreparedEvent | EventChunk:
+        columns = (self.bodies[index], self.originals[index], self.sources[index], self.offsets[index])
+        if isinstance(index, slice):
+            return EventChunk(*columns, self.places[index])  # type: ignore[arg-type]
+        return PreparedEvent(*columns)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[PreparedEvent]:
         return map(PreparedEvent, self.bodies, self.originals, self.sources, self.offsets)

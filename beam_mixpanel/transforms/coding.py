@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from itertools import groupby
 from typing import Any, Final, get_type_hints
 
 from apache_beam import coders
@@ -27,12 +28,15 @@ class EventChunkCoder(coders.Coder):
     """
 
     def encode(self, chunk: EventChunk) -> bytes:
-        """Write a chunk."""
-        return bytes(_plain.encode((chunk.bodies, chunk.originals, chunk.sources, chunk.offsets)))
+        """Write a chunk; neighbours mostly share a place, so each run of equal places is written once."""
+        runs = [(place, len(list(equal))) for place, equal in groupby(chunk.places)]
+        return bytes(_plain.encode((chunk.bodies, chunk.originals, chunk.sources, chunk.offsets, runs)))
 
     def decode(self, encoded: bytes) -> EventChunk:
         """Read a chunk."""
-        return EventChunk(*_plain.decode(encoded))
+        bodies, originals, sources, offsets, runs = _plain.decode(encoded)
+        places = [place for place, length in runs for _ in range(length)]
+        return EventChunk(bodies, originals, sources, offsets, places)
 
     def estimate_size(self, chunk: EventChunk) -> int:
         """Guess from the first event."""

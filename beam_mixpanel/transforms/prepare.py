@@ -89,8 +89,10 @@ class PrepareEvents(beam.PTransform):
         It may be a dict, Beam Row, NamedTuple, JSON bytes or str, `EventBlock`, `DeadLetter`, `Refused`, or what
         `ReadRowsFromFiles` gives: `RowBatch`, `RowList`, `RefusedRows`.
         """
-        step = beam.ParDo(self._fn).with_output_types(EventChunk, **{INVALID: DeadLetter})
-        outputs = events | "PrepareEvents" >> step.with_outputs(INVALID, main="prepared")
+        outputs = events | "CheckAndEncode" >> beam.ParDo(self._fn).with_outputs(INVALID, main="prepared")
+        # Set here, since type hints for tags would be checked against every output under --runtime_type_check.
+        outputs["prepared"].element_type = EventChunk
+        outputs[INVALID].element_type = DeadLetter
         return PreparedEvents(outputs["prepared"], outputs[INVALID])
 
 

@@ -1,38 +1,47 @@
-"""Batches from a stream: by Beam's `GroupIntoBatches`, in the global window, so that no event is ever late."""
+"""Batches from a stream, kept in the global window, so that no event is ever late.
+
+Beam's `GroupIntoBatches` counts elements and knows no bytes. Kept here are chunks: what a bundle brings is one element,
+so the cost of state is shared by its events, and both limits of a batch hold. `auto_sharding` needs `GroupIntoBatches`,
+which Dataflow replaces by its own; there, each event is an element.
+"""
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import apache_beam as beam
+from apache_beam.coders import FastPrimitivesCoder
 from apache_beam.pvalue import PCollection
-from apache_beam.transforms.window import GlobalWindows, WindowFn
-from apache_beam.utils.timestamp import Timestamp
-from apache_beam.utils.windowed_value import WindowedValue
+from apache_beam.transforms.timeutil import TimeDomain
+from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
+from apache_beam.transforms.window import GlobalWindow, WindowFn
 
-from beam_mixpanel.core.batching import pack_batches
-from beam_mixpanel.core.chunk import EventChunk, PreparedEvent
-from beam_mixpanel.transforms.batches import BatchLimits
-from beam_mixpanel.transforms.coding import register_coders
+from beam_mixpanel.core.chunk import EventChunk
+from beam_mixpanel.transforms.batches import BatchLimits, DealToShardsFn
+from beam_mixpanel.transforms.coding import EventChunkCoder, register_coders
+from beam_mixpanel.transforms.windows import GLOBAL, ParDoInWindows, Places, in_global_window
 
 register_coders()
 
-_Placed = tuple[bytes | str | int | None, ...]
-"""The fields of a `PreparedEvent`, then its timestamp in microseconds and its window, as its coder writes it: what
-Beam's coders write without pickling."""
+_LARGE_EVENT_BYTES: Final = 5_000
+"""With auto-sharding, events above this are grouped apart. 2,000 smaller ones hold at most 10 MB together."""
+_LARGE_EVENTS: Final = 10
+"""So many of the large ones are grouped at most: an event has at most 1 MB."""
+_SMALL: Final = "Small"
+_LARGE: Final = "Large"
+_coder = EventChunkCoder()
 
 
 class PackStream(beam.PTransform):
     """Groups the events of a stream under `num_shards` keys into batches within the limits.
 
-    A batch leaves when it is full, or `max_buffering_secs` after its first event came. State holds less than one batch
-    a key, and keys are few, so it does not grow.
+    A batch leaves when it is full, or `max_buffering_secs` after its first event came. A key holds less than one batch,
+    in events and in bytes, and keys are few, so state does not grow.
 
-    Beam drops late elements where state is kept in windows, silently. So the grouping is done in the global window, the
-    windows travel with the events, and each batch is given back in the window that its events had.
+    The batches are in the global window with the default trigger, whatever the stream's windows, triggers and allowed
+    lateness; `EventChunk.places` has the windows of each event.
 
     Args:
       limits: how large a batch may be.
@@ -54,57 +63,152 @@ class PackStream(beam.PTransform):
         super().__init__()
         self._limits = limits
         self._num_shards = num_shards
-        group = beam.GroupIntoBatches.WithShardedKey if auto_sharding else beam.GroupIntoBatches
-        self._group = group(limits.max_events, max_buffering_duration_secs=max_buffering_secs, clock=clock)
+        self._max_buffering_secs = max_buffering_secs
+        self._auto_sharding = auto_sharding
+        self._clock = clock
 
     def expand(self, prepared: PCollection[EventChunk]) -> PCollection[EventChunk]:
-        """Give batches within the limits, each of one window."""
-        windowing = prepared.windowing
-        key = beam.ParDo(_KeyEventsFn(self._num_shards, windowing.windowfn)).with_output_types(tuple[int, _Placed])
-        batches: PCollection[EventChunk] = (
+        """Return batches within the limits."""
+        if self._auto_sharding:
+            return self._group_by_runner(prepared)
+        windowfn = prepared.windowing.windowfn
+        deal = ParDoInWindows(DealToShardsFn(self._limits, windowfn, self._num_shards), GLOBAL)
+        buffer = _BufferFn(self._limits, self._max_buffering_secs, self._clock)
+        return (
             prepared
-            | "KeyByShard" >> key
-            | "GlobalWindow" >> beam.WindowInto(GlobalWindows())
-            | "GroupIntoBatches" >> self._group
-            | "PackGroups" >> beam.ParDo(_PackGroupFn(self._limits, windowing.windowfn)).with_output_types(EventChunk)
+            | "KeyByShard" >> deal.with_output_types(tuple[int, EventChunk])
+            | "Buffer" >> beam.ParDo(buffer).with_output_types(EventChunk)
         )
-        batches._windowing = windowing  # as Beam's Reshuffle gives windows back
-        return batches
+
+    def _group_by_runner(self, prepared: PCollection[EventChunk]) -> PCollection[EventChunk]:
+        """Group single events as the runner shards them, small and large ones apart: that bounds the bytes of a key."""
+        key = ParDoInWindows(_KeyEventsFn(self._num_shards, prepared.windowing.windowfn), GLOBAL)
+        keyed = prepared | "KeyByShard" >> key.with_outputs(_LARGE, main=_SMALL)
+        batches = []
+        for kind, most in ((_SMALL, self._limits.max_events), (_LARGE, min(_LARGE_EVENTS, self._limits.max_events))):
+            keyed[kind].element_type = beam.typehints.Tuple[int, bytes]
+            group = beam.GroupIntoBatches.WithShardedKey(
+                most, max_buffering_duration_secs=self._max_buffering_secs, clock=self._clock
+            )
+            pack = beam.ParDo(_PackGroupFn(self._limits)).with_output_types(EventChunk)
+            batches.append(keyed[kind] | f"Group{kind}" >> group | f"From{kind}" >> pack)
+        return tuple(batches) | "Flatten" >> beam.Flatten()
+
+
+class _BufferFn(beam.DoFn):
+    """Keeps the chunks of a key until they fill a batch, their time is over, or the stream ends."""
+
+    CHUNKS: Final = BagStateSpec("chunks", _coder)
+    HELD: Final = ReadModifyWriteStateSpec("held", FastPrimitivesCoder())  # how many events and bytes
+    DUE: Final = TimerSpec("due", TimeDomain.REAL_TIME)
+    END: Final = TimerSpec("end", TimeDomain.WATERMARK)
+
+    def __init__(self, limits: BatchLimits, max_buffering_secs: float, clock: Callable[[], float]) -> None:
+        self._limits = limits
+        self._max_buffering_secs = max_buffering_secs
+        self._clock = clock
+
+    def process(
+        self,
+        element: tuple[int, EventChunk],
+        chunks: Any = beam.DoFn.StateParam(CHUNKS),
+        held: Any = beam.DoFn.StateParam(HELD),
+        due: Any = beam.DoFn.TimerParam(DUE),
+        end: Any = beam.DoFn.TimerParam(END),
+    ) -> Iterator[EventChunk]:
+        chunk = element[1]
+        size = _state_bytes(chunk)
+        if len(chunk) >= self._limits.max_events or size > self._limits.max_bytes // 2:
+            yield from self._batches([chunk])  # worth a request of its own
+            return
+        events_held, bytes_held = held.read() or (0, 0)
+        if events_held + len(chunk) < self._limits.max_events and bytes_held + size < self._limits.max_bytes:
+            chunks.add(chunk)
+            held.write((events_held + len(chunk), bytes_held + size))
+            if not events_held:
+                due.set(self._clock() + self._max_buffering_secs)
+                end.set(GlobalWindow().max_timestamp())
+            return
+        *full, last = self._batches([*chunks.read(), chunk])
+        yield from full
+        chunks.clear()
+        if not full or len(last) >= self._limits.max_events:
+            yield last
+            held.clear()
+            due.clear()
+        else:
+            chunks.add(last)
+            held.write((len(last), _state_bytes(last)))
+            due.set(self._clock() + self._max_buffering_secs)
+
+    @on_timer(DUE)
+    def time_is_over(
+        self, chunks: Any = beam.DoFn.StateParam(CHUNKS), held: Any = beam.DoFn.StateParam(HELD)
+    ) -> Iterator[EventChunk]:
+        """Emit what there is."""
+        yield from self._emptied(chunks, held)
+
+    @on_timer(END)
+    def stream_ended(
+        self,
+        chunks: Any = beam.DoFn.StateParam(CHUNKS),
+        held: Any = beam.DoFn.StateParam(HELD),
+        due: Any = beam.DoFn.TimerParam(DUE),
+    ) -> Iterator[EventChunk]:
+        """Emit what there is; a drain ends the global window."""
+        due.clear()
+        yield from self._emptied(chunks, held)
+
+    def _emptied(self, chunks: Any, held: Any) -> Iterator[EventChunk]:
+        yield from self._batches(chunks.read())
+        chunks.clear()
+        held.clear()
+
+    def _batches(self, chunks: Iterable[EventChunk]) -> Iterator[EventChunk]:
+        """Pack chunks; all batches but the last are full."""
+        packer = self._limits.packer()
+        for chunk in chunks:
+            yield from packer.add(chunk)
+        last = packer.flush()
+        if last:
+            yield last
+
+
+def _state_bytes(chunk: EventChunk) -> int:
+    """Return what a chunk weighs in state: what it sends, and the originals that dead letters would need."""
+    return sum(map(len, chunk.bodies)) + sum(len(original) for original in chunk.originals if original)
 
 
 class _KeyEventsFn(beam.DoFn):
-    def __init__(self, num_shards: int, windows: WindowFn) -> None:
+    """Emits each event as a chunk of its own, written already: `GroupIntoBatches` would pickle a chunk."""
+
+    def __init__(self, num_shards: int, windowfn: WindowFn) -> None:
         self._num_shards = num_shards
-        self._windows = windows
+        self._windowfn = windowfn
 
     def setup(self) -> None:
-        self._coder = self._windows.get_window_coder()
+        self._places = Places(self._windowfn)
+        self._next = 0
 
-    def process(
-        self, events: EventChunk, timestamp: Any = beam.DoFn.TimestampParam, window: Any = beam.DoFn.WindowParam
-    ) -> Iterator[tuple[int, _Placed]]:
-        place = (timestamp.micros, self._coder.encode(window))
-        for event in events:
-            yield random.randrange(self._num_shards), (*event, *place)  # noqa: S311 - any spread will do
+    def process(self, events: EventChunk, element: Any = beam.DoFn.WindowedValueParam) -> Iterator[Any]:
+        placed = self._places.place(events, element)
+        for index in range(len(placed)):
+            self._next = (self._next + 1) % self._num_shards
+            encoded = _coder.encode(placed[index : index + 1])
+            keyed = in_global_window((self._next, encoded), element.timestamp)
+            yield keyed if len(encoded) <= _LARGE_EVENT_BYTES else beam.pvalue.TaggedOutput(_LARGE, keyed)
 
 
 class _PackGroupFn(beam.DoFn):
-    """Packs what was grouped, window by window, and checks both limits anew: `GroupIntoBatches` knows no bytes."""
+    """Packs what was grouped, and checks both limits anew: `GroupIntoBatches` knows no bytes."""
 
-    def __init__(self, limits: BatchLimits, windows: WindowFn) -> None:
+    def __init__(self, limits: BatchLimits) -> None:
         self._limits = limits
-        self._windows = windows
 
-    def setup(self) -> None:
-        self._coder = self._windows.get_window_coder()
-
-    def process(self, group: tuple[Any, Iterable[Any]]) -> Iterator[WindowedValue]:
-        by_window: dict[bytes, list[PreparedEvent]] = {}
-        latest: dict[bytes, int] = {}
-        for *event, micros, encoded in group[1]:
-            by_window.setdefault(encoded, []).append(PreparedEvent(*event))
-            latest[encoded] = max(micros, latest.get(encoded, micros))
-        for encoded, events in by_window.items():
-            window = self._coder.decode(encoded)
-            for batch in pack_batches(events, **self._limits._asdict()):
-                yield WindowedValue(batch, Timestamp(micros=latest[encoded]), (window,))
+    def process(self, group: tuple[Any, Iterable[bytes]]) -> Iterator[EventChunk]:
+        packer = self._limits.packer()
+        for encoded in group[1]:
+            yield from packer.add(_coder.decode(encoded))
+        last = packer.flush()
+        if last:
+            yield last

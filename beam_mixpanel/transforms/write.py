@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
 from apache_beam.transforms.error_handling import ErrorHandler
+from apache_beam.transforms.window import WindowFn
 from apache_beam.utils.shared import Shared
-from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_mixpanel.client.client import (
     DEFAULT_RETRY_DEADLINE_SECS,
@@ -22,7 +22,7 @@ from beam_mixpanel.client.client import (
     MixpanelClient,
 )
 from beam_mixpanel.client.credentials import Credentials, ServiceAccount, resolve_host
-from beam_mixpanel.client.errors import MixpanelError, UndeliveredError
+from beam_mixpanel.client.errors import UndeliveredError
 from beam_mixpanel.client.threads import DaemonThreads
 from beam_mixpanel.client.transport import TOTAL_TIMEOUT_SECS, abandon_requests
 from beam_mixpanel.core import limits
@@ -32,9 +32,12 @@ from beam_mixpanel.core.mapping import EventMapping
 from beam_mixpanel.core.prepare import identity_of
 from beam_mixpanel.transforms.batches import BatchLimits, PackByShard, PackInBundles
 from beam_mixpanel.transforms.coding import register_coders
+from beam_mixpanel.transforms.guard import DeadLetterGuard, check_error_handler
 from beam_mixpanel.transforms.metrics import LIVE, THROTTLED, Ledger
 from beam_mixpanel.transforms.prepare import PrepareEvents
+from beam_mixpanel.transforms.receipts import receipts_by_windows
 from beam_mixpanel.transforms.stream_batches import PackStream
+from beam_mixpanel.transforms.windows import ParDoInWindows, Places
 
 FAILED: Final = "failed"
 ENDPOINTS: Final = ("import", "track")
@@ -47,38 +50,35 @@ MAX_BUFFERING_SECS: Final = 5.0
 register_coders()
 
 
-class EventNotImportedError(MixpanelError):
-    """An event cannot be imported, and the pipeline takes no dead letters."""
-
-
 class WriteToMixpanelResult:
-    """What `WriteToMixpanel` gives."""
+    """What `WriteToMixpanel` returns. To look at it changes nothing; a step that consumes dead letters does."""
 
     def __init__(
         self,
         receipts: PCollection[ImportReceipt],
         dead_letter_parts: tuple[PCollection[DeadLetter], ...],
-        guards: tuple[beam.ParDo, ...],
+        guard: DeadLetterGuard | None,
     ) -> None:
         self._parts = dead_letter_parts
-        self._guards = guards
+        self._guard = guard
         self._flattened: PCollection[DeadLetter] | None = None
         self.receipts = receipts
 
     @property
     def dead_letters(self) -> PCollection[DeadLetter]:
-        """Every event that was not imported. To ask for it is to take it over: the job no longer fails at the first."""
+        """Every event that was not imported. Once a step consumes them, the job no longer fails at the first."""
         if self._flattened is None:
             # Named after its sink: a pipeline may have more than one.
-            sink = self.receipts.producer.full_label.rpartition("/")[0]
-            self._flattened = self.dead_letter_parts | f"{sink}/FlattenDeadLetters" >> beam.Flatten()
+            label = f"{self.receipts.producer.full_label.rpartition('/')[0]}/FlattenDeadLetters"
+            if self._guard is None:
+                self._flattened = self._parts | label >> beam.Flatten()
+            else:
+                self._flattened = self._guard.flatten(label)
         return self._flattened
 
     @property
     def dead_letter_parts(self) -> tuple[PCollection[DeadLetter], ...]:
         """The dead letters as they arise, not flattened: a sink on each stays in its stage and holds nothing back."""
-        for guard in self._guards:
-            guard.fn.enabled = False
         return self._parts
 
 
@@ -211,19 +211,27 @@ class WriteToMixpanel(beam.PTransform):
 
     def expand(self, events: PCollection[Any]) -> WriteToMixpanelResult:
         """Prepare, batch and send."""
+        if self._error_handler is not None:
+            check_error_handler(self._error_handler, events.pipeline)
         prepared, invalid = events | "Prepare" >> self._prepare
         shared = Shared()
         if events.is_bounded and self._num_shards is None:
             full, packed = prepared | "Pack" >> PackInBundles(self._batch_limits)
-            sent = [
-                full | "SendBatches" >> _SendBatches(self._sending, shared, serial=False),
-                packed | "SendRemainders" >> _SendBatches(self._sending, shared, serial=False),
-            ]
+            # A sender for each: a Flatten before one sender would make a runner hold every batch back.
+            batches = {"SendBatches": full, "SendRemainders": packed}
+            send = _SendBatchesFn(self._sending, shared, events.windowing.windowfn, serial=False)
         else:
-            batches = prepared | "Pack" >> self._pack_by_key(events.is_bounded)
-            sent = [batches | "SendBatches" >> _SendBatches(self._sending, shared, serial=True)]
-        receipts = tuple(receipts for receipts, _ in sent) | "FlattenReceipts" >> beam.Flatten()
-        return self._result(receipts, (invalid, *(failed for _, failed in sent)))
+            batches = {"SendBatches": prepared | "Pack" >> self._pack_by_key(events.is_bounded)}
+            send = _SendBatchesFn(self._sending, shared, events.windowing.windowfn, serial=True)
+        receipts, dead_letters = [], [invalid]
+        for label, of_kind in batches.items():
+            sent = of_kind | label >> ParDoInWindows(send, events.windowing).with_outputs(FAILED, main="receipts")
+            # Set here, since type hints for tags would be checked against every output under --runtime_type_check.
+            sent["receipts"].element_type = ImportReceipt
+            sent[FAILED].element_type = DeadLetter
+            receipts.append(sent["receipts"])
+            dead_letters.append(sent[FAILED])
+        return self._result(tuple(receipts) | "FlattenReceipts" >> beam.Flatten(), tuple(dead_letters))
 
     def _pack_by_key(self, bounded: bool) -> beam.PTransform:
         if bounded:
@@ -238,14 +246,11 @@ class WriteToMixpanel(beam.PTransform):
     def _result(
         self, receipts: PCollection[ImportReceipt], parts: tuple[PCollection[DeadLetter], ...]
     ) -> WriteToMixpanelResult:
-        if self._error_handler is not None:
-            for part in parts:
-                self._error_handler.add_error_pcollection(part)
-            return WriteToMixpanelResult(receipts, parts, ())
-        guards = tuple(beam.ParDo(_FailAtFirstFn()) for _ in parts)
-        for number, (part, guard) in enumerate(zip(parts, guards, strict=True)):
-            _ = part | f"FailUnlessTaken{number}" >> guard
-        return WriteToMixpanelResult(receipts, parts, guards)
+        if self._error_handler is None:
+            return WriteToMixpanelResult(receipts, parts, DeadLetterGuard(parts))
+        for part in parts:
+            self._error_handler.add_error_pcollection(part)
+        return WriteToMixpanelResult(receipts, parts, None)
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -256,21 +261,6 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 def _check_range(name: str, value: float, least: float, most: float) -> None:
     if not least <= value <= most:
         raise ValueError(f"{name} must be between {least} and {most}, got {value}")
-
-
-class _FailAtFirstFn(beam.DoFn):
-    """Fails the job at the first dead letter, unless somebody took them over."""
-
-    def __init__(self) -> None:
-        self.enabled = True
-
-    def process(self, letter: DeadLetter) -> None:
-        if self.enabled:
-            raise EventNotImportedError(
-                f"an event cannot be imported ({letter.fate}: {letter.reason}): {letter.message}"
-                f"{f' [{letter.source}]' if letter.source else ''}. To go on past such events, use the result's "
-                "dead_letters, with_error_handler, --dead_letters on the command line, or error_handling in Beam YAML"
-            )
 
 
 class _Sending(NamedTuple):
@@ -317,22 +307,10 @@ def abandon_sending() -> None:
 
 
 class _Sent(NamedTuple):
-    """A batch handed to the threads, with the window that its results belong to."""
+    """A batch handed to the threads."""
 
     future: Future[BatchResult]
     batch: EventChunk
-    windowed: WindowedValue
-
-
-class _SendBatches(beam.PTransform):
-    def __init__(self, sending: _Sending, shared: Shared, *, serial: bool) -> None:
-        super().__init__()
-        self._fn = _SendBatchesFn(sending, shared, serial)
-
-    def expand(self, batches: PCollection[EventChunk]) -> tuple[PCollection[ImportReceipt], PCollection[DeadLetter]]:
-        step = beam.ParDo(self._fn).with_output_types(ImportReceipt, **{FAILED: DeadLetter})
-        outputs = batches | "Send" >> step.with_outputs(FAILED, main="receipts")
-        return outputs["receipts"], outputs[FAILED]
 
 
 class _SendBatchesFn(beam.DoFn):
@@ -341,18 +319,21 @@ class _SendBatchesFn(beam.DoFn):
     Args:
       sending: what to send with.
       shared: makes all copies of this step in a process use one client.
+      windowfn: of the events; receipts and dead letters go back into their windows.
       serial: wait for each batch's requests before taking the next.
     """
 
-    def __init__(self, sending: _Sending, shared: Shared, serial: bool) -> None:
+    def __init__(self, sending: _Sending, shared: Shared, windowfn: WindowFn, *, serial: bool) -> None:
         self._sending = sending
         self._shared = shared
+        self._windowfn = windowfn
         self._most_waiting = 0 if serial else sending.max_concurrent_requests
 
     def setup(self) -> None:
         self._generation = 0
         self._acquire()
         self._ledger = Ledger()
+        self._places = Places(self._windowfn)
 
     def _acquire(self) -> None:
         """Share a client with the other steps of this process; one that was refused gives way to a new one."""
@@ -364,9 +345,9 @@ class _SendBatchesFn(beam.DoFn):
             self._acquire()
         self._sent: deque[_Sent] = deque()
 
-    def process(self, batch: EventChunk, windowed: Any = beam.DoFn.WindowedValueParam) -> Iterator[Any]:
+    def process(self, batch: EventChunk) -> Iterator[Any]:
         future = self._worker.threads.submit(self._worker.client.import_batch, batch.bodies)
-        self._sent.append(_Sent(future, batch, windowed))
+        self._sent.append(_Sent(future, batch))
         LIVE.add("in_flight", 1)
         yield from self._collect(self._most_waiting)
 
@@ -392,13 +373,15 @@ class _SendBatchesFn(beam.DoFn):
         if self._sending.fail_undelivered:
             _fail_if_undelivered(result, self._sending.retry_deadline_secs)
         self._book(result)
-        for receipt in result.receipts:
-            yield sent.windowed.with_value(receipt)
+        places = sent.batch.places
+        for receipt, (carried, rejected) in zip(result.receipts, result.carried, strict=True):
+            for part, place in receipts_by_windows(receipt, carried, rejected, places):
+                yield self._places.put_back(part, place)
         for failure in result.failures:
             letter = _dead_letter(sent.batch[failure.position], failure)
             self._ledger.count(letter.fate, 1)
             self._ledger.count_reason(letter.message if letter.reason == "rejected" else letter.reason)
-            yield TaggedOutput(FAILED, sent.windowed.with_value(letter))
+            yield TaggedOutput(FAILED, self._places.put_back(letter, places[failure.position]))
 
     def _book(self, result: BatchResult) -> None:
         ledger = self._ledger

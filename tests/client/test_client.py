@@ -207,7 +207,7 @@ class TestConfirmed:
         assert (result.imported, result.failures, result.retries, result.unanswered) == (3, [], 0, 0)
         (receipt,) = result.receipts
         request = server.requests[0]
-        assert receipt == (200, 3, 3, 0, 1, len(request.body), len(request.compressed), 0.25)
+        assert receipt[:-1] == (200, 3, 3, 0, 1, len(request.body), len(request.compressed), 0.25)
 
     @pytest.mark.parametrize(
         "body",
@@ -805,6 +805,10 @@ class TestLaw:
         assert result.retries == retries
         assert {failure.position: failure.attempts for failure in result.failures} == {n: seen[n] for n in failed}
         assert sum(receipt.imported for receipt in result.receipts) == result.imported
+        assert len({receipt.request_id for receipt in result.receipts}) == len(result.receipts)
+        for receipt, (carried, rejected) in zip(result.receipts, result.carried, strict=True):
+            assert (receipt.events, receipt.rejected) == (len(carried), len(rejected))
+            assert set(rejected) <= set(carried)
         assert sum(receipt.events for receipt in result.receipts) <= sum(map(len, sent))
         assert {failure.fate for failure in result.failures} <= {"rejected", "undelivered"}
 

@@ -10,11 +10,19 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.testing.test_stream import TestStream as Stream
 from apache_beam.transforms import trigger
-from apache_beam.transforms.window import FixedWindows, GlobalWindow, IntervalWindow, TimestampedValue
+from apache_beam.transforms.window import (
+    FixedWindows,
+    GlobalWindow,
+    GlobalWindows,
+    IntervalWindow,
+    TimestampedValue,
+    WindowFn,
+)
 
 from beam_mixpanel.core.chunk import EventChunk
 from beam_mixpanel.transforms.batches import BatchLimits
 from beam_mixpanel.transforms.stream_batches import PackStream
+from beam_mixpanel.transforms.windows import GLOBAL, Places
 
 LIMITS = BatchLimits(max_events=4, max_bytes=1_000)
 BUFFERING_SECS = 5
@@ -33,15 +41,22 @@ def _chunk(*names: str) -> EventChunk:
 
 
 class Seen(NamedTuple):
-    """A batch as it left, with its window, and its timestamp in seconds."""
+    """A batch as it left, with its window."""
 
     events: EventChunk
     window: Any
-    timestamp: int
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(sorted(body.decode() for body in self.events.bodies))
+
+    def placed(self, windowfn: WindowFn) -> dict[str, tuple[Any, ...]]:
+        """Return the timestamp of each event, in seconds, and its windows."""
+        back = (
+            Places(windowfn).put_back(body.decode(), place)
+            for body, place in zip(self.events.bodies, self.events.places, strict=True)
+        )
+        return {element.value: (element.timestamp.micros // 1_000_000, *element.windows) for element in back}
 
 
 class _See(beam.DoFn):
@@ -49,10 +64,8 @@ class _See(beam.DoFn):
 
     seen: list[Seen] = []  # noqa: RUF012 - shared with the tests on purpose
 
-    def process(
-        self, batch: EventChunk, window: Any = beam.DoFn.WindowParam, timestamp: Any = beam.DoFn.TimestampParam
-    ) -> None:
-        self.seen.append(Seen(batch, window, timestamp.micros // 1_000_000))
+    def process(self, batch: EventChunk, window: Any = beam.DoFn.WindowParam) -> None:
+        self.seen.append(Seen(batch, window))
 
 
 def _pipeline() -> beam.Pipeline:
@@ -108,73 +121,72 @@ def test_events_far_behind_the_watermark_are_not_dropped() -> None:
         .add_elements([TimestampedValue(_chunk("late"), 6), TimestampedValue(_chunk("now"), 1_001)])
         .advance_processing_time(BUFFERING_SECS)
     )
-    batches = _batches(stream, _pack(), beam.WindowInto(FixedWindows(60)))
-    assert sorted((batch.names, batch.window, batch.timestamp) for batch in batches) == [
-        (("early", "late"), IntervalWindow(0, 60), 6),
-        (("now",), IntervalWindow(960, 1020), 1_001),
-    ]
+    [batch] = _batches(stream, _pack(), beam.WindowInto(FixedWindows(60)))
+    assert batch.window == GlobalWindow()
+    assert batch.placed(FixedWindows(60)) == {
+        "early": (5, IntervalWindow(0, 60)),
+        "late": (6, IntervalWindow(0, 60)),
+        "now": (1_001, IntervalWindow(960, 1020)),
+    }
 
 
-@pytest.mark.parametrize(("allowed_lateness", "kept"), [(0, []), (600, ["early"])])
-def test_what_is_grouped_by_window_after_a_batch_needs_allowed_lateness(allowed_lateness: int, kept: list[str]) -> None:
-    """A batch may leave after its window has ended: docs/streaming.md says what a step behind it needs then."""
-    stream = (
-        Stream()
-        .advance_watermark_to(0)
-        .add_elements([TimestampedValue(_chunk("early"), 5)])
-        .advance_watermark_to(100)
-        .advance_processing_time(BUFFERING_SECS)
-        .advance_watermark_to_infinity()
+@pytest.mark.parametrize("auto_sharding", [False, True])
+def test_windowing_and_triggers_of_the_events_do_not_act_on_batches(auto_sharding: bool) -> None:
+    """Batches are in the global window with the default trigger; a trigger upstream holds nothing back."""
+    windowed = beam.WindowInto(
+        FixedWindows(60),
+        trigger=trigger.Repeatedly(trigger.AfterCount(3)),
+        accumulation_mode=trigger.AccumulationMode.ACCUMULATING,
     )
-    _Grouped.names.clear()
-    with _pipeline() as pipeline:
-        windowed = pipeline | stream | beam.WindowInto(FixedWindows(60), allowed_lateness=allowed_lateness)
-        keyed = windowed | _pack() | beam.Map(lambda batch: (0, batch.bodies[0].decode()))
-        _ = keyed | beam.GroupByKey() | beam.ParDo(_Grouped())
-    assert _Grouped.names == kept
-
-
-class _Grouped(beam.DoFn):
-    """Notes what was grouped: the runner works in this process."""
-
-    names: list[str] = []  # noqa: RUF012 - shared with the test on purpose
-
-    def process(self, group: Any) -> None:
-        self.names.extend(group[1])
-
-
-def test_the_windowing_is_that_of_the_events() -> None:
-    """Triggers and accumulation are as they were before, too."""
-    events = (
-        _pipeline()
-        | Stream().add_elements([_chunk("a")])
-        | beam.WindowInto(
-            FixedWindows(60),
-            trigger=trigger.Repeatedly(trigger.AfterCount(3)),
-            accumulation_mode=trigger.AccumulationMode.DISCARDING,
-        )
-    )
-    batches = events | _pack()
-    assert batches.windowing == events.windowing
+    batches = _pipeline() | Stream().add_elements([_chunk("a")]) | windowed | _pack(auto_sharding=auto_sharding)
+    assert batches.windowing == GLOBAL
     assert not batches.is_bounded
+    stream = Stream().add_elements([_chunk("a")]).advance_processing_time(BUFFERING_SECS)
+    assert [batch.names for batch in _batches(stream, _pack(auto_sharding=auto_sharding), windowed)] == [("a",)]
 
 
-def test_batches_keep_both_limits_and_every_event() -> None:
+@pytest.mark.parametrize("auto_sharding", [False, True])
+def test_batches_keep_both_limits_and_every_event(auto_sharding: bool) -> None:
     """`GroupIntoBatches` knows no bytes; the batches do, and what an event came with stays with it."""
     names = [f"{number:0400d}" for number in range(10)]
     stream = Stream().add_elements([_chunk(*names)]).advance_processing_time(BUFFERING_SECS)
-    batches = _batches(stream, _pack(num_shards=3))
+    batches = _batches(stream, _pack(num_shards=3, auto_sharding=auto_sharding))
     assert Counter(name for batch in batches for name in batch.names) == Counter(names)
     assert all(len(batch.events) <= 2 for batch in batches)
     assert {event[1:] for batch in batches for event in batch.events} == {(None, "file", 7)}
 
 
 def test_events_of_the_global_window_keep_it() -> None:
-    """And the batch has the timestamp of its latest event."""
+    """And each event its own timestamp."""
     events = [TimestampedValue(_chunk("a"), 3), TimestampedValue(_chunk("b"), 2)]
     stream = Stream().add_elements(events).advance_processing_time(BUFFERING_SECS)
     [batch] = _batches(stream, _pack())
-    assert (batch.names, batch.window, batch.timestamp) == (("a", "b"), GlobalWindow(), 3)
+    assert batch.placed(GlobalWindows()) == {"a": (3, GlobalWindow()), "b": (2, GlobalWindow())}
+
+
+def test_what_does_not_fit_begins_the_next_batch() -> None:
+    """The rest of a chunk waits for the next events, for its own time."""
+    stream = (
+        Stream()
+        .add_elements([_chunk(*"abc")])
+        .advance_processing_time(BUFFERING_SECS - 1)
+        .add_elements([_chunk(*"de")])
+        .add_elements([_chunk(*"fg")])
+    )
+    assert [batch.names for batch in _batches(stream, _pack())] == [("a", "b", "c", "d"), ("e", "f", "g")]
+
+
+def test_the_bytes_that_a_key_holds_are_bounded() -> None:
+    """Originals, which dead letters would need, count: they are in the state, too."""
+    chunks = []
+    for name in "abcd":
+        chunk = EventChunk()
+        chunk.append(name.encode(), b"x" * 400, "file", 7)
+        chunks.append(chunk)
+    stream = Stream()
+    for chunk in chunks:
+        stream = stream.add_elements([chunk])
+    assert [batch.names for batch in _batches(stream, _pack())] == [("a", "b", "c"), ("d",)]
 
 
 def test_what_is_left_of_a_stream_that_ends_leaves_with_it() -> None:

@@ -1,0 +1,44 @@
+"""Which windows a receipt belongs to: a request may carry events of many."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from beam_mixpanel.client.client import ImportReceipt
+from beam_mixpanel.core.chunk import Place
+
+
+def receipts_by_windows(
+    receipt: ImportReceipt, carried: Sequence[int], rejected: Collection[int], places: Sequence[Place]
+) -> Iterator[tuple[ImportReceipt, Place]]:
+    """Split the receipt of a request into one for each set of windows that its events are in.
+
+    Args:
+      receipt: of the whole request.
+      carried: positions, in the batch, of the events that the request carried.
+      rejected: those of them that the answer named as rejected.
+      places: of each event of the batch.
+
+    Yields:
+      A receipt whose `events`, `imported` and `rejected` count the events of those windows, and the place that it
+      belongs to, with the latest timestamp of these events. The counts add up to those of the request.
+    """
+    events: dict[bytes, int] = {}
+    refused: dict[bytes, int] = {}
+    latest: dict[bytes, int] = {}
+    for position in carried:
+        micros, windows = places[position]
+        events[windows] = events.get(windows, 0) + 1
+        latest[windows] = max(latest.get(windows, micros), micros)
+    for position in rejected:
+        windows = places[position][1]
+        refused[windows] = refused.get(windows, 0) + 1
+    # An answer confirms all that it does not reject, or nothing.
+    confirms = receipt.imported > 0
+    for windows, count in events.items():
+        not_imported = refused.get(windows, 0)
+        imported = count - not_imported if confirms else 0
+        yield (
+            receipt._replace(events=count, imported=imported, rejected=not_imported),
+            (latest[windows], windows),
+        )
