@@ -7,15 +7,21 @@ STAMP := $(VENV)/.installed
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-$(STAMP): pyproject.toml setup.py
+# Set in some containers; without bytecode on disk each process compiles Beam anew, which takes seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
+$(STAMP): pyproject.toml setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Give a newer Python: make PYTHON=python3.12 ... (the package itself runs on 3.10)")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev]' || \
-		$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]' # uv does not read pip's settings
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[dev]' || \
+		$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]' # uv does not read pip's settings
 	@touch $(STAMP)
 
-setup: $(STAMP)  ## Make .venv with everything in it
+setup: $(STAMP)  ## Make .venv with everything in it, in the versions of constraints.txt
+
+constraints: $(STAMP)  ## Renew the versions in constraints.txt, and those of the image: [PACKAGES="NAME ..."]
+	scripts/pin-versions $(PACKAGES)
 
 demo: $(STAMP)  ## Import 100,000 events into an emulator, twice, and prove that each is there once
 	$(BIN)/python -m benchmarks.demo
@@ -37,6 +43,9 @@ check: $(STAMP)  ## Lint, types, layers
 
 test-pythons: $(STAMP)  ## Run tests with each Python there is, and with the lowest versions allowed
 	scripts/test-pythons
+
+test-newest: $(STAMP)  ## Run all tests but those of test-engines with the newest of everything, in a venv of its own
+	scripts/test-pythons newest
 
 dist: $(STAMP)  ## Make wheel, sdist and the image's SBOM (CycloneDX) in dist/, and check them
 	rm -rf dist
@@ -74,4 +83,4 @@ docs-links: $(STAMP)  ## Ask for every page of others that the documentation lin
 clean:  ## Remove .venv and what tools left behind
 	rm -rf $(VENV) build dist site docs/_generated *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo test test-fast test-engines test-pythons dist check bench bench-rows bench-flink bench-limits fuzz docs docs-links clean
+.PHONY: help setup demo test test-fast constraints test-engines test-pythons test-newest dist check bench bench-rows bench-flink bench-limits fuzz docs docs-links clean

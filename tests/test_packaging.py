@@ -16,6 +16,7 @@ from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
+from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -28,11 +29,39 @@ _USED_UNCHANGED = {"certifi", "orjson"}
 """Under the Mozilla Public License, which asks for the source of changed files; we change none."""
 
 
-def _pins() -> dict[str, str]:
-    """Give the versions that the image of the templates installs."""
-    lines = (ROOT / "templates" / "constraints.txt").read_text().splitlines()
-    pins = (re.match(r"([\w.-]+)(?:\[[^]]*])?==([^\s;\\]+)", line) for line in lines)
-    return {canonicalize_name(pin[1]): pin[2] for pin in pins if pin}
+_PIN = re.compile(r"(?P<name>[a-z0-9.-]+)(?:\[[a-z0-9,-]+])?==(?P<version>[\w.+!]+)(?: ; (?P<marker>.+))?")
+
+
+def _pins(file: str = "templates/constraints.txt", **environment: str) -> dict[str, str]:
+    """Give the versions that the image of the templates installs, or those of a machine with such markers."""
+    pins = {}
+    for line in (ROOT / file).read_text().splitlines():
+        if not line.startswith("#"):
+            pin = _PIN.fullmatch(line)
+            assert pin, f"{file} holds no pin, but {line!r}"
+            if pin["marker"] is None or Marker(pin["marker"]).evaluate(dict(environment)):
+                pins[canonicalize_name(pin["name"])] = pin["version"]
+    return pins
+
+
+@pytest.mark.parametrize("python", ["3.11.7", "3.12.1", "3.13.0"])
+@pytest.mark.parametrize(("system", "platform"), [("Linux", "linux"), ("Darwin", "darwin")])
+def test_the_set_up_has_versions_for_each_python_and_system(python: str, system: str, platform: str) -> None:
+    """`make setup` finds a version within our bounds for all that it installs, whatever the machine."""
+    minor = python.rpartition(".")[0]
+    machine = {"python_full_version": python, "python_version": minor}
+    pins = _pins("constraints.txt", sys_platform=platform, platform_system=system, **machine)
+    for text in metadata("beam-mixpanel").get_all("Requires-Dist") or []:
+        need = Requirement(text)
+        marker = str(need.marker or "")
+        if need.name != "beam-mixpanel" and "sys_platform" not in marker:
+            assert pins.get(canonicalize_name(need.name), "0") in need.specifier, text
+
+
+def test_the_image_installs_what_the_tests_ran_with() -> None:
+    """Each version in the image is the one that `make setup` installs with its Python, on its system."""
+    all_pins = _pins("constraints.txt", python_full_version="3.11.7", python_version="3.11", sys_platform="linux")
+    assert _pins().items() - all_pins.items() == set()
 
 
 def test_constraints_of_the_image_are_within_our_bounds() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-import msgspec
 import pyarrow as pa
 
+from beam_mixpanel.core.json_text import UNREADABLE
 from beam_mixpanel.core.prepare import decode_exact
 
 _EXTENSION: Final = b"ARROW:extension:name"
@@ -37,7 +37,7 @@ def _read_text(text: Any) -> Any:
         return text
     try:
         return decode_exact(text)
-    except (msgspec.DecodeError, ValueError, RecursionError):
+    except UNREADABLE:
         return text
 
 

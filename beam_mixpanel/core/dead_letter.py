@@ -7,6 +7,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from beam_mixpanel.core.json_text import UNREADABLE
+
 PARSE: Final = "parse"
 MAP: Final = "map"
 VALIDATE: Final = "validate"
@@ -91,7 +93,7 @@ def from_json_line(line: bytes) -> DeadLetter:
     """
     try:
         letter = _read(_decode(line))
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, RecursionError):
+    except (*UNREADABLE, KeyError, TypeError):
         letter = None
     if letter is None:
         raise ValueError("not a dead letter: expected a JSON object with event or event_base64, stage and reason")

@@ -12,6 +12,7 @@ from beam_mixpanel.core import insert_id as insert_ids
 from beam_mixpanel.core import limits
 from beam_mixpanel.core.event_time import to_epoch_ms
 from beam_mixpanel.core.insert_id import CONTENT_IDS, InsertIdStrategy
+from beam_mixpanel.core.json_text import UNWRITABLE
 from beam_mixpanel.core.json_values import UnsupportedValueError, fields_of, to_json_key, to_json_value, unwrap
 from beam_mixpanel.core.validation import Event, Violation
 
@@ -79,7 +80,7 @@ def to_event(fields: Mapping[Any, Any]) -> Event | Violation:
         inside = {to_json_key(key): _property(key, value) for key, value in properties.items()}
     except UnsupportedValueError:
         return Violation("unsupported_value", "")
-    except UnicodeEncodeError:
+    except UNWRITABLE:
         return Violation("not_utf8", "")
     except RecursionError:
         return Violation("nested_too_deep", "")
@@ -126,7 +127,7 @@ def normalise(event: Event, form: Form, now_ms: int) -> Changes:
         return Changes(changed, False, False, violations)
     try:
         repaired = _make_insert_id(event, given_id, given_time, form.insert_id, violations)
-    except UnicodeEncodeError:
+    except UNWRITABLE:
         return Changes(changed, False, False, [Violation("not_utf8", "")])
     return Changes(True, "$insert_id" not in properties, repaired, violations)
 

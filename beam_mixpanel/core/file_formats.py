@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from beam_mixpanel.core.json_text import UNREADABLE
+
 AUTO: Final = "auto"
 NDJSON: Final = "ndjson"
 JSON: Final = "json"
@@ -93,6 +95,6 @@ def _json_by_content(head: bytes) -> str:
         return NDJSON
     try:
         msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return JSON
     return NDJSON

@@ -18,12 +18,11 @@ from functools import lru_cache
 from math import isfinite
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
 from beam_mixpanel.core import insert_id as insert_ids
 from beam_mixpanel.core import limits
 from beam_mixpanel.core.event import id_text
 from beam_mixpanel.core.event_time import MILLISECONDS_BELOW, POWER_OF_UNIT, from_format, from_unit, to_epoch_ms
+from beam_mixpanel.core.json_text import UNREADABLE, UNWRITABLE
 from beam_mixpanel.core.json_values import UnsupportedValueError, fields_of, to_json_key, to_json_value, unwrap
 from beam_mixpanel.core.prepare import decode_exact
 from beam_mixpanel.core.validation import Violation
@@ -457,7 +456,7 @@ def _is_null(value: Any) -> bool:
         return value != value
     try:
         return type(value) not in _NEVER_NULL and to_json_value(value) is None
-    except (UnsupportedValueError, UnicodeEncodeError, RecursionError):
+    except (UnsupportedValueError, *UNWRITABLE, RecursionError):
         return False  # told when the event is written
 
 
@@ -487,7 +486,7 @@ def _insert_id(name: str, plan: ColumnPlan, row: Mapping[str, Any]) -> Any:
     try:
         values = {column: to_json_value(row.get(column)) for column in columns}
         return insert_ids.from_columns(name, values, columns)
-    except (UnsupportedValueError, UnicodeEncodeError, RecursionError):
+    except (UnsupportedValueError, *UNWRITABLE, RecursionError):
         return None
 
 
@@ -522,7 +521,7 @@ class _Unfolding:
         if (spread or column in self._plan.json_columns) and isinstance(value, (str, bytes)):
             try:
                 value = decode_exact(value) if value.strip() else None
-            except (msgspec.DecodeError, UnicodeError, RecursionError):
+            except UNREADABLE:
                 return Unmappable(
                     "json_column_invalid", column, f"the column {column} is not JSON, as the mapping says"
                 )
@@ -539,7 +538,7 @@ class _Unfolding:
         for key, value in fields.items():
             try:
                 text = to_json_key(key)
-            except (UnsupportedValueError, UnicodeEncodeError):
+            except (UnsupportedValueError, *UNWRITABLE):
                 return Unmappable("key_not_text", path, f"a key in {path} has no form as text")
             if not matches(f"{path}.{text}", self._plan.nested_exclude):
                 problem = self._add(self._rename.get(f"{path}.{text}", prefix + text), f"{path}.{text}", value)

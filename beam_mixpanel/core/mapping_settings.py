@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 import yaml
 
+from beam_mixpanel.core.json_text import UNREADABLE
 from beam_mixpanel.core.mapping import KEYS, EventMapping, MappingError
 from beam_mixpanel.core.presets import PRESETS
 
@@ -104,7 +105,7 @@ def _pairs(flag: str, form: str, texts: Sequence[str]) -> dict[str, str]:
 def _scalar(text: str) -> Any:
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return text
 
 

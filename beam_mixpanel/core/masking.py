@@ -7,9 +7,10 @@ from typing import Any, Final
 
 import msgspec
 
+from beam_mixpanel.core.json_text import UNREADABLE
+
 _WORD: Final = re.compile(r"[^\W\d_]")
 _DIGIT: Final = re.compile(r"\d")
-_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _LONGEST: Final = 400
 """Characters of an example."""
 _LONGEST_LINE: Final = 20_000
@@ -43,7 +44,7 @@ def example_of(text: bytes, *, show_values: bool) -> str:
         return shorten(text[: 4 * _LONGEST].decode(errors="replace"))
     try:
         event = _decode(text) if len(text) <= _LONGEST_LINE else None
-    except _UNREADABLE:
+    except UNREADABLE:
         event = None
     if isinstance(event, dict):
         return shorten(_encode(masked_value(event)).decode())

@@ -23,6 +23,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from beam_mixpanel.core.json_text import UNREADABLE
+
 _MAX_DETAIL_CHARS: Final = 300
 _REQUEST_TIMEOUT: Final = 408
 _TOO_LARGE: Final = 413
@@ -195,7 +197,7 @@ def _retry_after_secs(headers: Mapping[str, str]) -> float | None:
 def _parse_object(body: bytes) -> dict[str, Any]:
     try:
         parsed = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return {}
     return parsed if isinstance(parsed, dict) else {}
 

@@ -8,7 +8,6 @@ which explain. Property tests hold the ways together.
 from __future__ import annotations
 
 import json
-import re
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -23,6 +22,7 @@ from beam_mixpanel.core import limits
 from beam_mixpanel.core.chunk import EventChunk, origin_of
 from beam_mixpanel.core.dead_letter import PARSE, VALIDATE, DeadLetter
 from beam_mixpanel.core.event import TEXT_IDS, Changes, Form, normalise, to_event
+from beam_mixpanel.core.json_text import UNREADABLE, UNWRITABLE, fault_of, is_utf8
 from beam_mixpanel.core.json_values import (
     UnsupportedValueError,
     fields_of,
@@ -35,7 +35,6 @@ from beam_mixpanel.core.rewrite import Rewriter
 from beam_mixpanel.core.skim import skim
 from beam_mixpanel.core.validation import LINE_TOO_LONG, Event, Violation, check_event
 
-_LONE_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _IDS: Final = (*TEXT_IDS, "$insert_id")
 _EXACT_DIGITS: Final = 15
 """A double holds so many decimal digits."""
@@ -263,7 +262,7 @@ class EventPreparer:
         if not violations and (changes.changed or not parsed.in_shape):
             try:
                 body = _encode(event, changes.needs_id)
-            except UnicodeEncodeError:
+            except UNWRITABLE:
                 violations.append(Violation("not_utf8", ""))
         if len(body) > limits.MAX_EVENT_BYTES and not violations:
             violations.append(Violation("event_too_large", ""))
@@ -283,7 +282,7 @@ class EventPreparer:
         if changes.needs_id and not violations:
             try:
                 event.properties["$insert_id"] = insert_ids.from_content(_encode_canonical(event))
-            except UnicodeEncodeError:
+            except UNWRITABLE:
                 violations = [Violation("not_utf8", "")]
             except RecursionError:
                 violations = [Violation("nested_too_deep", "")]
@@ -315,14 +314,10 @@ def parse_object(line: bytes) -> dict[str, Any] | DeadLetter:
     try:
         fields = decode_exact(line.removeprefix(BOM_UTF8))
     except RecursionError:
-        return _dead_letter(line, [Violation("nested_too_deep", "")], stage=PARSE)
-    except UnicodeDecodeError:
-        return _dead_letter(line, [Violation("not_utf8", "")], stage=PARSE)
-    except (msgspec.DecodeError, ValueError) as error:
-        if _LONE_SURROGATE.search(line) and "surrogate" in f"{error} {_stdlib_verdict(line)}":
-            return _dead_letter(line, [Violation("lone_surrogate", "")], stage=PARSE)
-        letter = _dead_letter(line, [Violation("invalid_json", "")], stage=PARSE)
-        return letter._replace(message=f"{letter.message}: {error}")
+        return _dead_letter(line, [Violation("nested_too_deep" if is_utf8(line) else "not_utf8", "")], stage=PARSE)
+    except UNREADABLE as error:
+        letter = _dead_letter(line, [Violation(fault_of(line), "")], stage=PARSE)
+        return letter._replace(message=f"{letter.message}: {error}") if letter.reason == "invalid_json" else letter
     if not isinstance(fields, dict):
         return _dead_letter(line, [Violation("not_an_object", "")], stage=PARSE)
     return fields
@@ -343,7 +338,7 @@ def _in_doubles(line: bytes, exact: dict[str, Any]) -> dict[str, Any]:
     """Give the same fields, but for their ids as doubles; if one number is past all doubles, all but times stay."""
     try:
         fields: dict[str, Any] = msgspec.json.decode(line.removeprefix(BOM_UTF8))
-    except msgspec.DecodeError:
+    except UNREADABLE:
         fields = exact
     for given, read in ((exact, fields), (exact.get("properties"), fields.get("properties"))):
         if isinstance(given, dict) and isinstance(read, dict):
@@ -376,15 +371,6 @@ def _number(text: str) -> float | Decimal:
         return Decimal(text)
     except InvalidOperation:
         return Decimal(float(text))
-
-
-def _stdlib_verdict(line: bytes) -> str:
-    """Ask a parser that takes lone surrogates whether nothing else is wrong."""
-    try:
-        json.loads(line.removeprefix(BOM_UTF8))
-    except (ValueError, RecursionError):
-        return ""
-    return "surrogate"
 
 
 decode_exact = msgspec.json.Decoder(float_hook=_number).decode
@@ -439,7 +425,7 @@ def original_text(value: Any, time_key: str = "time") -> bytes:
         if not isinstance(value, Mapping):
             return _encode_as_given(to_json_value(value))
         return write_as_given(value, time_key)
-    except (UnsupportedValueError, UnicodeEncodeError, RecursionError):
+    except (UnsupportedValueError, *UNWRITABLE, RecursionError):
         return _last_resort(value)
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from beam_mixpanel.core import limits
 from beam_mixpanel.core.dead_letter import DeadLetter
 from beam_mixpanel.core.encoding import compress, encode_json
+from beam_mixpanel.core.json_text import UNREADABLE
 from beam_mixpanel.core.masking import example_of, mask
 from beam_mixpanel.core.property_table import PropertySample
 from beam_mixpanel.core.sketches import (
@@ -354,7 +355,7 @@ class Profile:
 def _skimmed(bodies: Sequence[bytes]) -> list[SkimmedEvent]:
     try:
         return list(map(_decode, bodies))
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return list(map(_skimmed_by_last_keys, bodies))
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import numpy as np
 
+from beam_mixpanel.core.json_text import UNREADABLE
 from beam_mixpanel.core.limits import MAX_TEXT_CHARS
 from beam_mixpanel.core.masking import masked_value, shorten
 from beam_mixpanel.core.sketches import DistinctKeys, Examples, below, hash_of, hashes_of
@@ -232,7 +233,7 @@ class PropertySample:
 def _properties_of(body: bytes) -> dict[str, Any]:
     try:
         event = _decode(body)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         event = json.loads(body)  # it holds a number past all doubles
     properties: dict[str, Any] = event["properties"]
     return properties

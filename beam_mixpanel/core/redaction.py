@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from beam_mixpanel.core.insert_id import hash_bytes
+from beam_mixpanel.core.json_text import UNREADABLE, UNWRITABLE
 from beam_mixpanel.core.json_values import UnsupportedValueError, fields_of, to_json_key
 from beam_mixpanel.core.validation import Event
 
@@ -27,7 +28,6 @@ _NEEDED: Final = {
     "properties": "it holds all properties; name the one that is to go",
 }
 _WITHHELD: Final = re.compile(rb'"withheld: [0-9]+ bytes, SHA-256 [0-9a-f]{64}"')
-_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _RawFields = dict[str, msgspec.Raw]
 
 _decode_fields = msgspec.json.Decoder(_RawFields).decode
@@ -81,7 +81,7 @@ class Redaction:
         try:
             fields = _decode_fields(text.removeprefix(BOM_UTF8))
             holder = _decode_fields(fields["properties"]) if _is_given(fields.get("properties")) else fields
-        except _UNREADABLE:
+        except UNREADABLE:
             return withhold(text)
         if not self.may_concern(text):
             return text
@@ -125,5 +125,5 @@ def _is_given(value: msgspec.Raw | None) -> bool:
 def _name_of(key: Any) -> str:
     try:
         return to_json_key(key)
-    except (UnsupportedValueError, UnicodeEncodeError, RecursionError):
+    except (UnsupportedValueError, *UNWRITABLE, RecursionError):
         return ""

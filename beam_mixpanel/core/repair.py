@@ -12,6 +12,7 @@ import msgspec
 
 from beam_mixpanel.core.dead_letter import IMPORT, MAP, DeadLetter, Refused
 from beam_mixpanel.core.event import TEXT_IDS
+from beam_mixpanel.core.json_text import UNREADABLE, UNWRITABLE
 from beam_mixpanel.core.json_values import UnsupportedValueError
 from beam_mixpanel.core.prepare import write_as_given
 
@@ -51,7 +52,7 @@ def repaired(letter: DeadLetter, events: Sequence[Mapping[Any, Any]]) -> list[De
     """
     try:
         texts = [write_as_given(event) for event in events]
-    except (UnsupportedValueError, ValueError, RecursionError) as error:
+    except (UnsupportedValueError, *UNWRITABLE, RecursionError) as error:
         return refuse(letter, f"the function gave an event that has no JSON form ({type(error).__name__})")
     before = _read(letter.event)
     if _hide_each_other(events):
@@ -117,7 +118,7 @@ def _read(text: bytes) -> dict[str, Any] | None:
         fields = _decode(text.removeprefix(BOM_UTF8))
         if isinstance(fields, dict) and any(isinstance(_property(fields, name), float) for name in _IDS):
             fields = _decode_exact(text.removeprefix(BOM_UTF8))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
     return fields if isinstance(fields, dict) else None
 

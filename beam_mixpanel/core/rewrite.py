@@ -15,9 +15,9 @@ from beam_mixpanel.core import insert_id as insert_ids
 from beam_mixpanel.core import limits
 from beam_mixpanel.core.event import TEXT_IDS, Form, made_insert_id
 from beam_mixpanel.core.event_time import SECONDS_BELOW, to_epoch_ms
+from beam_mixpanel.core.json_text import UNREADABLE
 from beam_mixpanel.core.validation import Event, Level1
 
-_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _EARLIEST_SECONDS: Final = limits.EARLIEST_TIME_MS // 1000
 _LARGEST_ID: Final = 10**18
 """A larger number is seldom an id."""
@@ -48,7 +48,7 @@ class Rewriter:
         is_flat = b'"properties"' not in line
         try:
             event = _from_flat(_decode_flat(line)) if is_flat else _decode_event(line)
-        except _UNREADABLE:
+        except UNREADABLE:
             return None
         if event is None or not event.event.strip():
             return None

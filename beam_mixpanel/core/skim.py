@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from beam_mixpanel.core import limits
+from beam_mixpanel.core.json_text import UNREADABLE
 from beam_mixpanel.core.validation import Event, SkimmedEvent, SkimmedProperties
 
 _NOT_OPENING_OR_NEWLINE: Final = bytes(code for code in range(256) if code not in b"{[\n")
@@ -26,7 +27,6 @@ _MOST_DIGITS: Final = 4300
 _INSERT_ID_CHARS: Final = b"-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ZERO_UUID: Final = max(limits.PLACEHOLDER_IDS, key=len)
 _LONGEST_WORD: Final = max(map(len, limits.PLACEHOLDER_IDS - {_ZERO_UUID}))
-_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _skim_event = msgspec.json.Decoder(SkimmedEvent).decode
 _decode_event = msgspec.json.Decoder(Event).decode
@@ -50,7 +50,7 @@ def skim(data: bytes, lines: list[bytes]) -> list[int]:
             b"".join([line for line in lines if not line.isascii()]).decode()
         for line in _lines_near_a_limit(data, lines):
             _decode_event(line)
-    except _UNREADABLE:
+    except UNREADABLE:
         return []
     properties = [event.properties for event in events]
     in_form = _ids_in_form(properties) and all(map(str.strip, {event.event for event in events}))

@@ -14,12 +14,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qs
 
 import msgspec
 
 # isal undoes gzip several times faster than zlib does, and speaks the same interface.
+UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
+"""Whatever msgspec raises for text that it cannot read: which class that is differs from version to version."""
 _gzip: Any = import_module("isal.isal_zlib" if find_spec("isal") else "zlib")
 
 GZIP_WINDOW_BITS = 31
@@ -156,7 +158,7 @@ def _split_json(body: bytes, *, single_object: bool) -> list[bytes]:
         return _one(body)
     try:
         events = [bytes(event) for event in _split_array(body)]
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         events = _split_leniently(body)
     return [event.replace(b"\n", b" ") for event in events] if b"\n" in body else events
 
@@ -164,7 +166,7 @@ def _split_json(body: bytes, *, single_object: bool) -> list[bytes]:
 def _one(text: bytes) -> list[bytes]:
     try:
         return [bytes(_one_value.decode(text)).replace(b"\n", b" ")]
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         return [event.replace(b"\n", b" ") for event in _split_leniently(b"[" + text + b"]")]
 
 

@@ -163,7 +163,7 @@ def parse_fault(rule: object) -> Fault:
     """
     try:
         fault: Fault = msgspec.convert(rule, AnyFault)
-    except msgspec.ValidationError as error:
+    except msgspec.MsgspecError as error:
         raise ValueError(f"{error}. {_what_is_valid(rule)}") from error
     return fault
 

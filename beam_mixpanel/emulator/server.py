@@ -93,7 +93,7 @@ class Routes:
             return _respond(answers.envelope(401, error))
         try:
             parsed = RawExportQuery.parse(query)
-        except (ValueError, msgspec.DecodeError) as bad:
+        except (ValueError, msgspec.MsgspecError) as bad:
             return _error(str(bad))
         return _stream(raw_export_lines(self._service.store, parsed))
 
@@ -162,7 +162,7 @@ class Routes:
         try:
             content = msgspec.json.decode(await request.body(), type=dict[str, Any])
             self._service.ingestion.set_limits(LimitSettings(**content))
-        except (ValueError, msgspec.DecodeError, TypeError) as error:
+        except (ValueError, msgspec.MsgspecError, TypeError) as error:
             return _error(f"{error}. Valid keys: {', '.join(field.name for field in fields(LimitSettings))}")
         return _json(asdict(self._service.ingestion.limits.settings))
 
@@ -170,7 +170,7 @@ class Routes:
         try:
             content = msgspec.json.decode(await request.body())
             faults = [parse_fault(rule) for rule in (content if isinstance(content, list) else [content])]
-        except (ValueError, msgspec.DecodeError) as error:
+        except (ValueError, msgspec.MsgspecError) as error:
             return _error(str(error))
         book = self._service.faults
         if replace:

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import msgspec
 
+from beam_mixpanel.emulator.bodies import UNREADABLE
 from beam_mixpanel.emulator.rules import (
     EARLIEST_MS,
     IMPORT_RULES,
@@ -174,7 +175,7 @@ def _identity_of_plain_event(text: bytes, latest_ms: int) -> Identity | None:
     """Recognise a good event in its commonest form; None means that it needs a closer look."""
     try:
         event = _decode_well_formed(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
     name, properties = event.event, event.properties
     time, distinct_id, insert_id = (

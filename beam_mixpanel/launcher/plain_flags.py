@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import msgspec
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from beam_mixpanel.core.json_text import UNREADABLE
+
 
 def actions_of(group: type[PipelineOptions]) -> list[argparse.Action]:
     """List what a group of options adds to a command line, in its order."""
@@ -59,5 +61,5 @@ def _plain(argument: str, actions: dict[str, argparse.Action]) -> list[str]:
 def _texts(value: str) -> list[str] | None:
     try:
         return msgspec.json.decode(value, type=list[str]) if value.startswith("[") else None
-    except (msgspec.DecodeError, UnicodeEncodeError):
+    except UNREADABLE:
         return None
