@@ -248,7 +248,11 @@ class EmulatorServer(uvicorn.Server):
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    # Accepted connections inherit it. asyncio sets it only on sockets whose `proto` is TCP, and this one's is 0; with
+    # Nagle's algorithm an answer's body waits for the client's delayed acknowledgement of its headers: 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 async def _find(
