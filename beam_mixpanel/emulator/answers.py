@@ -113,4 +113,7 @@ def received(error: str | None, *, verbose: bool) -> Answer:
 def _status_text(status: int) -> str:
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return "Request Entity Too Large"
-    return HTTPStatus(status).phrase
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""  # as Go's http.StatusText, which the texts come from, of a status that has no name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
@@ -18,6 +19,7 @@ from beam_mixpanel.emulator.view import StoredEvent
 
 # Consumed by the server, not stored: https://docs.mixpanel.com/docs/data-structure/property-reference/reserved-properties
 CONSUMED_PROPERTIES = ("ip", "token")
+MAX_LIMIT = 100_000  # https://docs.mixpanel.com/reference/raw-event-export
 ENDPOINT_HOST = msgspec.Raw(b'"api.mixpanel.com"')
 TRUE = msgspec.Raw(b"true")
 
@@ -43,8 +45,12 @@ class RawExportQuery:
     time_in_ms: bool
 
     @classmethod
-    def parse(cls, query: Mapping[str, str]) -> RawExportQuery:
+    def parse(cls, query: Mapping[str, str], now_ms: int) -> RawExportQuery:
         """Read the parameters of the URL.
+
+        Args:
+          query: the parameters.
+          now_ms: the server's time, which says what day is today.
 
         Raises:
           ValueError: one is missing, malformed, or not supported here.
@@ -53,12 +59,18 @@ class RawExportQuery:
         if unknown:
             raise ValueError(f"not supported by the emulator: {', '.join(sorted(unknown))}")
         names = msgspec.json.decode(query["event"], type=list[str]) if "event" in query else None
+        first, last = _day(query, "from_date"), _day(query, "to_date")
+        if last > datetime.fromtimestamp(now_ms / MS_PER_SEC, timezone.utc).date():
+            # The words that https://github.com/airbytehq/airbyte (source-mixpanel 4.0.2) expects of the live service.
+            raise ValueError("to_date cannot be later than today")
+        if first > last:
+            raise ValueError("from_date cannot be later than to_date")  # synthetic
         return cls(
-            from_ms=_start_of(query, "from_date"),
-            until_ms=_start_of(query, "to_date", days_later=1),
+            from_ms=_start_ms(first),
+            until_ms=_start_ms(last + timedelta(days=1)),
             names=None if names is None else frozenset(names),
-            limit=int(query["limit"]) if "limit" in query else None,
-            time_in_ms=query.get("time_in_ms") == "true",
+            limit=_limit(query["limit"]) if "limit" in query else None,
+            time_in_ms=_switch(query, "time_in_ms"),
         )
 
 
@@ -99,8 +111,25 @@ def _complete(event: OpenedEvent, stored: StoredEvent, time: int) -> None:
         properties["$import"] = TRUE
 
 
-def _start_of(query: Mapping[str, str], name: str, *, days_later: int = 0) -> int:
-    if name not in query:
-        raise ValueError(f"{name} is missing, expected YYYY-MM-DD")
-    day = date.fromisoformat(query[name]) + timedelta(days=days_later)
+def _day(query: Mapping[str, str], name: str) -> date:
+    text = query.get(name, "")
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        raise ValueError(f"{name} must be a day, written YYYY-MM-DD")
+    return date.fromisoformat(text)
+
+
+def _start_ms(day: date) -> int:
     return int(datetime.combine(day, time_of_day(), tzinfo=timezone.utc).timestamp()) * MS_PER_SEC
+
+
+def _limit(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,6}", text) or not 1 <= int(text) <= MAX_LIMIT:
+        raise ValueError(f"limit must be a whole number from 1 to {MAX_LIMIT}")
+    return int(text)
+
+
+def _switch(query: Mapping[str, str], name: str) -> bool:
+    text = query.get(name, "false")
+    if text not in ("true", "false"):
+        raise ValueError(f"{name} must be true or false")
+    return text == "true"

@@ -167,7 +167,7 @@ class Ingestion:
 
     def _keep(self, checked: CheckedBatch, path: str) -> None:
         kept = checked.events, checked.keys, checked.labels
-        self._store.append(*kept, received_ms=self._now_ms(), endpoint=path)
+        self._store.append(*kept, received_ms=self.now_ms(), endpoint=path)
         statistics = self._statistics()
         statistics.events_accepted(len(checked.events))
         statistics.events_refused(Counter(refusal.message for refusal in checked.refusals))
@@ -175,13 +175,14 @@ class Ingestion:
 
     def _context(self, *, insert_id_required: bool = True) -> Context:
         return Context(
-            now_ms=self._now_ms(),
+            now_ms=self.now_ms(),
             original_id_merge=self._options.id_merge == "original",
             insert_id_required=insert_id_required,
             project_token=self._options.project_token,
         )
 
-    def _now_ms(self) -> int:
+    def now_ms(self) -> int:
+        """Return the server's time."""
         return int(self._options.clock() * MS_PER_SEC)
 
 

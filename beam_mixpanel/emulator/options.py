@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 LOOPBACK_HOSTS = ("127.0.0.1", "::1")
+MAX_LIMIT = 10**15  # far beyond any real limit, and exact as a float
 
 SECRET_VARIABLES = {
     "service_account": "MIXPANEL_EMULATOR_SERVICE_ACCOUNT",
@@ -39,8 +40,11 @@ class LimitSettings:
         """Refuse limits that could not let anything through."""
         for name in ("rate_limit", "rate_limit_burst", "rolling_limit", "rolling_window_secs"):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
-                raise ValueError(f"{name} must be a positive number, or None for no limit, not {value!r}")
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_LIMIT:
+                shown = str(value)[:40]
+                raise ValueError(f"{name} must be a positive number up to 1e15, or None for no limit, not {shown}")
 
 
 @dataclass(frozen=True, kw_only=True)

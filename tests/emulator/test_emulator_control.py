@@ -146,7 +146,7 @@ def test_recent_events(emulator, send, event, http):
     assert names(after=2) == ["sign out"]
     answer = http.get(url, params={"after": 3})
     assert (answer.json(), answer.headers["X-Events-Stored"]) == ([], "3")
-    assert "whole numbers" in http.get(url, params={"limit": "many"}).json()["error"]
+    assert "whole number" in http.get(url, params={"limit": "many"}).json()["error"]
 
 
 def test_events_are_found_as_they_are_shown(emulator, send, http):

@@ -357,9 +357,3 @@ def test_original_id_merge(send, event):
     assert [record["message"] for record in content["failed_records"]] == [
         "'properties.distinct_id' is invalid: must not be missing"
     ]
-
-
-def test_other_methods_and_paths(emulator, http):
-    """What is no endpoint is a 404, and ingestion takes POST only."""
-    assert http.post(f"{emulator.url}/nothing").status_code == 404
-    assert http.get(f"{emulator.url}/import").status_code == 405
