@@ -1,4 +1,4 @@
-"""Gives stored events back: as Mixpanel's raw export does, and as they were received."""
+"""Gives stored events back: as Mixpanel's raw export does, and as they are stored."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from itertools import islice
 
 import msgspec
 
+from beam_mixpanel.emulator.effects import OpenedEvent, open_event
 from beam_mixpanel.emulator.ingestion import IMPORT_PATH
 from beam_mixpanel.emulator.rules import MS_PER_SEC
 from beam_mixpanel.emulator.store import EventStore
-from beam_mixpanel.emulator.validation import OpenedEvent, name_of, open_event
+from beam_mixpanel.emulator.validation import name_of
 from beam_mixpanel.emulator.view import StoredEvent
 
 # Consumed by the server, not stored: https://docs.mixpanel.com/docs/data-structure/property-reference/reserved-properties
@@ -75,7 +76,7 @@ class RawExportQuery:
 
 
 def received_lines(store: EventStore, *, deduplicated: bool) -> Iterator[bytes]:
-    """Yield every stored event as it was received, its time in milliseconds."""
+    """Yield every stored event, its time in milliseconds."""
     return (stored.event + b"\n" for stored in store.events(deduplicated=deduplicated))
 
 
@@ -87,8 +88,7 @@ def raw_export_lines(store: EventStore, query: RawExportQuery) -> Iterator[bytes
 def _matching_lines(store: EventStore, query: RawExportQuery) -> Iterator[bytes]:
     for stored in store.events():
         event = open_event(stored.event)
-        # "Overwritten with the current time" if in the future: https://docs.mixpanel.com/reference/import-events
-        time_ms = min(int(bytes(event.properties["time"])), stored.received_ms)
+        time_ms = int(bytes(event.properties["time"]))
         if query.from_ms <= time_ms < query.until_ms and (query.names is None or name_of(event) in query.names):
             _complete(event, stored, time_ms if query.time_in_ms else time_ms // MS_PER_SEC)
             yield msgspec.json.encode(event) + b"\n"

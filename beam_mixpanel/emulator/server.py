@@ -26,7 +26,7 @@ from beam_mixpanel.emulator.export import RawExportQuery, raw_export_lines, rece
 from beam_mixpanel.emulator.faults import parse_fault
 from beam_mixpanel.emulator.guard import LoopbackOnly
 from beam_mixpanel.emulator.ingestion import IMPORT_PATH, TRACK_PATH
-from beam_mixpanel.emulator.options import EmulatorOptions, LimitSettings
+from beam_mixpanel.emulator.options import EmulatorOptions, LimitSettings, ProjectSettings
 from beam_mixpanel.emulator.page import PAGE
 from beam_mixpanel.emulator.protocol import TransportInScopeProtocol
 from beam_mixpanel.emulator.search import EventFilter
@@ -85,8 +85,13 @@ class Routes:
             ("DELETE", "/_emulator/faults"): self.remove_faults,
             ("GET", "/_emulator/limits"): self.limits,
             ("PUT", "/_emulator/limits"): self.set_limits,
+            ("GET", "/_emulator/project"): self.project,
+            ("PUT", "/_emulator/project"): self.set_project,
         }
-        routes = [Route(path, ingestion, methods=["POST"]) for path in (IMPORT_PATH, TRACK_PATH)]
+        # The JavaScript SDK sends to /track/, the one for Node.js by GET: https://github.com/mixpanel/mixpanel-js,
+        # https://github.com/mixpanel/mixpanel-node
+        paths = [path + slash for path in (IMPORT_PATH, TRACK_PATH) for slash in ("", "/")]
+        routes = [Route(path, ingestion, methods=["GET", "POST"]) for path in paths]
         routes += [Route(path, handler, methods=[method]) for (method, path), handler in control.items()]
         application = Starlette(routes=list(routes), exception_handlers={HTTPException: self.unknown})
         application.router.redirect_slashes = False
@@ -120,7 +125,7 @@ class Routes:
         return _stream(raw_export_lines(self._service.store, parsed))
 
     async def export(self, request: Request) -> Response:
-        """Export the events as they were received."""
+        """Export the events as they are stored."""
         deduplicated = request.query_params.get("deduplicated") in ("1", "true")
         return _stream(received_lines(self._service.store, deduplicated=deduplicated))
 
@@ -193,6 +198,22 @@ class Routes:
         except (ValueError, msgspec.DecodeError, TypeError, RecursionError) as error:
             return _error(f"{error}. Valid keys: {', '.join(field.name for field in fields(LimitSettings))}")
         return _json(asdict(self._service.ingestion.limits.settings))
+
+    async def project(self, request: Request) -> Response:
+        """Return what kind of project this is."""
+        return _json(asdict(self._service.ingestion.project))
+
+    async def set_project(self, request: Request) -> Response:
+        """Make it another kind of project; as at Mixpanel, only while it holds no events."""
+        try:
+            content = msgspec.json.decode(await request.body(), type=dict[str, Any])
+            project = ProjectSettings(**{**asdict(self._service.ingestion.project), **content})
+        except (ValueError, msgspec.DecodeError, TypeError, RecursionError) as error:
+            return _error(f"{error}. Valid keys: {', '.join(field.name for field in fields(ProjectSettings))}")
+        if len(self._service.store):
+            return _error("the kind of a project that holds events cannot be changed; reset it first", status=409)
+        self._service.ingestion.project = project
+        return _json(asdict(project))
 
     async def _set_faults(self, request: Request, *, replace: bool) -> Response:
         try:

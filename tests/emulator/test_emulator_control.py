@@ -151,6 +151,7 @@ def test_recent_events(emulator, send, event, http):
 
 def test_events_are_found_as_they_are_shown(emulator, send, http):
     """Escapes in JSON hinder no search, and an event without ids has none that could be found."""
+    http.put(f"{emulator.url}/_emulator/project", json={"as_sent": True})
     named = {"event": "\u00c9t\u00e9", "properties": {"time": NOW_MS, "distinct_id": "jos\u00e9"}}
     send(emulator, [named, {"event": "plain", "properties": {"time": NOW_MS}}], "/import?strict=0")
     url = f"{emulator.url}/_emulator/events"

@@ -18,7 +18,7 @@ NOW_MS = 1_750_000_000_000
 def raw_export(emulator, http):
     def export(**query):
         query = {"from_date": "2000-01-01", "to_date": "2025-06-15", **query}
-        answer = http.get(f"{emulator.url}/api/2.0/export", params=query, auth=("user", "secret"))
+        answer = http.get(f"{emulator.url}/api/2.0/export", params=query, auth=("token", ""))
         return [json.loads(line) for line in answer.text.splitlines()] if answer.ok else answer
 
     return export
@@ -140,7 +140,7 @@ def test_deduplication_equals_a_dictionary():
 
 def test_export_while_events_arrive(emulator, send, event, http):
     """An export shows what was stored when it began, though events arrive and all are reset meanwhile."""
-    events = [event(number, pad="x" * 2000) for number in range(2000)]
+    events = [event(number, pad={"x": "x" * 2000}) for number in range(2000)]
     send(emulator, events)
     with http.get(f"{emulator.url}/_emulator/export", stream=True) as answer:
         lines = answer.iter_lines()
