@@ -65,7 +65,7 @@ def test_nothing_valid(emulator, send, events, error):
     ],
 )
 def test_malformed_data_is_a_200(emulator, http, body, headers):
-    """Data that cannot be read is answered 200 with 0, and why if verbose, as the OpenAPI file says; nothing is kept."""
+    """Data that cannot be read is answered 200 with 0, and why if verbose, as the OpenAPI file has it."""
     headers = {"Content-Type": "application/json"} | headers
     answer = http.post(f"{emulator.url}/track", data=body, headers=headers)
     assert (answer.status_code, answer.text) == (200, "0")
@@ -85,7 +85,7 @@ def test_verbose_in_a_form_that_cannot_be_read(emulator, http):
 @pytest.mark.parametrize("encode", [str, lambda text: base64.b64encode(text.encode()).decode()])
 @pytest.mark.parametrize("single", [True, False])
 def test_get(emulator, http, event, path, encode, single):
-    """The parameter `data` of a GET holds JSON or base64 of it, one event or a list, as the SDK for Node.js sends it."""
+    """The parameter `data` of a GET holds JSON or base64 of it, one event or a list, as the Node.js SDK sends it."""
     sent = event(0, token="t", text="a+b/c?d=\u00e9&e")
     query = {"data": encode(json.dumps(sent if single else [sent])), "verbose": "1"}
     answer = http.get(emulator.url + path, params=query, auth=("secret", ""))
