@@ -91,7 +91,7 @@ def _send(url: str, bodies: list[bytes]) -> int:
     with requests.Session() as session:
         session.headers.update({"Content-Type": "application/json", "Content-Encoding": "gzip"})
         for body in bodies:
-            answer: dict[str, Any] = session.post(f"{url}/import?strict=1", data=body, auth=("user", "secret")).json()
+            answer: dict[str, Any] = session.post(f"{url}/import?strict=1", data=body, auth=("token", "")).json()
             sent += answer["num_records_imported"]
     return sent
 

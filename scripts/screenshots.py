@@ -117,7 +117,7 @@ def _send(url: str, seed: int, done: threading.Event) -> None:
             if not body or draw.random() < 0.9:
                 body = gzip.compress(json.dumps(next(batches)).encode(), 1)
             try:
-                session.post(f"{url}/import?strict=1", data=body, auth=("user", "secret"), timeout=5)
+                session.post(f"{url}/import?strict=1", data=body, auth=("token", ""), timeout=5)
             except requests.RequestException:
                 continue
 

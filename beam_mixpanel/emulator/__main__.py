@@ -86,6 +86,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--project-secret", metavar="SECRET", help="the legacy project secret")
     add("--bearer-token", metavar="TOKEN", help="an OAuth token")
     add("--id-merge", choices=["simplified", "original"], help="the project's ID merge (default: simplified)")
+    add(
+        "--as-sent",
+        action="store_true",
+        help="keep events as they were sent, rather than as Mixpanel would show them",
+    )
     add("--max-body-bytes", type=int, metavar="N", help="bound on the uncompressed body (default: 10000000)")
     add("--latency-ms", type=float, metavar="MS", help="added to every answer")
     add("--rate-limit", type=float, metavar="EVENTS_PER_SEC", help="token bucket (default: off)")

@@ -24,6 +24,7 @@ UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 """Whatever msgspec raises for text that it cannot read: which class that is differs from version to version."""
 _gzip: Any = import_module("isal.isal_zlib" if find_spec("isal") else "zlib")
 
+FORM = "application/x-www-form-urlencoded"
 GZIP_WINDOW_BITS = 31
 MAX_GZIP_OVERHEAD_BYTES = 65_536  # what gzip may add to data that it cannot compress, generously
 
@@ -107,12 +108,34 @@ def read_batch(body: bytes, content_type: str, *, single_object: bool = False) -
     Raises:
       BadBodyError: the body is not what content_type says.
     """
-    media_type = content_type.partition(";")[0].strip().lower()
+    media_type = _media_type(content_type)
     if media_type == "application/x-ndjson":
         return Batch(_split_lines(body))
-    if media_type == "application/x-www-form-urlencoded":
-        return _read_form(body)
+    if media_type == FORM:
+        return read_query(_fields(body))
     return Batch(_split_json(body, single_object=single_object))
+
+
+def read_query(query: Mapping[str, str]) -> Batch:
+    """Take the events out of the parameter `data` of a URL, as the Node.js SDK sends them by GET, or of a form.
+
+    Source: https://github.com/mixpanel/mixpanel-node
+
+    Raises:
+      BadBodyError: it is neither JSON nor base64 of JSON.
+    """
+    data = query.get("data", "")
+    form = {name: value for name, value in query.items() if name != "data"}
+    return Batch(_split_json(_data_of(data), single_object=True) if data else [], form)
+
+
+def form_fields(body: bytes, content_type: str) -> Mapping[str, str]:
+    """Return the fields of a form; none of a body that is not a form.
+
+    Raises:
+      BadBodyError: the body is not what content_type says.
+    """
+    return _fields(body) if _media_type(content_type) == FORM else {}
 
 
 def _gunzip(body: bytes, max_bytes: int) -> bytes:
@@ -129,14 +152,16 @@ def _gunzip(body: bytes, max_bytes: int) -> bytes:
     return b"".join(output.parts)
 
 
-def _read_form(body: bytes) -> Batch:
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _fields(body: bytes) -> dict[str, str]:
     try:
         fields = parse_qs(body.decode("ascii"), keep_blank_values=True, encoding="utf-8", errors="surrogateescape")
     except ValueError as error:
         raise BadBodyError("body is not a form") from error
-    form = {name: values[-1] for name, values in fields.items()}
-    data = form.pop("data", "")
-    return Batch(_split_json(_data_of(data), single_object=True) if data else [], form)
+    return {name: values[-1] for name, values in fields.items()}
 
 
 def _data_of(data: str) -> bytes:

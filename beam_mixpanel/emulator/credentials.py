@@ -52,7 +52,9 @@ class Credentials:
         if not user:
             return INVALID
         if self._any:
-            return None
+            # A service account acts in many projects, so it has to name one:
+            # https://docs.mixpanel.com/reference/import-events#authentication
+            return INVALID if password and not project_id else None
         return self._refuse_account(user, password, project_id) if password else self._refuse_user(user, project_id)
 
     def _refuse_bearer(self, token: str) -> str | None:

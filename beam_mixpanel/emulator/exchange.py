@@ -48,7 +48,7 @@ class Exchange:
         self._process = process
         self._max_body_bytes = max_body_bytes
         self.method: str = scope["method"]
-        self.path: str = scope["path"]
+        self.path: str = scope["path"].rstrip("/")
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         self.query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         self.request: IngestionRequest | None = None

@@ -1,7 +1,8 @@
-"""Gives stored events back: as Mixpanel's raw export does, and as they were received."""
+"""Gives stored events back: as Mixpanel's raw export does, and as they are stored."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
@@ -10,14 +11,16 @@ from itertools import islice
 
 import msgspec
 
+from beam_mixpanel.emulator.effects import OpenedEvent, open_event
 from beam_mixpanel.emulator.ingestion import IMPORT_PATH
 from beam_mixpanel.emulator.rules import MS_PER_SEC
 from beam_mixpanel.emulator.store import EventStore
-from beam_mixpanel.emulator.validation import OpenedEvent, name_of, open_event
+from beam_mixpanel.emulator.validation import name_of
 from beam_mixpanel.emulator.view import StoredEvent
 
 # Consumed by the server, not stored: https://docs.mixpanel.com/docs/data-structure/property-reference/reserved-properties
 CONSUMED_PROPERTIES = ("ip", "token")
+MAX_LIMIT = 100_000  # https://docs.mixpanel.com/reference/raw-event-export
 ENDPOINT_HOST = msgspec.Raw(b'"api.mixpanel.com"')
 TRUE = msgspec.Raw(b"true")
 
@@ -43,8 +46,12 @@ class RawExportQuery:
     time_in_ms: bool
 
     @classmethod
-    def parse(cls, query: Mapping[str, str]) -> RawExportQuery:
+    def parse(cls, query: Mapping[str, str], now_ms: int) -> RawExportQuery:
         """Read the parameters of the URL.
+
+        Args:
+          query: the parameters.
+          now_ms: the server's time, which says what day is today.
 
         Raises:
           ValueError: one is missing, malformed, or not supported here.
@@ -53,17 +60,23 @@ class RawExportQuery:
         if unknown:
             raise ValueError(f"not supported by the emulator: {', '.join(sorted(unknown))}")
         names = msgspec.json.decode(query["event"], type=list[str]) if "event" in query else None
+        first, last = _day(query, "from_date"), _day(query, "to_date")
+        if last > datetime.fromtimestamp(now_ms / MS_PER_SEC, timezone.utc).date():
+            # The words that https://github.com/airbytehq/airbyte (source-mixpanel 4.0.2) expects of the live service.
+            raise ValueError("to_date cannot be later than today")
+        if first > last:
+            raise ValueError("from_date cannot be later than to_date")  # synthetic
         return cls(
-            from_ms=_start_of(query, "from_date"),
-            until_ms=_start_of(query, "to_date", days_later=1),
+            from_ms=_start_ms(first),
+            until_ms=_start_ms(last + timedelta(days=1)),
             names=None if names is None else frozenset(names),
-            limit=int(query["limit"]) if "limit" in query else None,
-            time_in_ms=query.get("time_in_ms") == "true",
+            limit=_limit(query["limit"]) if "limit" in query else None,
+            time_in_ms=_switch(query, "time_in_ms"),
         )
 
 
 def received_lines(store: EventStore, *, deduplicated: bool) -> Iterator[bytes]:
-    """Yield every stored event as it was received, its time in milliseconds."""
+    """Yield every stored event, its time in milliseconds."""
     return (stored.event + b"\n" for stored in store.events(deduplicated=deduplicated))
 
 
@@ -75,8 +88,7 @@ def raw_export_lines(store: EventStore, query: RawExportQuery) -> Iterator[bytes
 def _matching_lines(store: EventStore, query: RawExportQuery) -> Iterator[bytes]:
     for stored in store.events():
         event = open_event(stored.event)
-        # "Overwritten with the current time" if in the future: https://docs.mixpanel.com/reference/import-events
-        time_ms = min(int(bytes(event.properties["time"])), stored.received_ms)
+        time_ms = int(bytes(event.properties["time"]))
         if query.from_ms <= time_ms < query.until_ms and (query.names is None or name_of(event) in query.names):
             _complete(event, stored, time_ms if query.time_in_ms else time_ms // MS_PER_SEC)
             yield msgspec.json.encode(event) + b"\n"
@@ -99,8 +111,25 @@ def _complete(event: OpenedEvent, stored: StoredEvent, time: int) -> None:
         properties["$import"] = TRUE
 
 
-def _start_of(query: Mapping[str, str], name: str, *, days_later: int = 0) -> int:
-    if name not in query:
-        raise ValueError(f"{name} is missing, expected YYYY-MM-DD")
-    day = date.fromisoformat(query[name]) + timedelta(days=days_later)
+def _day(query: Mapping[str, str], name: str) -> date:
+    text = query.get(name, "")
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        raise ValueError(f"{name} must be a day, written YYYY-MM-DD")
+    return date.fromisoformat(text)
+
+
+def _start_ms(day: date) -> int:
     return int(datetime.combine(day, time_of_day(), tzinfo=timezone.utc).timestamp()) * MS_PER_SEC
+
+
+def _limit(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,6}", text) or not 1 <= int(text) <= MAX_LIMIT:
+        raise ValueError(f"limit must be a whole number from 1 to {MAX_LIMIT}")
+    return int(text)
+
+
+def _switch(query: Mapping[str, str], name: str) -> bool:
+    text = query.get(name, "false")
+    if text not in ("true", "false"):
+        raise ValueError(f"{name} must be true or false")
+    return text == "true"

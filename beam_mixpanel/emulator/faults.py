@@ -14,6 +14,13 @@ import msgspec
 Natural = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Secs = Annotated[float, msgspec.Meta(ge=0)]
+Delta = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
+
+# What may stand in a header: https://www.rfc-editor.org/rfc/rfc9110#section-5. A line break would begin another one.
+HeaderName = Annotated[str, msgspec.Meta(pattern=r"\A[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")]
+HeaderValue = Annotated[str, msgspec.Meta(pattern=r"\A[\t\x20-\x7e\x80-\xff]*\Z")]
+FRAMING_HEADERS = frozenset({"content-length", "transfer-encoding"})
+BODYLESS_STATUSES = frozenset({204, 304})
 
 
 class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_field="kind", frozen=True):
@@ -38,9 +45,17 @@ class Status(Fault, tag="status", frozen=True):
 
     status: Annotated[int, msgspec.Meta(ge=200, le=599)] = 503
     body: str | dict[str, Any] | list[Any] | None = None
-    content_type: str | None = None
-    headers: dict[str, str] = {}
+    content_type: HeaderValue | None = None
+    headers: dict[HeaderName, HeaderValue] = {}
     commit: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what would make the answer unreadable, which is for `truncated` to do."""
+        framing = sorted(FRAMING_HEADERS.intersection(map(str.lower, self.headers)))
+        if framing:
+            raise ValueError(f"headers must not hold {', '.join(framing)}: it is made from the body")
+        if self.status in BODYLESS_STATUSES and self.body is not None:
+            raise ValueError(f"an answer with status {self.status} has no body")
 
 
 class ResetBefore(Fault, tag="reset_before", frozen=True):
@@ -83,7 +98,7 @@ class Latency(Fault, tag="latency", frozen=True):
 class WrongCount(Fault, tag="wrong_count", frozen=True):
     """The events are stored; a 200 names `delta` more imported than there were."""
 
-    delta: int = -1
+    delta: Delta = -1
 
 
 class HTML200(Fault, tag="html_200", frozen=True):
@@ -128,7 +143,7 @@ class Redirect(Fault, tag="redirect", frozen=True):
     """A redirect to `location`."""
 
     status: Literal[301, 302, 303, 307, 308] = 307
-    location: str = "/_emulator/redirected"
+    location: HeaderValue = "/_emulator/redirected"
 
 
 class CloseKeepalive(Fault, tag="close_keepalive", frozen=True):

@@ -9,7 +9,15 @@ from functools import cached_property
 
 from beam_mixpanel.emulator import answers
 from beam_mixpanel.emulator.answers import Answer
-from beam_mixpanel.emulator.bodies import BadBodyError, Batch, BodyTooLargeError, decompress, read_batch
+from beam_mixpanel.emulator.bodies import (
+    BadBodyError,
+    Batch,
+    BodyTooLargeError,
+    decompress,
+    form_fields,
+    read_batch,
+    read_query,
+)
 from beam_mixpanel.emulator.credentials import Credentials
 from beam_mixpanel.emulator.options import EmulatorOptions, LimitSettings
 from beam_mixpanel.emulator.rate_limit import RateLimits
@@ -34,6 +42,7 @@ class IngestionRequest:
     """One request to `/import` or `/track`, its body read completely.
 
     Attributes:
+      path: without a slash at its end.
       headers: names in lower case.
       max_body_bytes: bound on the uncompressed body.
     """
@@ -58,6 +67,8 @@ class IngestionRequest:
     @cached_property
     def batch(self) -> Batch:
         """The events of the body, each as it was written; raises as `uncompressed` does."""
+        if not self.body and ("data" in self.query or self.path == TRACK_PATH):
+            return read_query(self.query)
         single_object = self.path == TRACK_PATH
         return read_batch(self.uncompressed, self.headers.get("content-type", ""), single_object=single_object)
 
@@ -79,19 +90,25 @@ class IngestionRequest:
 
     def parameter(self, name: str) -> str | None:
         """Return a parameter of the URL, or of the form as older SDKs send it."""
-        return self.query.get(name, (self.batch.form or {}).get(name))
+        if name in self.query:
+            return self.query[name]
+        try:
+            return form_fields(self.uncompressed, self.headers.get("content-type", "")).get(name)
+        except (BadBodyError, BodyTooLargeError):
+            return None
 
 
 class Ingestion:
     """The state that ingestion changes, and the ways it changes it."""
 
     def __init__(self, options: EmulatorOptions, store: EventStore, statistics: Callable[[], Statistics]) -> None:
-        """Start with the limits that the options name."""
+        """Start with the limits and the kind of project that the options name."""
         self._options = options
         self._store = store
         self._statistics = statistics
         self._credentials = Credentials(options)
         self.set_limits(options.limits())
+        self.project = options.project()
 
     def set_limits(self, settings: LimitSettings) -> None:
         """Replace the rate limits and forget what was used of them."""
@@ -112,28 +129,38 @@ class Ingestion:
         try:
             return self._track(request) if request.path == TRACK_PATH else self._import(request)
         except MalformedJSONError:
-            return self._refuse_whole(request, answers.envelope(400, "body is not valid JSON"), "malformed JSON")
+            return self._refuse_whole(request, "body is not valid JSON")
 
     def _refuse_request(self, request: IngestionRequest) -> Answer | None:
-        """Answer what fails as a whole; the texts of the 400s are synthetic, no page documents them."""
+        """Answer what fails as a whole."""
         if request.path == IMPORT_PATH:
             error = self.refuse_credentials(request.headers, request.query.get("project_id"))
             if error:
-                return self._refuse_whole(request, answers.envelope(401, error), error)
+                self._count_refused(request, error)
+                return answers.envelope(401, error)
         try:
             events = len(request.batch.events)
         except BodyTooLargeError:
             return answers.too_large(request.max_body_bytes)
         except BadBodyError as error:
-            return answers.envelope(400, str(error))
+            return self._refuse_whole(request, str(error))
         if events > MAX_REQUEST_EVENTS:
-            message = f"request exceeds max limit of {MAX_REQUEST_EVENTS} events"
-            return self._refuse_whole(request, answers.envelope(400, message), message)
+            return self._refuse_whole(request, f"request exceeds max limit of {MAX_REQUEST_EVENTS} events")
         return None if events else _nothing_sent(request)
 
-    def _refuse_whole(self, request: IngestionRequest, answer: Answer, reason: str) -> Answer:
+    def _refuse_whole(self, request: IngestionRequest, error: str) -> Answer:
+        """Answer a 400, or at `/track` a 200 that names no event valid; the words are synthetic, no page has any.
+
+        Mixpanel's OpenAPI file has no 400 for `/track`:
+        https://github.com/mixpanel/docs/blob/main/openapi/ingestion.openapi.yaml
+        """
+        self._count_refused(request, error)
+        if request.path == TRACK_PATH:
+            return answers.received(error, verbose=_is_verbose(request))
+        return answers.envelope(400, error)
+
+    def _count_refused(self, request: IngestionRequest, reason: str) -> None:
         self._statistics().events_refused({reason: request.event_count})
-        return answer
 
     def _import(self, request: IngestionRequest) -> Answer:
         strict, verbose = _is_strict(request), _is_verbose(request)
@@ -145,9 +172,10 @@ class Ingestion:
         imported, refused = len(checked.events), len(checked.refusals)
         if strict:
             return answers.strict_import(imported, checked.refusals)
+        dropped = checked.dropped.total()
         if request.batch.form is not None:
-            return answers.received(None if imported else answers.SOME_FAILED, verbose=verbose)
-        return answers.lenient_import(imported, refused, verbose=verbose)
+            return answers.received(None if imported or dropped else answers.SOME_FAILED, verbose=verbose)
+        return answers.lenient_import(imported, refused, verbose=verbose, dropped=dropped)
 
     def _refuse_identity_events(self, request: IngestionRequest) -> Answer:
         """Refuse the whole batch, as was observed by https://github.com/ak--47/mixpanel-import."""
@@ -156,7 +184,8 @@ class Ingestion:
             answer = answers.refused_records(0, [error])
         else:
             answer = answers.lenient_import(0, 1, verbose=_is_verbose(request), error=error)
-        return self._refuse_whole(request, answer, error)
+        self._count_refused(request, error)
+        return answer
 
     def _track(self, request: IngestionRequest) -> Answer:
         checked = check_track(request.batch.events, self._context())
@@ -167,7 +196,7 @@ class Ingestion:
 
     def _keep(self, checked: CheckedBatch, path: str) -> None:
         kept = checked.events, checked.keys, checked.labels
-        self._store.append(*kept, received_ms=self._now_ms(), endpoint=path)
+        self._store.append(*kept, received_ms=self.now_ms(), endpoint=path)
         statistics = self._statistics()
         statistics.events_accepted(len(checked.events))
         statistics.events_refused(Counter(refusal.message for refusal in checked.refusals))
@@ -175,13 +204,15 @@ class Ingestion:
 
     def _context(self, *, insert_id_required: bool = True) -> Context:
         return Context(
-            now_ms=self._now_ms(),
-            original_id_merge=self._options.id_merge == "original",
+            now_ms=self.now_ms(),
+            original_id_merge=self.project.id_merge == "original",
+            as_sent=self.project.as_sent,
             insert_id_required=insert_id_required,
             project_token=self._options.project_token,
         )
 
-    def _now_ms(self) -> int:
+    def now_ms(self) -> int:
+        """Return the server's time."""
         return int(self._options.clock() * MS_PER_SEC)
 
 

@@ -13,7 +13,7 @@ from beam_mixpanel.emulator.answers import Answer
 from beam_mixpanel.emulator.bodies import BadBodyError, Batch, BodyTooLargeError
 from beam_mixpanel.emulator.exchange import Exchange
 from beam_mixpanel.emulator.ingestion import IngestionRequest
-from beam_mixpanel.emulator.validation import Refusal, insert_id_of
+from beam_mixpanel.emulator.validation import MalformedJSONError, Refusal, insert_id_of
 
 HTML = "<!DOCTYPE html><html><head><title>Sign in</title></head><body>Please sign in.</body></html>"
 
@@ -119,6 +119,8 @@ def _status_answer(fault: faults.Status) -> Answer:
 
 
 def _default_answer(status: int) -> Answer:
+    if status in faults.BODYLESS_STATUSES:
+        return Answer(status)
     if status == answers.TOO_MANY_REQUESTS:
         return answers.rate_limited()
     if status >= FIRST_SERVER_ERROR:
@@ -135,6 +137,8 @@ def _refuse_front(fault: faults.FailedRecords, exchange: Exchange, request: Inge
     try:
         events = request.batch.events
     except (BadBodyError, BodyTooLargeError):
+        events = []
+    if not events:
         return exchange.process_instead(request)
     count = min(2 if fault.variant == "duplicate_id" else fault.count, len(events))
     front = [_fault_refusal(index, text) for index, text in enumerate(events[:count])]
@@ -142,12 +146,16 @@ def _refuse_front(fault: faults.FailedRecords, exchange: Exchange, request: Inge
     rest.batch = Batch(events[count:], request.batch.form)
     imported, refused = _outcome(exchange.process_instead(rest)) if events[count:] else (0, [])
     records = [refusal.record() for refusal in front]
-    records += [record | {"index": record["index"] + count} for record in refused]
+    records += [record | {"index": record["index"] + count} for record in refused if isinstance(record, dict)]
     return _VARIANTS[fault.variant](imported, records, len(events))
 
 
 def _fault_refusal(index: int, text: bytes) -> Refusal:
-    return Refusal(index, insert_id_of(text), "properties", "'properties' is invalid: refused by a fault")
+    try:
+        insert_id = insert_id_of(text)
+    except MalformedJSONError:
+        insert_id = ""
+    return Refusal(index, insert_id, "properties", "'properties' is invalid: refused by a fault")
 
 
 def _outcome(answer: Answer) -> tuple[int, list[dict[str, Any]]]:

@@ -61,10 +61,11 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a rule may depend on besides the event."""
+    """What a rule may depend on besides the event, and whether what Mixpanel does to an event is left out."""
 
     now_ms: int
     original_id_merge: bool = False
+    as_sent: bool = False
     insert_id_required: bool = True
     project_token: str | None = None
 

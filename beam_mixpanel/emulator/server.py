@@ -6,24 +6,27 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
 from dataclasses import asdict, fields
+from http import HTTPStatus
 from itertools import islice
 from typing import Any
 
 import msgspec
 import uvicorn
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from beam_mixpanel.emulator import answers
 from beam_mixpanel.emulator.export import RawExportQuery, raw_export_lines, received_lines
 from beam_mixpanel.emulator.faults import parse_fault
+from beam_mixpanel.emulator.guard import LoopbackOnly
 from beam_mixpanel.emulator.ingestion import IMPORT_PATH, TRACK_PATH
-from beam_mixpanel.emulator.options import EmulatorOptions, LimitSettings
+from beam_mixpanel.emulator.options import EmulatorOptions, LimitSettings, ProjectSettings
 from beam_mixpanel.emulator.page import PAGE
 from beam_mixpanel.emulator.protocol import TransportInScopeProtocol
 from beam_mixpanel.emulator.search import EventFilter
@@ -34,6 +37,11 @@ FOUND_EVENTS = 500
 SLICE_SECS = 0.005
 LINES_PER_CHUNK = 1000
 KEEP_ALIVE_SECS = 75
+EVENTS_LIMIT = 10_000  # of one answer of the control channel, which holds it in memory
+MAX_NUMBER_DIGITS = 18
+# No other page may put this one into a frame and have its buttons pressed:
+# https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Content-Security-Policy/frame-ancestors
+PAGE_HEADERS = {"Content-Security-Policy": "frame-ancestors 'none'", "X-Frame-Options": "DENY"}
 STORED_HEADER = "X-Events-Stored"
 BACKLOG = 2048
 
@@ -58,6 +66,7 @@ class Routes:
     def __init__(self, service: Service) -> None:
         """Serve one service."""
         self._service = service
+        self._known: list[str] = []
 
     def application(self) -> Starlette:
         """Return the whole emulator as an ASGI application."""
@@ -76,14 +85,32 @@ class Routes:
             ("DELETE", "/_emulator/faults"): self.remove_faults,
             ("GET", "/_emulator/limits"): self.limits,
             ("PUT", "/_emulator/limits"): self.set_limits,
+            ("GET", "/_emulator/project"): self.project,
+            ("PUT", "/_emulator/project"): self.set_project,
         }
-        routes: list[BaseRoute] = [Route(path, ingestion, methods=["POST"]) for path in (IMPORT_PATH, TRACK_PATH)]
+        # The JavaScript SDK sends to /track/, the one for Node.js by GET: https://github.com/mixpanel/mixpanel-js,
+        # https://github.com/mixpanel/mixpanel-node
+        paths = [path + slash for path in (IMPORT_PATH, TRACK_PATH) for slash in ("", "/")]
+        routes = [Route(path, ingestion, methods=["GET", "POST"]) for path in paths]
         routes += [Route(path, handler, methods=[method]) for (method, path), handler in control.items()]
-        return Starlette(routes=routes)
+        application = Starlette(routes=list(routes), exception_handlers={HTTPException: self.unknown})
+        application.router.redirect_slashes = False
+        self._known = sorted(
+            f"{method} {route.path}" for route in routes for method in (route.methods or set()) - {"HEAD"}
+        )
+        return application
+
+    async def unknown(self, request: Request, error: Exception) -> Response:
+        """Answer what there is no endpoint for, with a list of those that there are."""
+        status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.NOT_FOUND
+        message = f"{request.method} {request.url.path} is not emulated; the emulator knows {', '.join(self._known)}"
+        allowed = error.headers if isinstance(error, HTTPException) else None
+        answer = answers.envelope(status, message)
+        return Response(answer.body, answer.status, allowed, media_type=answer.content_type)
 
     async def page(self, request: Request) -> Response:
         """Show the live page."""
-        return Response(PAGE, media_type="text/html")
+        return Response(PAGE, media_type="text/html", headers=PAGE_HEADERS)
 
     async def raw_export(self, request: Request) -> Response:
         """Export every stored copy: https://docs.mixpanel.com/reference/raw-event-export."""
@@ -92,13 +119,13 @@ class Routes:
         if error:
             return _respond(answers.envelope(401, error))
         try:
-            parsed = RawExportQuery.parse(query)
-        except (ValueError, msgspec.MsgspecError) as bad:
+            parsed = RawExportQuery.parse(query, self._service.ingestion.now_ms())
+        except (ValueError, msgspec.MsgspecError, RecursionError) as bad:
             return _error(str(bad))
         return _stream(raw_export_lines(self._service.store, parsed))
 
     async def export(self, request: Request) -> Response:
-        """Export the events as they were received."""
+        """Export the events as they are stored."""
         deduplicated = request.query_params.get("deduplicated") in ("1", "true")
         return _stream(received_lines(self._service.store, deduplicated=deduplicated))
 
@@ -110,9 +137,11 @@ class Routes:
         """
         query = request.query_params
         try:
-            limit, after = int(query.get("limit", FOUND_EVENTS)), int(query.get("after", 0))
+            limit, after = _whole_number(query, "limit", FOUND_EVENTS), _whole_number(query, "after", 0)
         except ValueError as error:
-            return _error(f"limit and after must be whole numbers: {error}")
+            return _error(str(error))
+        if limit > EVENTS_LIMIT:
+            return _error(f"limit must be at most {EVENTS_LIMIT}; GET /_emulator/export has all events")
         wanted = EventFilter(query.get("event", ""), query.get("id", ""))
         with self._service.store.view() as view:
             numbers = await _find(view, wanted, limit, after, request.is_disconnected)
@@ -146,10 +175,14 @@ class Routes:
 
     async def remove_faults(self, request: Request) -> Response:
         """Remove all faults, or the one named by `id`."""
-        number = request.query_params.get("id")
-        if number is None:
+        query = request.query_params
+        try:
+            number = _whole_number(query, "id", 0)
+        except ValueError as error:
+            return _error(str(error))
+        if "id" not in query:
             self._service.faults.clear()
-        elif not self._service.faults.remove(int(number)):
+        elif not self._service.faults.remove(number):
             return _error(f"no fault has id {number}", status=404)
         return _json(self._service.faults.describe())
 
@@ -162,15 +195,31 @@ class Routes:
         try:
             content = msgspec.json.decode(await request.body(), type=dict[str, Any])
             self._service.ingestion.set_limits(LimitSettings(**content))
-        except (ValueError, msgspec.MsgspecError, TypeError) as error:
+        except (ValueError, msgspec.MsgspecError, TypeError, RecursionError) as error:
             return _error(f"{error}. Valid keys: {', '.join(field.name for field in fields(LimitSettings))}")
         return _json(asdict(self._service.ingestion.limits.settings))
+
+    async def project(self, request: Request) -> Response:
+        """Return what kind of project this is."""
+        return _json(asdict(self._service.ingestion.project))
+
+    async def set_project(self, request: Request) -> Response:
+        """Make it another kind of project; as at Mixpanel, only while it holds no events."""
+        try:
+            content = msgspec.json.decode(await request.body(), type=dict[str, Any])
+            project = ProjectSettings(**{**asdict(self._service.ingestion.project), **content})
+        except (ValueError, msgspec.MsgspecError, TypeError, RecursionError) as error:
+            return _error(f"{error}. Valid keys: {', '.join(field.name for field in fields(ProjectSettings))}")
+        if len(self._service.store):
+            return _error("the kind of a project that holds events cannot be changed; reset it first", status=409)
+        self._service.ingestion.project = project
+        return _json(asdict(project))
 
     async def _set_faults(self, request: Request, *, replace: bool) -> Response:
         try:
             content = msgspec.json.decode(await request.body())
             faults = [parse_fault(rule) for rule in (content if isinstance(content, list) else [content])]
-        except (ValueError, msgspec.MsgspecError) as error:
+        except (ValueError, msgspec.MsgspecError, RecursionError) as error:
             return _error(str(error))
         book = self._service.faults
         if replace:
@@ -201,7 +250,7 @@ class EmulatorServer(uvicorn.Server):
             raise
         self._on_ready = on_ready
         config = uvicorn.Config(
-            Routes(self._service).application(),
+            LoopbackOnly(Routes(self._service).application()),
             http=TransportInScopeProtocol,
             ws="none",
             lifespan="off",
@@ -248,7 +297,11 @@ class EmulatorServer(uvicorn.Server):
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    # Accepted connections inherit it. asyncio sets it only on sockets whose `proto` is TCP, and this one's is 0; with
+    # Nagle's algorithm an answer's body waits for the client's delayed acknowledgement of its headers: 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 async def _find(
@@ -267,6 +320,20 @@ async def _find(
                 break
             began = time.monotonic()
     return [number for number in numbers if number > after]
+
+
+def _whole_number(query: Mapping[str, str], name: str, default: int) -> int:
+    """Read a parameter of the URL.
+
+    Raises:
+      ValueError: it is not a whole number, is negative, or is larger than anything it could count.
+    """
+    text = query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_NUMBER_DIGITS):
+        raise ValueError(f"{name} must be a whole number, 0 or more, of at most {MAX_NUMBER_DIGITS} digits")
+    return int(text)
 
 
 def _describe(number: int, stored: StoredEvent) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
@@ -60,6 +61,7 @@ class Service:
         self.store.clear()
         self.statistics = self.statistics.carried_over()
         self.ingestion.set_limits(self.options.limits())
+        self.ingestion.project = self.options.project()
         self.faults.clear()
         self.recorder.clear()
 
@@ -71,6 +73,7 @@ class Service:
             "resets": self._resets,
             "duplicates": len(self.store) - unique,
             "limits": self.ingestion.limits.describe(),
+            "project": asdict(self.ingestion.project),
             "active_faults": sum(not fault["exhausted"] for fault in self.faults.describe()),
         }
 

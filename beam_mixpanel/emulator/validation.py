@@ -6,7 +6,8 @@ A good event is recognised in one typed parse; only what that refuses is examine
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 from uuid import uuid4
@@ -14,6 +15,16 @@ from uuid import uuid4
 import msgspec
 
 from beam_mixpanel.emulator.bodies import UNREADABLE
+from beam_mixpanel.emulator.effects import (
+    MAX_TEXT_CHARS,
+    OpenedEvent,
+    cut,
+    derived_distinct_id,
+    distinct_id_as_sent,
+    has_long_text,
+    is_ignored,
+    rewritten,
+)
 from beam_mixpanel.emulator.rules import (
     EARLIEST_MS,
     IMPORT_RULES,
@@ -37,7 +48,8 @@ IDENTITY_EVENTS = frozenset({"$identify", "$create_alias", "$merge"})
 # What de-duplication compares: the name, the distinct_id, the time in milliseconds and the $insert_id.
 Identity = tuple[str, str, int, str]
 
-_Scalar = str | int | float | bool | None
+_Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT_CHARS)]
+_Scalar = _Text | int | float | bool | None
 _Few = msgspec.Meta(max_length=MAX_ENTRIES)
 _Level3 = _Scalar | Annotated[list[_Scalar], _Few] | Annotated[dict[str, _Scalar], _Few]
 _Level2 = _Scalar | Annotated[list[_Level3], _Few] | Annotated[dict[str, _Level3], _Few]
@@ -47,19 +59,11 @@ _Level1 = _Scalar | Annotated[list[_Level2], _Few] | Annotated[dict[str, _Level2
 class _WellFormed(msgspec.Struct, gc=False):
     """An event within every limit on counts, nesting and text; names and ids are still to be checked."""
 
-    event: Annotated[str, msgspec.Meta(min_length=1)]
-    properties: Annotated[dict[str, _Level1], _Few]
-
-
-class OpenedEvent(msgspec.Struct):
-    """An event whose name and values stay as they were written, so that every digit survives."""
-
-    event: msgspec.Raw
-    properties: dict[str, msgspec.Raw]
+    event: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT_CHARS)]
+    properties: Annotated[dict[_Text, _Level1], _Few]
 
 
 _decode_well_formed = msgspec.json.Decoder(_WellFormed).decode
-open_event = msgspec.json.Decoder(OpenedEvent).decode
 _decode_name = msgspec.json.Decoder(str).decode
 
 
@@ -106,7 +110,7 @@ class CheckedBatch:
     keys: list[int] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
-    dropped: dict[str, int] = field(default_factory=dict)
+    dropped: Counter[str] = field(default_factory=Counter)
 
     def keep(self, text: bytes, identity: Identity, *, made_up: bool = False) -> None:
         """Accept an event; nobody can look for an $insert_id that was made up here."""
@@ -130,9 +134,10 @@ def check_import(events: Sequence[bytes], context: Context) -> CheckedBatch:
     Source: https://docs.mixpanel.com/reference/import-events
     """
     batch = CheckedBatch()
-    latest_ms = context.now_ms + MAX_AHEAD_MS
+    # What Mixpanel changes takes a closer look; of times, those to come.
+    latest_ms = context.now_ms + (MAX_AHEAD_MS if context.as_sent else 0)
     for index, text in enumerate(events):
-        identity = _identity_of_plain_event(text, latest_ms)
+        identity = _identity_of_plain_event(text, latest_ms, context)
         if identity is None:
             _examine(index, text, context, batch)
         else:
@@ -155,7 +160,9 @@ def check_track(events: Sequence[bytes], context: Context) -> CheckedBatch:
         if violation:
             batch.refusals.append(_refusal(index, event, violation))
         elif reason := track_drop_reason(event, context):
-            batch.dropped[reason] = batch.dropped.get(reason, 0) + 1
+            batch.dropped[reason] += 1
+        elif _is_identity_event(event) and not (context.original_id_merge or context.as_sent):
+            batch.dropped["track: identity event, ignored with Simplified ID Merge"] += 1
         else:
             _accept(event, text, context, batch)
     return batch
@@ -171,8 +178,8 @@ def insert_id_of(text: bytes) -> str:
     return _echo(_parse_any(text))
 
 
-def _identity_of_plain_event(text: bytes, latest_ms: int) -> Identity | None:
-    """Recognise a good event in its commonest form; None means that it needs a closer look."""
+def _identity_of_plain_event(text: bytes, latest_ms: int, context: Context) -> Identity | None:
+    """Recognise a good event in its commonest form, which is shown as it is; None asks for a closer look."""
     try:
         event = _decode_well_formed(text)
     except UNREADABLE:
@@ -196,9 +203,18 @@ def _identity_of_plain_event(text: bytes, latest_ms: int) -> Identity | None:
         and not name.isspace()
         and name not in IDENTITY_EVENTS
         and len(text) <= MAX_EVENT_BYTES
+        and (context.as_sent or _is_shown_as_sent(properties, distinct_id, context))
     ):
         return name, distinct_id, time, insert_id
     return None
+
+
+def _is_shown_as_sent(properties: Mapping[str, Any], distinct_id: str, context: Context) -> bool:
+    """Tell of a good event without long texts or a time to come whether Mixpanel shows it unchanged."""
+    if "$ignore" in properties:
+        return False
+    names_user = "$user_id" in properties or "$device_id" in properties
+    return context.original_id_merge or not names_user or derived_distinct_id(properties) == distinct_id
 
 
 def _examine(index: int, text: bytes, context: Context, batch: CheckedBatch) -> None:
@@ -234,23 +250,31 @@ def _echo(event: Any) -> str:
 
 
 def _accept(event: Any, text: bytes, context: Context, batch: CheckedBatch) -> None:
-    """Keep an event whose time may be missing or in seconds, and whose $insert_id may be missing."""
-    properties = event["properties"]
+    """Keep an event as Mixpanel shows it; its time may be missing or in seconds, and its $insert_id may be missing."""
+    name, properties = event["event"], event["properties"]
+    if is_ignored(properties) and not context.as_sent:
+        batch.dropped["$ignore"] += 1
+        return
     time, insert_id = properties.get("time"), properties.get("$insert_id")
-    time_ms = to_ms(time, context.now_ms)
+    time_ms, distinct_id = to_ms(time, context.now_ms), distinct_id_as_sent(properties)
+    changes: dict[str, str | int] = {}
+    cut_texts = not context.as_sent and has_long_text(name, properties)
+    if not context.as_sent:
+        time_ms = min(time_ms, context.now_ms)
+        if not context.original_id_merge:
+            distinct_id = cut(derived_distinct_id(properties))
+            if properties.get("distinct_id") != distinct_id:
+                changes["distinct_id"] = distinct_id
     if type(time) is not int or time != time_ms:
-        opened = open_event(text)
-        opened.properties["time"] = msgspec.Raw(b"%d" % time_ms)
-        text = msgspec.json.encode(opened)
+        changes["time"] = time_ms
+    if changes or cut_texts:
+        text = rewritten(text, changes, cut_texts=cut_texts)
+    if cut_texts:
+        name, distinct_id = cut(name), cut(distinct_id)
     # Without $insert_id the server makes one up, so that the event equals no other:
     # https://docs.mixpanel.com/reference/event-deduplication
     identity = uuid4().hex if insert_id is None else str(insert_id)
-    batch.keep(text, (event["event"], _distinct_id_text(properties), time_ms, identity), made_up=insert_id is None)
-
-
-def _distinct_id_text(properties: dict[str, Any]) -> str:
-    distinct_id = properties.get("distinct_id", "")
-    return distinct_id if isinstance(distinct_id, str) else json.dumps(distinct_id)
+    batch.keep(text, (name, distinct_id, time_ms, identity), made_up=insert_id is None)
 
 
 def _parse_any(text: bytes) -> Any:

@@ -69,7 +69,7 @@ def send(http: requests.Session) -> Send:
         body = options.pop("data", None) or gzip.compress(json.dumps(events).encode())
         headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"} | options.pop("headers", {})
         headers = {name: value for name, value in headers.items() if value}
-        options = {"auth": ("user", "secret"), "timeout": 5, **options}
+        options = {"auth": ("token", ""), "timeout": 5, **options}
         return http.post(emulator.url + path, data=body, headers=headers, **options)
 
     return post

@@ -88,8 +88,15 @@ def test_refused(guarded, send, event, authorization, project_id, error):
 )
 def test_any_credentials_by_default(emulator, send, event, authorization, status):
     """An emulator without credentials of its own accepts any that are not empty."""
-    answer = send(emulator, [event(0)], auth=None, headers={"Authorization": authorization})
-    assert answer.status_code == status
+    headers = {"Authorization": authorization}
+    assert send(emulator, [event(0)], "/import?project_id=1", auth=None, headers=headers).status_code == status
+
+
+@pytest.mark.parametrize("query", ["", "&project_id="])
+def test_a_service_account_names_its_project(emulator, send, event, query):
+    """A user name with a password, and without project_id, is a 401 though any credentials are accepted."""
+    answer = send(emulator, [event(0)], f"/import?strict=1{query}", auth=("user", "secret"))
+    assert (answer.status_code, answer.json()["error"]) == (401, "Invalid credentials")
 
 
 def test_secrets_are_not_shown(guarded, send, event):

@@ -17,8 +17,8 @@ NOW_MS = 1_750_000_000_000
 @pytest.fixture
 def raw_export(emulator, http):
     def export(**query):
-        query = {"from_date": "2000-01-01", "to_date": "2100-01-01", **query}
-        answer = http.get(f"{emulator.url}/api/2.0/export", params=query, auth=("user", "secret"))
+        query = {"from_date": "2000-01-01", "to_date": "2025-06-15", **query}
+        answer = http.get(f"{emulator.url}/api/2.0/export", params=query, auth=("token", ""))
         return [json.loads(line) for line in answer.text.splitlines()] if answer.ok else answer
 
     return export
@@ -89,11 +89,32 @@ def test_raw_export_of_a_time_to_come(raw_export, emulator, send, event):
 
 
 @pytest.mark.parametrize(
-    "query", [{"from_date": "yesterday"}, {"from_date": None}, {"event": "signup"}, {"where": "x"}]
+    "query",
+    [
+        {"from_date": "yesterday"},
+        {"from_date": "20250601"},
+        {"from_date": None},
+        {"from_date": "2025-06-15", "to_date": "2025-06-14"},
+        {"to_date": "2025-06-16"},
+        {"to_date": "9999-12-31"},
+        {"event": "signup"},
+        {"where": "x"},
+        {"limit": -5},
+        {"limit": 0},
+        {"limit": 100_001},
+        {"limit": "many"},
+        {"time_in_ms": "yes"},
+    ],
 )
 def test_raw_export_refuses(raw_export, query):
     """A parameter that is malformed, missing or not supported is a 400, not ignored."""
-    assert raw_export(**query).status_code == 400
+    answer = raw_export(**query)
+    assert (answer.status_code, answer.json()["status"]) == (400, 400)
+
+
+def test_raw_export_ends_today(raw_export):
+    """A day to come is refused in the words of the live service."""
+    assert raw_export(to_date="2025-06-16").json()["error"] == "to_date cannot be later than today"
 
 
 def test_exports_are_empty_at_first(raw_export, emulator):
@@ -119,7 +140,7 @@ def test_deduplication_equals_a_dictionary():
 
 def test_export_while_events_arrive(emulator, send, event, http):
     """An export shows what was stored when it began, though events arrive and all are reset meanwhile."""
-    events = [event(number, pad="x" * 2000) for number in range(2000)]
+    events = [event(number, pad={"x": "x" * 2000}) for number in range(2000)]
     send(emulator, events)
     with http.get(f"{emulator.url}/_emulator/export", stream=True) as answer:
         lines = answer.iter_lines()

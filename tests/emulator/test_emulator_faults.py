@@ -73,7 +73,7 @@ def test_reset_before_leaves_the_body_unread(emulator, send, event):
     emulator.add_fault(kind="reset_before")
     host, port = emulator.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=2) as connection:
-        connection.sendall(b"POST /import HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+        connection.sendall(b"POST /import HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n")
         with pytest.raises(ConnectionResetError):
             connection.recv(1)
 
@@ -206,7 +206,8 @@ def test_close_keepalive(emulator, send, event):
     emulator.add_fault(kind="close_keepalive")
     host, port = emulator.url.removeprefix("http://").split(":")
     body = json.dumps([event(0)]).encode()
-    head = f"POST /import?strict=1 HTTP/1.1\r\nHost: x\r\nAuthorization: Basic dXNlcjo=\r\nContent-Length: {len(body)}"
+    head = "POST /import?strict=1 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic dXNlcjo="
+    head += f"\r\nContent-Length: {len(body)}"
     with socket.create_connection((host, int(port)), timeout=2) as connection:
         connection.sendall(head.encode() + b"\r\n\r\n" + body)
         with connection.makefile("rb") as file:

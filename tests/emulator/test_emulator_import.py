@@ -142,8 +142,9 @@ def test_each_rule_refuses(emulator, send, event, change, field, message):
         {"p": "line\nbreak \U0001f600 \x00"},
     ],
 )
-def test_each_limit_is_reached(emulator, send, event, change):
-    """An event just inside a limit is imported, and exported exactly as it was sent."""
+def test_each_limit_is_reached(emulator, send, event, http, change):
+    """An event just inside a limit is imported, and exported exactly as it was sent, if that is asked for."""
+    assert http.put(f"{emulator.url}/_emulator/project", json={"as_sent": True}).status_code == 200
     sent = event(1, **change)
     assert send(emulator, [sent]).json() == {"code": 200, "num_records_imported": 1, "status": "OK"}
     assert emulator.events() == [sent]
@@ -190,7 +191,7 @@ def test_invalid_utf8(emulator, send, event, bad, ndjson):
 def test_numbers_are_exact(emulator, send, http):
     """Digits beyond 64 bits and beyond a double's precision come back as they were written."""
     numbers = b"[123456789012345678901234567890, 0.1000000000000000055511151231257827, 1e400, -0, 1.0]"
-    text = b'{"event":"e","properties":{"time":%d,"$insert_id":"a","n":%s}}' % (NOW_MS, numbers)
+    text = b'{"event":"e","properties":{"time":%d,"$insert_id":"a","distinct_id":"u","n":%s}}' % (NOW_MS, numbers)
     assert send(emulator, None, data=gzip.compress(b"[" + text + b"]")).status_code == 200
     assert http.get(f"{emulator.url}/_emulator/export").content == text + b"\n"
 
@@ -348,6 +349,20 @@ def test_identity_events_need_original_id_merge(emulator, send, event, name):
     assert emulator.events() == []
 
 
+def test_the_kind_of_a_project_is_changed_while_it_is_empty(emulator, send, event, http):
+    """A kind can be set while there are no events, wrong ones are refused, and a reset returns to the first one."""
+    url = f"{emulator.url}/_emulator/project"
+    assert http.put(url, json={"id_merge": "original"}).json() == {"id_merge": "original", "as_sent": False}
+    for content in ({"id_merge": "both"}, {"id_merge": 7}, {"as_sent": 1}, {"other": 1}, []):
+        assert http.put(url, json=content).status_code == 400
+    assert send(emulator, [event(1, name="$identify")]).status_code == 200
+    answer = http.put(url, json={"id_merge": "simplified"})
+    assert (answer.status_code, "reset it first" in answer.json()["error"]) == (409, True)
+    assert http.get(url).json()["id_merge"] == emulator.stats()["project"]["id_merge"] == "original"
+    emulator.reset()
+    assert http.get(url).json()["id_merge"] == "simplified"
+
+
 def test_original_id_merge(send, event):
     """With Original ID Merge distinct_id is required, and identity events are accepted."""
     merge = {"event": "$merge", "properties": {"$distinct_ids": ["a", "b"]}}
@@ -357,9 +372,3 @@ def test_original_id_merge(send, event):
     assert [record["message"] for record in content["failed_records"]] == [
         "'properties.distinct_id' is invalid: must not be missing"
     ]
-
-
-def test_other_methods_and_paths(emulator, http):
-    """What is no endpoint is a 404, and ingestion takes POST only."""
-    assert http.post(f"{emulator.url}/nothing").status_code == 404
-    assert http.get(f"{emulator.url}/import").status_code == 405

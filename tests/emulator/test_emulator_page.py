@@ -47,6 +47,28 @@ def test_numbers_appear_while_requests_are_sent(emulator, page, send, event):
     expect(page.locator("#no-event")).to_be_hidden()
 
 
+def test_the_kind_of_project_is_shown_and_set(emulator, page, opened, send, event):
+    """The page shows the kind of project and changes it; of one that holds events it says that it cannot be changed."""
+    kind = page.get_by_label("Project")
+    expect(kind).to_have_value("simplified")
+    kind.select_option("original")
+    expect(kind).to_have_value("original")
+    assert emulator.stats()["project"] == {"id_merge": "original", "as_sent": False}
+    expect(page.locator("#as-sent")).to_be_hidden()
+    send(emulator, [event(0, name="$identify")])
+    expect(page.locator("#accepted")).to_have_text("1")
+    kind.select_option("simplified")
+    expect(page.locator("#trouble")).to_contain_text("reset it first")
+    expect(kind).to_have_value("original")
+    opened.errors = [error for error in opened.errors if "409" not in error]
+
+
+def test_events_as_sent_are_said_to_be(page, http, emulator):
+    """The page says that events are kept as they were sent."""
+    http.put(f"{emulator.url}/_emulator/project", json={"as_sent": True})
+    expect(page.locator("#as-sent")).to_be_visible()
+
+
 def test_latest_events_can_be_filtered(emulator, page, send, event):
     """Filters by name and id show what matches, what comes later too, and what was stored long before."""
     send(emulator, [event(1, name="Sign Up")] + [event(number) for number in range(2, 200)])
@@ -127,7 +149,7 @@ def test_every_control_is_reached_by_tab_is_named_and_shows_where_one_is(emulato
         reached.append(focused)
     controls = page.evaluate(
         "() => { const all = [...document.querySelectorAll('*')];"
-        " return [...document.querySelectorAll('a, button, input, summary')].map(one => all.indexOf(one)) }"
+        " return [...document.querySelectorAll('a, button, input, select, summary')].map(one => all.indexOf(one)) }"
     )
     assert [focused["place"] for focused in reached] == controls
     assert [focused for focused in reached if not focused["name"] or not focused["outlined"]] == []

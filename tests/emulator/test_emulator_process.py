@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -173,3 +176,18 @@ def test_ctrl_c_is_not_for_the_emulator() -> None:
     with EmulatorProcess() as emulator:
         assert emulator._process is not None
         assert os.getpgid(emulator._process.pid) != os.getpgrp()
+
+
+def test_kept_connections_are_answered_at_once(emulator, event):
+    """No answer on a kept connection waits for the client's delayed acknowledgement (40 ms on Linux)."""
+    connection = http.client.HTTPConnection(emulator.url.removeprefix("http://"), timeout=5)
+    body = json.dumps([event()])
+    headers = {"Authorization": "Basic dXNlcjo=", "Content-Type": "application/json"}
+    secs = []
+    with contextlib.closing(connection):
+        for _ in range(30):
+            began = time.perf_counter()
+            connection.request("POST", "/import?strict=1", body, headers)
+            assert connection.getresponse().read()
+            secs.append(time.perf_counter() - began)
+    assert statistics.median(secs) < 0.03

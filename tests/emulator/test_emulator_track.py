@@ -47,6 +47,66 @@ def test_nothing_valid(emulator, send, events, error):
     assert (answer.status_code, answer.json()) == (200, {"error": error, "status": 0})
 
 
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b"{oops", {}),
+        (b"[1, NaN]", {}),
+        (b"null", {}),
+        (b"[" * 50_000, {}),
+        (b"[" + b"{}," * 2000 + b"{}]", {}),
+        (b"not gzip", {"Content-Encoding": "gzip"}),
+        (b"[]", {"Content-Encoding": "br"}),
+        (b"data=%7Boops", FORM),
+        (b"data=***", FORM),
+        (b"data=", FORM),
+        (b"\xff", FORM),
+        (b"", {}),
+    ],
+)
+def test_malformed_data_is_a_200(emulator, http, body, headers):
+    """Data that cannot be read is answered 200 with 0, and why if verbose, as the OpenAPI file has it."""
+    headers = {"Content-Type": "application/json"} | headers
+    answer = http.post(f"{emulator.url}/track", data=body, headers=headers)
+    assert (answer.status_code, answer.text) == (200, "0")
+    answer = http.post(f"{emulator.url}/track?verbose=1", data=body, headers=headers)
+    assert (answer.status_code, answer.json()["status"]) == (200, 0)
+    assert answer.json()["error"]
+    assert emulator.stats()["events_accepted"] == 0
+
+
+def test_verbose_in_a_form_that_cannot_be_read(emulator, http):
+    """`verbose` of the form counts, though the form's data is malformed."""
+    answer = http.post(f"{emulator.url}/track", data={"data": "{oops", "verbose": "1"})
+    assert answer.json()["status"] == 0
+
+
+@pytest.mark.parametrize("path", ["/track", "/track/", "/import", "/import/"])
+@pytest.mark.parametrize("encode", [str, lambda text: base64.b64encode(text.encode()).decode()])
+@pytest.mark.parametrize("single", [True, False])
+def test_get(emulator, http, event, path, encode, single):
+    """The parameter `data` of a GET holds JSON or base64 of it, one event or a list, as the Node.js SDK sends it."""
+    sent = event(0, token="t", text="a+b/c?d=\u00e9&e")
+    query = {"data": encode(json.dumps(sent if single else [sent])), "verbose": "1"}
+    answer = http.get(emulator.url + path, params=query, auth=("secret", ""))
+    assert (answer.status_code, answer.json()) == (200, {"error": None, "status": 1})
+    assert emulator.events() == [sent]
+
+
+def test_get_without_data(emulator, http):
+    """A GET without data is told so; at /import it needs credentials."""
+    assert http.get(f"{emulator.url}/track?verbose=1").json() == {"error": "data, missing or empty", "status": 0}
+    assert http.get(f"{emulator.url}/import?data=e30=").status_code == 401
+
+
+def test_a_slash_at_the_end(emulator, send, event):
+    """`/track/` is `/track`, also for faults, as the JavaScript SDK sends."""
+    emulator.add_fault(kind="status", status=500, times=1, path="/track")
+    assert send(emulator, [event(0, token="t")], "/track/").status_code == 500
+    assert send(emulator, [event(0, token="t")], "/track/").text == "1"
+    assert emulator.events() == [event(0, token="t")]
+
+
 def test_one_valid_event_is_enough(emulator, send, event):
     """The answer is 1 as soon as one event is valid."""
     assert send(emulator, [{}, event(0, token="t")], "/track").text == "1"
