@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -168,8 +168,12 @@ BEFORE_READING = {"columns", "partition_column", "partitions"}
 """What `SqlReading` has methods for."""
 
 
+def _parameters(transform: Any) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(transform.__init__).parameters
+
+
 def _arguments(transform: type) -> set[str]:
-    return inspect.signature(transform.__init__).parameters.keys() - {"self"}
+    return _parameters(transform).keys() - {"self"}
 
 
 @pytest.mark.parametrize("transform", COUNTERPARTS)
@@ -254,7 +258,7 @@ def test_defaults_are_on_the_page() -> None:
     for transform in COUNTERPARTS:
         section = docs.partition(f"### {transform.__name__}\n")[2].partition("###")[0]
         rows = dict(re.findall(r"^\| `(\w+)` \|(.*)", section, re.MULTILINE))
-        for key, argument in inspect.signature(transform.__init__).parameters.items():
+        for key, argument in _parameters(transform).items():
             default = argument.default
             if isinstance(default, (int, float)) and not isinstance(default, bool):
                 assert {f"{default:g}", f"{default:,}"} & set(re.findall(r"[\d,.]*\d", rows[key])), key
@@ -371,7 +375,7 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_key(transform: type, key: s
     """By a sentence, without the value of what may be a secret."""
     if transform is ReadRowsFromBigQuery and read_bigquery is None:
         pytest.skip("needs the extra gcp")
-    rest = {"service_account": "env:A"} if key == "project_id" else REST[transform]
+    rest = REST[transform] if key != "project_id" else {"service_account": "env:A"}
     rest = {"project_id": 1} if key == "service_account" else rest
     with pytest.raises(ValueError, match=rf"\b{key}\b") as caught:
         transform(**rest | {key: value})
@@ -593,9 +597,9 @@ def test_ndjson_as_rows_makes_rows_of_lines(tmp_path: Path) -> None:
     line = {"event_name": "Ordered", "event_time": int(time.time()), "user_id": "u"}
     (tmp_path / "orders.ndjson").write_text(json.dumps(line))
     kinds = []
-    for config in ({}, {"ndjson_as_rows": True}):
+    for as_rows in (False, True):
         with beam.Pipeline("FnApiRunner") as pipeline:
-            read = pipeline | ReadEventsFromFiles(path=f"{tmp_path}/orders.ndjson", **config)
+            read = pipeline | ReadEventsFromFiles(path=f"{tmp_path}/orders.ndjson", ndjson_as_rows=as_rows)
             _ = read | beam.Map(_keep_one)
         kinds.append(type(_found.pop()).__name__)
     assert kinds == ["EventBlock", "RowList"]
