@@ -521,7 +521,7 @@ def test_request_timeout_secs_ends_a_request(emulator: Emulator) -> None:
     emulator.add_fault(kind="hang")
     _write(emulator.url, [_order(1)], request_timeout_secs=0.5, retry_deadline_secs=0, on_undelivered="dead_letter")
     [letter] = _found
-    assert (letter.fate, letter.reason) == ("undelivered", "timed_out")
+    assert (letter.fate, letter.reason) == ("undelivered", "timeout")
 
 
 class _Mixpanel(BaseHTTPRequestHandler):
@@ -572,24 +572,25 @@ def test_auto_sharding_lets_the_runner_choose(*, auto_sharding: bool) -> None:
 @pytest.mark.parametrize(
     ("csv", "text", "total"),
     [
-        ({"delimiter": ";"}, "id;total\n1;2\n", 2),
-        ({"columns": ["id", "total"]}, "1,2\n", 2),
-        ({"encoding": "cp1252"}, "id,total\n1,\x80\n", "\u20ac"),
-        ({"types": {"total": "text"}}, "id,total\n1,02\n", "02"),
-        ({"text": True}, "id,total\n1,2\n", "2"),
+        ({}, "time,total\nNOW,2\n", 2),
+        ({"delimiter": ";"}, "time;total\nNOW;2\n", 2),
+        ({"columns": ["time", "total"]}, "NOW,2\n", 2),
+        ({"encoding": "cp1252"}, "time,total\nNOW,\x80\n", "\u20ac"),
+        ({"types": {"total": "text"}}, "time,total\nNOW,2\n", "2"),
+        ({"text": True}, "time,total\nNOW,2\n", "2"),
     ],
 )
-def test_csv_says_how_files_are_written(csv: dict[str, Any], text: str, total: object, tmp_path: Path) -> None:
-    """Each of its keys changes what is read."""
-    (tmp_path / "orders.csv").write_bytes(text.encode("latin-1"))
+def test_csv_says_how_files_are_written(
+    csv: dict[str, Any], text: str, total: object, tmp_path: Path, emulator: Emulator
+) -> None:
+    """Each of its keys changes what arrives."""
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    (tmp_path / "orders.csv").write_bytes(text.replace("NOW", now).encode("latin-1"))
+    mapping = {"event": "Ordered", "time_column": "time"}
     with beam.Pipeline("FnApiRunner") as pipeline:
         rows = pipeline | ReadEventsFromFiles(path=f"{tmp_path}/orders.csv", csv=csv)
-        _ = rows | beam.Map(_first_total) | beam.Map(_keep_one)
-    assert _found.pop() == total
-
-
-def _first_total(batch: Any) -> Any:
-    return batch.batch.to_pylist()[0]["total"]
+        _ = rows | WriteToMixpanel(project_token="env:MIXPANEL_PROJECT_TOKEN", api_host=emulator.url, mapping=mapping)
+    assert [event["properties"]["total"] for event in emulator.events()] == [total]
 
 
 def test_ndjson_as_rows_makes_rows_of_lines(tmp_path: Path) -> None:
