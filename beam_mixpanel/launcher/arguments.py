@@ -41,6 +41,7 @@ from beam_mixpanel.transforms.options import (
     SqlOptions,
     TableOptions,
 )
+from beam_mixpanel.transforms.packaging_check import check_options
 from beam_mixpanel.transforms.prepare import PrepareEvents
 from beam_mixpanel.transforms.read_rows import ReadRowsFromFiles, look_at_columns
 from beam_mixpanel.transforms.row_files import RowSettings
@@ -448,6 +449,10 @@ def _check_remote(settings: Settings) -> None:
     """Refuse what workers elsewhere cannot reach, and what would be written by a launcher that is gone by then."""
     runner = settings.options.view_as(StandardOptions).runner
     _check_cloud(settings.options.view_as(GoogleCloudOptions), str(runner))
+    try:
+        check_options(settings.options)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     if settings.use_emulator:
         raise UsageError(f"--mixpanel_emulator is out of reach of workers of {runner}; leave it out")
     for option, path in _paths_of_workers(settings):

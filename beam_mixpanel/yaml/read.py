@@ -4,15 +4,29 @@ Beam reads the types of the arguments as they stand, so annotations are not post
 `str | None` for anything.
 """
 
-from collections.abc import Sequence
-from typing import Any, Optional
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Optional
 
 import apache_beam as beam
 from apache_beam.pvalue import PBegin, PCollection
 
+from beam_mixpanel.core.csv_format import CsvFormat
+from beam_mixpanel.core.file_formats import AUTO, AVRO, JSON, NDJSON, PARQUET
 from beam_mixpanel.databases.reading import SqlReading
+from beam_mixpanel.databases.url import Connection
 from beam_mixpanel.transforms import read_sql
 from beam_mixpanel.transforms.read_rows import ReadRowsFromFiles
+from beam_mixpanel.yaml.values import named_by, value_of, values_of
+
+_DEFAULT_PARTITIONS: Final = 8
+_CSV_KEYS: Final[Mapping[str, Any]] = {
+    "delimiter": str,
+    "columns": Sequence[str],
+    "encoding": str,
+    "types": Mapping[str, Any],
+    "text": bool,
+}
+"""The fields of `CsvFormat`."""
 
 
 class ReadEventsFromFiles(beam.PTransform):
@@ -22,6 +36,9 @@ class ReadEventsFromFiles(beam.PTransform):
       path: a file name or glob, on any file system that Beam knows.
       format: `auto`, `ndjson`, `json`, `csv`, `tsv`, `avro` or `parquet`.
       columns: those that are needed; all where it is left out.
+      csv: how CSV and TSV files are written: `delimiter`, `columns` of files without a header, `encoding`, `types` by
+        column, and `text: true` to type no column by rule.
+      ndjson_as_rows: give lines of JSON as rows, and not as events.
     """
 
     def __init__(
@@ -30,12 +47,20 @@ class ReadEventsFromFiles(beam.PTransform):
         path: str,
         format: str = "auto",
         columns: Optional[Sequence[str]] = None,
+        csv: Optional[Mapping[str, Any]] = None,
+        ndjson_as_rows: bool = False,
     ) -> None:
+        values = values_of(ReadEventsFromFiles, locals())
         super().__init__()
-        self._read = ReadRowsFromFiles(path, format, columns=columns)
+        if csv is not None and format in (NDJSON, JSON, AVRO, PARQUET):
+            raise ValueError(f"csv has no effect with format: {format}; leave one of them out")
+        if ndjson_as_rows and format not in (AUTO, NDJSON):
+            raise ValueError(f"ndjson_as_rows has no effect with format: {format}; leave one of them out")
+        values["csv"] = _csv_format(values["csv"] or {})
+        self._read = ReadRowsFromFiles(values.pop("path"), values.pop("format"), **values)
 
     def expand(self, begin: PBegin) -> PCollection[Any]:
-        """Give batches."""
+        """Return batches."""
         return begin | "ReadFiles" >> self._read
 
 
@@ -52,7 +77,7 @@ class ReadRowsFromSql(beam.PTransform):
       query: one SELECT, instead of a table.
       columns: those that are needed; all where it is left out.
       partition_column: of integers, dates or timestamps, whose ranges are read in parallel.
-      partitions: how many ranges.
+      partitions: how many ranges (default 8); needs `partition_column`.
     """
 
     def __init__(
@@ -63,18 +88,23 @@ class ReadRowsFromSql(beam.PTransform):
         query: Optional[str] = None,
         columns: Optional[Sequence[str]] = None,
         partition_column: Optional[str] = None,
-        partitions: int = 8,
+        partitions: Optional[int] = None,
     ) -> None:
+        values = values_of(ReadRowsFromSql, locals())
         super().__init__()
-        with SqlReading(connection, table=table, query=query, share=False) as reading:
-            if columns is not None:
-                reading.choose(columns)
-            if partition_column:
-                reading.split(partition_column, partitions)
+        if values["partitions"] is not None and values["partition_column"] is None:
+            raise ValueError("partitions needs partition_column, whose ranges are read in parallel")
+        # The form of the reference alone; a database that cannot be reached is no fault of this key.
+        named_by("connection", lambda: Connection(values["connection"]))
+        with SqlReading(values["connection"], table=values["table"], query=values["query"], share=False) as reading:
+            if values["columns"] is not None:
+                reading.choose(values["columns"])
+            if values["partition_column"] is not None:
+                reading.split(values["partition_column"], values["partitions"] or _DEFAULT_PARTITIONS)
             self._read = read_sql.ReadRowsFromSql(reading)
 
     def expand(self, begin: PBegin) -> PCollection[Any]:
-        """Give batches."""
+        """Return batches."""
         return begin | "ReadRows" >> self._read
 
 
@@ -85,7 +115,7 @@ class ReadRowsFromBigQuery(beam.PTransform):
       table: `PROJECT.DATASET.TABLE`.
       query: GoogleSQL, instead of a table.
       method: `DIRECT_READ`, or `EXPORT` to files under the pipeline's temp_location.
-      columns: those that are needed, by `DIRECT_READ`; all where it is left out.
+      columns: those that are needed, by `DIRECT_READ`; all where it is left out, and by `EXPORT`.
       row_restriction: SQL condition on the rows of a table, by `DIRECT_READ`.
     """
 
@@ -98,13 +128,24 @@ class ReadRowsFromBigQuery(beam.PTransform):
         columns: Optional[Sequence[str]] = None,
         row_restriction: Optional[str] = None,
     ) -> None:
+        values = values_of(ReadRowsFromBigQuery, locals())
         super().__init__()
         from beam_mixpanel.transforms import read_bigquery
 
-        self._read = read_bigquery.ReadRowsFromBigQuery(
-            table=table, query=query, method=method, columns=columns, row_restriction=row_restriction
-        )
+        if values["method"] == read_bigquery.EXPORT and values["columns"] is not None:
+            raise ValueError("columns has no effect with method: EXPORT, which reads all; use a query instead")
+        self._read = read_bigquery.ReadRowsFromBigQuery(**values)
 
     def expand(self, begin: PBegin) -> PCollection[Any]:
-        """Give batches."""
+        """Return batches."""
         return begin | "ReadRows" >> self._read
+
+
+def _csv_format(settings: Mapping[str, Any]) -> CsvFormat:
+    unknown = [key for key in settings if key not in _CSV_KEYS]
+    if unknown:
+        raise ValueError(f"csv has no key {unknown[0]}; it takes {', '.join(_CSV_KEYS)}")
+    given = {key: value_of(_CSV_KEYS[key], f"csv.{key}", value) for key, value in settings.items() if value is not None}
+    csv = CsvFormat(**given)
+    named_by("csv", csv.check)
+    return csv

@@ -5,23 +5,29 @@ Beam reads the types of the arguments as they stand, so annotations are not post
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final, Optional
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
 from apache_beam.typehints.row_type import RowTypeConstraint
 
-from beam_mixpanel.client.credentials import Credentials, ProjectToken, ServiceAccount
+from beam_mixpanel.client.client import DEFAULT_RETRY_DEADLINE_SECS
+from beam_mixpanel.client.credentials import Credentials, ProjectToken, ServiceAccount, resolve_host
+from beam_mixpanel.client.transport import TOTAL_TIMEOUT_SECS
+from beam_mixpanel.core import limits
 from beam_mixpanel.core.dead_letter import DeadLetter, to_json_line
-from beam_mixpanel.core.limits import RECOMMENDED_REQUESTS_IN_FLIGHT
 from beam_mixpanel.core.mapping_settings import mapping_of
+from beam_mixpanel.transforms.packaging_check import check_workers_have_package
+from beam_mixpanel.transforms.prepare import PrepareEvents
 from beam_mixpanel.transforms.write import MAX_BUFFERING_SECS
 from beam_mixpanel.transforms.write import WriteToMixpanel as Write
+from beam_mixpanel.yaml.values import named_by, values_of
 
 _RECEIPT: Final = RowTypeConstraint.from_fields(
     [("events", int), ("imported", int), ("rejected", int), ("attempt", int), ("latency_secs", float)]
 )
-_SUCH_AS: Final = {"mapping": "event: Order Placed", "error_handling": "output: dead_letters"}
+_MS_PER_DAY: Final = 86_400_000
 _DEAD_LETTER_FIELDS: Final = ("stage", "reason", "field", "message", "source", "fate")
 _DEAD_LETTER: Final = RowTypeConstraint.from_fields([(name, str) for name in (*_DEAD_LETTER_FIELDS, "line")])
 
@@ -40,17 +46,24 @@ class WriteToMixpanel(beam.PTransform):
       project_token: reference to a project token, instead.
       region: `us`, `eu` or `in`.
       api_host: a base URL instead of the region's.
+      endpoint: `import`; `track` for sources that hold a project token only.
       mapping: the keys of a mapping file, such as `event_column` and `time_column`, as a dict or a row; none for rows
         whose columns have names that are known.
       insert_id: how an absent `$insert_id` is made: `content`, `columns:NAME,NAME` or `mixpanel-import`.
       time_zone: IANA name of the zone of times that name none.
+      retention_days: how long the project keeps events; older ones are counted as `past_retention`.
       redact: properties that are neither sent nor kept.
       max_batch_events: at most 2000.
+      max_batch_bytes: at most 10,000,000, of uncompressed JSON.
       max_concurrent_requests: upper bound on requests in flight in a worker process.
       max_events_per_sec: upper bound on events/s of a worker process.
+      retry_deadline_secs: how long a batch is tried before it counts as undelivered.
+      request_timeout_secs: how long one request may take before it counts as lost.
+      ca_bundle: a PEM file, there on every worker, of certificates to trust instead of the usual authorities.
       num_shards: at most so many requests in flight in the whole job.
+      auto_sharding: let Dataflow choose how many requests a stream has in flight.
       max_buffering_secs: how long an event of a stream may wait for its batch to fill.
-      on_undelivered: `fail`, or `dead_letter`.
+      on_undelivered: `fail`; or `dead_letter`, which needs `error_handling`.
       error_handling: `output`: the name of the output for dead letters.
     """
 
@@ -62,38 +75,47 @@ class WriteToMixpanel(beam.PTransform):
         project_token: Optional[str] = None,
         region: str = "us",
         api_host: Optional[str] = None,
+        endpoint: str = "import",
         mapping: Optional[Mapping[str, Any]] = None,
         insert_id: str = "content",
         time_zone: str = "UTC",
+        retention_days: int = limits.DEFAULT_RETENTION_DAYS,
         redact: Sequence[str] = (),
-        max_batch_events: int = 2000,
-        max_concurrent_requests: int = RECOMMENDED_REQUESTS_IN_FLIGHT,
+        max_batch_events: int = limits.MAX_BATCH_EVENTS,
+        max_batch_bytes: int = limits.MAX_BATCH_BYTES,
+        max_concurrent_requests: int = limits.RECOMMENDED_REQUESTS_IN_FLIGHT,
         max_events_per_sec: Optional[float] = None,
+        retry_deadline_secs: float = DEFAULT_RETRY_DEADLINE_SECS,
+        request_timeout_secs: float = TOTAL_TIMEOUT_SECS,
+        ca_bundle: Optional[str] = None,
         num_shards: Optional[int] = None,
+        auto_sharding: bool = False,
         max_buffering_secs: float = MAX_BUFFERING_SECS,
         on_undelivered: str = "fail",
         error_handling: Optional[Mapping[str, Any]] = None,
     ) -> None:
+        # Read here, where the keys are its only local names.
+        values = values_of(WriteToMixpanel, locals())
         super().__init__()
-        self._error_output = _error_output(error_handling)
-        self._write = Write(
-            _credentials(service_account, project_id, project_token),
-            region=region,
-            api_host=api_host,
-            mapping=mapping_of(_as_dict("mapping", mapping or {})),
-            insert_id=insert_id,
-            time_zone=time_zone,
-            redact=redact,
-            max_batch_events=max_batch_events,
-            max_concurrent_requests=max_concurrent_requests,
-            max_events_per_sec=max_events_per_sec,
-            num_shards=num_shards,
-            max_buffering_secs=max_buffering_secs,
-            on_undelivered=on_undelivered,
-        )
+        self._error_output = _error_output(values.pop("error_handling"))
+        credentials = _credentials(*(values.pop(key) for key in ("service_account", "project_id", "project_token")))
+        _check_alone(values)
+        _check_together(values, has_error_output=self._error_output is not None)
+        settings = values.pop("mapping") or {}
+        self._of_streams = _options_of_streams(values)
+        self._write = Write(credentials, mapping=named_by("mapping", lambda: mapping_of(settings)), **values)
 
     def expand(self, rows: PCollection[Any]) -> Any:
-        """Give receipts, and dead letters where they are asked for."""
+        """Return receipts, and dead letters where they are asked for.
+
+        Raises:
+          ValueError: an option of streams is set, and the input is bounded; or workers would lack this package.
+        """
+        check_workers_have_package(rows.pipeline)
+        if self._of_streams and rows.is_bounded:
+            raise ValueError(
+                f"{self._of_streams[0]} has an effect on streams only, but the input is bounded; leave it out"
+            )
         result = rows | "WriteToMixpanel" >> self._write
         receipts = result.receipts | "ReceiptRows" >> beam.Map(_receipt_row).with_output_types(_RECEIPT)
         if self._error_output is None:
@@ -105,24 +127,9 @@ class WriteToMixpanel(beam.PTransform):
 def _error_output(error_handling: Optional[Mapping[str, Any]]) -> Optional[str]:
     if error_handling is None:
         return None
-    settings = _as_dict("error_handling", error_handling)
-    if settings.keys() != {"output"} or not settings["output"]:
-        raise ValueError(f"error_handling takes `output: NAME` and nothing else, got {settings}")
-    return str(settings["output"])
-
-
-def _as_dict(name: str, settings: Any) -> dict[str, Any]:
-    """Take a row for a dict, at any depth, without its null fields; other languages have rows for mixed types."""
-    if isinstance(settings, Mapping):
-        return dict(settings)
-    if not hasattr(settings, "_asdict"):
-        raise ValueError(f"{name} takes keys with values, such as {{{_SUCH_AS[name]}}}, got {settings!r}")
-    fields = settings._asdict()
-    return {
-        key: _as_dict(name, value) if hasattr(value, "_asdict") else value
-        for key, value in fields.items()
-        if value is not None
-    }
+    if error_handling.keys() != {"output"} or not error_handling["output"]:
+        raise ValueError(f"error_handling takes `output: NAME` and nothing else, got {dict(error_handling)}")
+    return str(error_handling["output"])
 
 
 def _credentials(
@@ -133,10 +140,45 @@ def _credentials(
     if project_token is not None:
         if project_id is not None:
             raise ValueError("project_id goes with a service_account; a project_token names its project itself")
-        return ProjectToken.from_reference(project_token)
+        token = project_token
+        return named_by("project_token", lambda: ProjectToken.from_reference(token))
     if project_id is None:
         raise ValueError("a service_account needs the project_id, too")
-    return ServiceAccount.from_reference(service_account or "", project_id=project_id)
+    account, number = service_account or "", project_id
+    return named_by("service_account", lambda: ServiceAccount.from_reference(account, project_id=number))
+
+
+def _check_alone(values: Mapping[str, Any]) -> None:
+    """Refuse values whose errors would not name the key."""
+    named_by("region", lambda: resolve_host(values["region"]))
+    if values["api_host"] is not None:
+        named_by("api_host", lambda: resolve_host(api_host=values["api_host"]))
+    for key in ("insert_id", "time_zone"):
+        named_by(key, partial(PrepareEvents, **{key: values[key]}))
+
+
+def _check_together(values: Mapping[str, Any], *, has_error_output: bool) -> None:
+    """Refuse keys that have no effect beside others."""
+    api_host = values["api_host"]
+    if api_host is not None and values["region"] != "us":
+        raise ValueError("region has no effect beside api_host; leave one of them out")
+    if values["ca_bundle"] is not None and api_host is not None and api_host.startswith("http://"):
+        raise ValueError("ca_bundle has no effect on an api_host of http://; use https://, or leave it out")
+    if values["on_undelivered"] == "dead_letter" and not has_error_output:
+        raise ValueError("on_undelivered: dead_letter needs error_handling, which names the output for dead letters")
+    days = values["retention_days"]
+    refuses_after_days = limits.TRACK_MAX_AGE_MS // _MS_PER_DAY
+    if values["endpoint"] == "track" and days != limits.DEFAULT_RETENTION_DAYS and days >= refuses_after_days:
+        raise ValueError(
+            f"retention_days: {days} has no effect with endpoint: track, which refuses events older than "
+            f"{refuses_after_days} days; leave it out"
+        )
+
+
+def _options_of_streams(values: Mapping[str, Any]) -> list[str]:
+    """Name the options that are set and act on unbounded input only."""
+    defaults = {"auto_sharding": False, "max_buffering_secs": MAX_BUFFERING_SECS}
+    return [key for key, default in defaults.items() if values[key] != default]
 
 
 def _receipt_row(receipt: Any) -> beam.Row:

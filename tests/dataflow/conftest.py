@@ -47,6 +47,7 @@ COMMON = (
     "--project=a-project",
     "--region=europe-west1",
     "--temp_location=gs://a-bucket/temp",
+    "--sdk_container_image=gcr.io/a-project/import:1",
     "--mixpanel_project_id=123",
     f"--mixpanel_service_account={ACCOUNT_REFERENCE}",
 )

@@ -138,7 +138,7 @@ def _decompressed(text: bytes) -> Iterator[bytes]:
 @pytest.mark.parametrize("name", PIPELINES)
 def test_options_are_in_the_job(name: str, build_job: BuildJob) -> None:
     """What was asked for is what workers are given and the job's page shows; and the job is of the right kind."""
-    job = build_job(name, "--max_num_workers=3", "--sdk_container_image=gcr.io/p/i:1", "--redact=email")
+    job = build_job(name, "--max_num_workers=3", "--redact=email")
     asked = dict(flag.lstrip("-").split("=", 1) for flag in COMMON)
     temp = asked.pop("temp_location")
     assert asked.items() <= job.options.items()
@@ -146,7 +146,7 @@ def test_options_are_in_the_job(name: str, build_job: BuildJob) -> None:
     assert job.options["redact"] == ["email"]
     [pool] = job.description["environment"]["workerPools"]
     assert pool["autoscalingSettings"]["maxNumWorkers"] == 3
-    assert [image["containerImage"] for image in pool["sdkHarnessContainerImages"]] == ["gcr.io/p/i:1"]
+    assert [image["containerImage"] for image in pool["sdkHarnessContainerImages"]] == ["gcr.io/a-project/import:1"]
     streaming = job.options["streaming"]
     assert job.description["type"] == ("JOB_TYPE_STREAMING" if streaming else "JOB_TYPE_BATCH")
 
@@ -221,6 +221,9 @@ def _run(name: str, *more: str) -> int:
         ("files_to_mixpanel", ("--temp_location=gs://b/temp",), "3 or more characters"),
         ("files_to_mixpanel", ("--temp_location=",), "give --temp_location"),
         ("files_to_mixpanel", ("--region=",), "give --region"),
+        ("files_to_mixpanel", ("--sdk_container_image=",), "--sdk_container_image IMAGE"),
+        ("files_to_mixpanel", ("--sdk_container_image=apache/beam_python3.11_sdk:2.77.0",), "--requirements_file FILE"),
+        ("pubsub_to_mixpanel", ("--sdk_container_image=", "--save_main_session"), "--sdk_container_image IMAGE"),
         ("files_to_mixpanel", ("--mixpanel_service_account=env:MIXPANEL_SERVICE_ACCOUNT",), "gcp-secret:"),
         ("files_to_mixpanel", ("--mixpanel_emulator",), "leave them out"),
         ("bigquery_to_mixpanel", ("--state=gs://a-bucket/state.json",), "leave it out"),
