@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from beam_mixpanel.core.rows import RowBatch, RowList
     from beam_mixpanel.databases.reading import SqlReading
     from beam_mixpanel.transforms.dead_letters import ReadDeadLetters, WriteDeadLetters
+    from beam_mixpanel.transforms.options import MixpanelOptions
     from beam_mixpanel.transforms.prepare import PreparedEvents, PrepareEvents
     from beam_mixpanel.transforms.read import ReadEventBlocksFromFiles, ReadEventsFromFiles
     from beam_mixpanel.transforms.read_bigquery import ReadRowsFromBigQuery
@@ -31,6 +32,7 @@ _HOMES = {
     "DeadLetter": "core.dead_letter",
     "EventMapping": "core.mapping",
     "ImportReceipt": "client.client",
+    "MixpanelOptions": "transforms.options",
     "PrepareEvents": "transforms.prepare",
     "PreparedEvents": "transforms.prepare",
     "ProjectToken": "client.credentials",
@@ -54,6 +56,7 @@ __all__ = [
     "DeadLetter",
     "EventMapping",
     "ImportReceipt",
+    "MixpanelOptions",
     "PrepareEvents",
     "PreparedEvents",
     "ProjectToken",

@@ -34,12 +34,12 @@ from beam_mixpanel.launcher.arguments import IN_PROCESS_RUNNERS, OptionGroups, S
 from beam_mixpanel.launcher.check_report import write_report
 from beam_mixpanel.launcher.course import Course
 from beam_mixpanel.launcher.epilogue import Epilogue
+from beam_mixpanel.launcher.options import FileOptions
 from beam_mixpanel.launcher.progress import ProgressDisplay
 from beam_mixpanel.launcher.run_report import Run, write_run_report
 from beam_mixpanel.launcher.summary import Summary
 from beam_mixpanel.transforms.dead_letters import WriteDeadLetters, remove_unfinished
 from beam_mixpanel.transforms.metrics import LIVE, NAMESPACE
-from beam_mixpanel.transforms.options import FileOptions
 from beam_mixpanel.transforms.write import abandon_sending
 
 Build = Callable[[beam.Pipeline, Settings], Epilogue | None]

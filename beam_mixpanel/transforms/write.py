@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, Final, NamedTuple
 
 import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import PCollection, TaggedOutput
 from apache_beam.transforms.error_handling import ErrorHandler
 from apache_beam.utils.shared import Shared
@@ -30,6 +31,7 @@ from beam_mixpanel.core.chunk import EventChunk, PreparedEvent
 from beam_mixpanel.core.dead_letter import IMPORT, DeadLetter
 from beam_mixpanel.core.mapping import EventMapping
 from beam_mixpanel.core.prepare import identity_of
+from beam_mixpanel.transforms.arguments import ENDPOINTS, MAX_BUFFERING_SECS, ON_UNDELIVERED
 from beam_mixpanel.transforms.batches import BatchLimits, PackByShard, PackInBundles
 from beam_mixpanel.transforms.coding import register_coders
 from beam_mixpanel.transforms.metrics import LIVE, THROTTLED, Ledger
@@ -37,12 +39,9 @@ from beam_mixpanel.transforms.prepare import PrepareEvents
 from beam_mixpanel.transforms.stream_batches import PackStream
 
 FAILED: Final = "failed"
-ENDPOINTS: Final = ("import", "track")
-ON_UNDELIVERED: Final = ("fail", "dead_letter")
 STREAMING_SHARDS: Final = 8
 """Keys for unbounded input where the user names no number: at 2000 events a request and 200 ms an answer they carry
 80,000 events/s, more than a project's documented limit."""
-MAX_BUFFERING_SECS: Final = 5.0
 
 register_coders()
 
@@ -192,6 +191,27 @@ class WriteToMixpanel(beam.PTransform):
             on_undelivered == "fail",
         )
         self._error_handler: ErrorHandler | None = None
+
+    @classmethod
+    def from_options(cls, options: PipelineOptions, **overrides: Any) -> WriteToMixpanel:
+        """Make the sink as the options `--mixpanel_*` of a pipeline say (`MixpanelOptions`).
+
+        Args:
+          options: of the pipeline.
+          overrides: arguments that take the place of those of the options, or that no option has, such as `mapping`;
+            with `credentials` among them, the options need to name none.
+
+        Raises:
+          TypeError: an override is no argument, or an argument has the wrong type.
+          ValueError: an argument or an option is wrong.
+        """
+        from beam_mixpanel.transforms.options import MixpanelOptions  # registers options: not for jobs without them
+
+        chosen = options.view_as(MixpanelOptions)
+        arguments = chosen.arguments() | overrides
+        if "credentials" not in arguments:
+            arguments["credentials"] = chosen.credentials()
+        return cls(**arguments)
 
     def with_error_handler(self, error_handler: ErrorHandler | None) -> WriteToMixpanel:
         """Give dead letters to one of Beam's error handlers, which refuses to run if its output is forgotten."""

@@ -15,7 +15,7 @@ from beam_mixpanel.client.credentials import Credentials, ProjectToken, ServiceA
 from beam_mixpanel.core.dead_letter import DeadLetter, to_json_line
 from beam_mixpanel.core.limits import RECOMMENDED_REQUESTS_IN_FLIGHT
 from beam_mixpanel.core.mapping_settings import mapping_of
-from beam_mixpanel.transforms.write import MAX_BUFFERING_SECS
+from beam_mixpanel.transforms.arguments import MAX_BUFFERING_SECS
 from beam_mixpanel.transforms.write import WriteToMixpanel as Write
 
 _RECEIPT: Final = RowTypeConstraint.from_fields(

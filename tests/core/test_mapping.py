@@ -66,7 +66,7 @@ SETTINGS: dict[str, tuple[Any, str, list[str]]] = {
 
 
 def parsed(flags: list[str]) -> dict[str, Any]:
-    from beam_mixpanel.transforms.options import MappingOptions  # Beam; this test alone needs it
+    from beam_mixpanel.launcher.options import MappingOptions  # Beam; this test alone needs it
 
     options = MappingOptions(flags)
     return settings_from_flags({flag: getattr(options, flag) for flag in FLAGS.values()})
