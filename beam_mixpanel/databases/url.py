@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from beam_mixpanel.client.credentials import SecretReference, SecretText
+from beam_mixpanel.core.arguments import wrong_type
 from beam_mixpanel.databases.errors import DatabaseError
 
 EMBEDDED: Final = ("sqlite:///", "duckdb:///")
@@ -95,10 +96,13 @@ class Connection:
         files without a password.
 
     Raises:
+      TypeError: it is no text.
       ValueError: it is neither; it is not repeated, since it may hold a password.
     """
 
     def __init__(self, reference: str) -> None:
+        if not isinstance(reference, str):
+            raise wrong_type("connection", "a reference to a URL, such as env:NAME, or sqlite:///FILE", reference)
         self._url = reference if reference.startswith(EMBEDDED) else ""
         self.reference = None if self._url else SecretReference(reference)
 

@@ -40,7 +40,6 @@ from beam_mixpanel.launcher.options import (
     TableOptions,
 )
 from beam_mixpanel.launcher.plain_flags import actions_of, plain_flags
-from beam_mixpanel.launcher.wording import in_flags
 from beam_mixpanel.transforms.files import InputFile, UnreadableFileError, match_files, open_file
 from beam_mixpanel.transforms.options import MixpanelOptions
 from beam_mixpanel.transforms.prepare import PrepareEvents
@@ -387,7 +386,7 @@ def _check_csv(options: PipelineOptions) -> None:
     try:
         _csv_format(options)
     except ValueError as error:
-        raise UsageError(f"--csv options: {error}") from None
+        raise UsageError(str(error)) from None
 
 
 def _check_table(options: TableOptions) -> None:
@@ -538,7 +537,7 @@ def _credentials(options: MixpanelOptions) -> Credentials:
     try:
         return options.credentials()
     except ValueError as error:
-        raise UsageError(in_flags(error)) from None
+        raise UsageError(str(error)) from None
 
 
 def resolves_here(reference: object, options: PipelineOptions) -> bool:
