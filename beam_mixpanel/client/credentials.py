@@ -72,9 +72,11 @@ class SecretReference:
                 "and pass env:MIXPANEL_SECRET"
             )
         if scheme == "gcp-secret" and not _GCP_SECRET.fullmatch(name):
-            raise ValueError("what follows gcp-secret: must have the form projects/P/secrets/S/versions/V")
+            raise ValueError("`reference`: what follows gcp-secret: must have the form projects/P/secrets/S/versions/V")
         if scheme == "env" and not _VARIABLE.fullmatch(name):
-            raise ValueError("what follows env: must be the name of a variable, not its value: env:NAME, without a $")
+            raise ValueError(
+                "`reference`: what follows env: must be the name of a variable, not its value: env:NAME, without a $"
+            )
         self.text = text
         self._scheme = scheme
         self._name = name

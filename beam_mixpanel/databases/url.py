@@ -108,7 +108,12 @@ class Connection:
 
     def __repr__(self) -> str:
         """Show the reference."""
-        return f"Connection({self.reference.text if self.reference else self._url!r})"
+        return f"Connection({self.shown!r})"
+
+    @property
+    def shown(self) -> str:
+        """What people may see: the reference, or the file that the URL names, without options, which may be secret."""
+        return self.reference.text if self.reference else self._url.partition("?")[0]
 
     def url(self) -> DatabaseUrl:
         """Read the URL, on the machine that connects.

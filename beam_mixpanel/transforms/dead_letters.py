@@ -48,6 +48,10 @@ class WriteDeadLetters(beam.PTransform):
         super().__init__()
         self.prefix = f"{check_path('prefix', prefix)}-{datetime.now(timezone.utc):%Y%m%dT%H%M%S%f}"
 
+    def display_data(self) -> dict[str, Any]:
+        """Say where the files are."""
+        return {"prefix": self.prefix}
+
     def expand(
         self, letters: PCollection[DeadLetter] | tuple[PCollection[DeadLetter], ...]
     ) -> tuple[PCollection[str], ...]:
@@ -123,6 +127,10 @@ class ReadDeadLetters(beam.PTransform):
     def __init__(self, patterns: FileNames) -> None:
         super().__init__()
         self._patterns = check_paths("patterns", patterns)
+
+    def display_data(self) -> dict[str, Any]:
+        """Say which files are read."""
+        return {"patterns": ", ".join(self._patterns)}
 
     def expand(self, begin: PBegin) -> PCollection[DeadLetter | Refused]:
         """Give each dead letter; a line that is none is refused, to end as invalid in the books."""

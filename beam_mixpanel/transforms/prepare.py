@@ -82,17 +82,30 @@ class PrepareEvents(beam.PTransform):
         mapped = check_mapping(mapping)
         if mapped is not None and mapped.map is not None:
             load(mapped.map)
+        redacted = check_redacted(redact)
+        days = check_whole_number("retention_days", retention_days, 1, MOST_RETENTION_DAYS)
         if not callable(clock):
             raise wrong_type("clock", "a function that returns seconds since 1970", clock)
+        self._shown = {
+            "insert_id": insert_id,
+            "time_zone": time_zone,
+            "retention_days": days,
+            "redact": ", ".join(sorted(redacted)),
+            "mapping": ", ".join(mapped.given) if mapped else "",
+        }
         self._fn = _PrepareEventsFn(
             insert_id,
             time_zone,
-            check_whole_number("retention_days", retention_days, 1, MOST_RETENTION_DAYS),
+            days,
             optional(check_whole_number, "max_age_ms", max_age_ms, 1, MOST_AGE_MS),
-            check_redacted(redact),
+            redacted,
             mapped,
             clock,
         )
+
+    def display_data(self) -> dict[str, Any]:
+        """Say how events are read; of the mapping its keys, not its values."""
+        return self._shown
 
     def expand(self, events: PCollection[Any]) -> PreparedEvents:
         """Prepare each element.

@@ -59,6 +59,15 @@ class ReadEventBlocksFromFiles(beam.PTransform):
         self._block_bytes = check_whole_number("block_bytes", block_bytes, 1, MOST_BYTES)
         self._max_line_bytes = check_whole_number("max_line_bytes", max_line_bytes, 1, MOST_BYTES)
 
+    def display_data(self) -> dict[str, Any]:
+        """Say which files are read, and how they are cut."""
+        return {
+            "patterns": ", ".join(self._patterns),
+            "range_bytes": self._range_bytes,
+            "block_bytes": self._block_bytes,
+            "max_line_bytes": self._max_line_bytes,
+        }
+
     def expand(self, begin: PBegin) -> PCollection[EventBlock]:
         """Match, split, share out, read."""
         return (
@@ -88,6 +97,10 @@ class ReadEventsFromFiles(beam.PTransform):
         super().__init__()
         self._patterns = check_paths("patterns", patterns)
         self._max_line_bytes = check_whole_number("max_line_bytes", max_line_bytes, 1, MOST_BYTES)
+
+    def display_data(self) -> dict[str, Any]:
+        """Say which files are read."""
+        return {"patterns": ", ".join(self._patterns), "max_line_bytes": self._max_line_bytes}
 
     def expand(self, begin: PBegin) -> PCollection[bytes]:
         """Give each line that is not blank, as bytes without its newline."""

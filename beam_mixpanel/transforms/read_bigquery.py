@@ -80,6 +80,15 @@ class ReadRowsFromBigQuery(beam.PTransform):
         if row_restriction is not None:
             self._selection["row_restriction"] = row_restriction
 
+    def display_data(self) -> dict[str, Any]:
+        """Say what is read and how; of a query only that there is one, since its text may hold values of people."""
+        return {
+            "table": str(self._what.get("table", "")),
+            "query": "query" in self._what,
+            "method": self._method,
+            "columns": ", ".join(self._selection.get("selected_fields", ())) or "*",
+        }
+
     def expand(self, begin: PBegin) -> PCollection[Any]:
         """Give `RowBatch`es, or dicts where the method is `EXPORT`."""
         self.check_options(begin.pipeline.options)

@@ -104,6 +104,15 @@ class ReadRowsFromFiles(beam.PTransform):
             check_whole_number("range_bytes", range_bytes, 1, MOST_BYTES),
         )
 
+    def display_data(self) -> dict[str, Any]:
+        """Say which files are read, and of what."""
+        return {
+            "patterns": ", ".join(self._patterns),
+            "format": self._settings.file_format,
+            "columns": "*" if self._settings.columns is None else ", ".join(self._settings.columns),
+            "range_bytes": self._settings.range_bytes,
+        }
+
     def expand(self, begin: PBegin) -> PCollection[Any]:
         """Match, split, survey large CSV files, share out, read."""
         settings = self._settings

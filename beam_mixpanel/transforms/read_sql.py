@@ -34,8 +34,18 @@ class ReadRowsFromSql(beam.PTransform):
         super().__init__()
         if not isinstance(reading, SqlReading):
             raise wrong_type("reading", "a SqlReading, such as SqlReading('env:DATABASE_URL', table='orders')", reading)
+        self._name = reading.name
         self._parts = reading.parts()
+        self._connection = reading.connection
         self._fn = _ReadPartFn(reading.connection, reading.snapshot)
+
+    def display_data(self) -> dict[str, Any]:
+        """Say what is read, and from where by its reference, which holds no password."""
+        return {
+            "connection": self._connection.shown,
+            "source": self._name,
+            "parts": len(self._parts),
+        }
 
     def expand(self, begin: PBegin) -> PCollection[RowBatch | RowList]:
         """Share the parts out and read them."""
