@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         ProjectToken,
         SecretReference,
         SecretSource,
+        SecretText,
         ServiceAccount,
     )
     from beam_mixpanel.client.errors import (
@@ -31,13 +32,13 @@ if TYPE_CHECKING:
     from beam_mixpanel.core.csv_format import CsvFormat, CsvHeaderError
     from beam_mixpanel.core.dead_letter import DeadLetter, Refused
     from beam_mixpanel.core.incremental import Increment, IncrementalError, State
-    from beam_mixpanel.core.mapping import EventMapping, MappingError
+    from beam_mixpanel.core.mapping import ColumnPlan, EventMapping, MappingError
     from beam_mixpanel.core.mapping_settings import mapping_of
     from beam_mixpanel.core.prepare import EventBlock
     from beam_mixpanel.core.rows import RefusedRows, RowBatch, RowList
     from beam_mixpanel.core.user_function import UserFunctionError
     from beam_mixpanel.databases.errors import DatabaseError, LostConnectionError, LostSnapshotError
-    from beam_mixpanel.databases.reading import SqlReading
+    from beam_mixpanel.databases.reading import Part, SqlReading
     from beam_mixpanel.transforms.dead_letters import ReadDeadLetters, WriteDeadLetters
     from beam_mixpanel.transforms.files import UnreadableFileError
     from beam_mixpanel.transforms.options import MixpanelOptions
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
     from beam_mixpanel.transforms.write import EventNotImportedError, WriteToMixpanel, WriteToMixpanelResult
 
 _HOMES = {
+    "SecretText": "client.credentials",
+    "Part": "databases.reading",
+    "ColumnPlan": "core.mapping",
     "ClosedError": "client.errors",
     "Credentials": "client.credentials",
     "CredentialsError": "client.errors",
@@ -101,6 +105,7 @@ _NEEDS_EXTRA = frozenset({"ReadRowsFromBigQuery"})
 
 __all__ = [
     "ClosedError",
+    "ColumnPlan",
     "Credentials",
     "CredentialsError",
     "CsvFormat",
@@ -120,6 +125,7 @@ __all__ = [
     "MappingError",
     "MixpanelError",
     "MixpanelOptions",
+    "Part",
     "PrepareEvents",
     "PreparedEvent",
     "PreparedEvents",
@@ -136,6 +142,7 @@ __all__ = [
     "RowList",
     "SecretReference",
     "SecretSource",
+    "SecretText",
     "ServiceAccount",
     "SqlReading",
     "State",

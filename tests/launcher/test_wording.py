@@ -30,8 +30,8 @@ OF_THE_COMMAND_LINE = {"core/advice.py", "core/mapping_settings.py", "transforms
         ("name it as `format`", "name it as --input_format"),
         (f"To go on, {TAKE_THEM_OVER}", "To go on, give --dead_letters PREFIX"),
         (
-            "a column `of the user` and region, event, query stay",
-            "a column `of the user` and region, event, query stay",
+            "`of the user`, and region, event, query, stay",
+            "`of the user`, and region, event, query, stay",
         ),
         ("`auto_magic` is unknown", "`auto_magic` is unknown"),
     ],
