@@ -317,16 +317,16 @@ def test_batches_without_the_property_are_prepared_by_column() -> None:
         ("event", "name"),
         ("event_name", "name"),
         ("properties", "holds all"),
-        ("", "name properties"),
+        ("", "names of properties"),
         ("\ud800", "name properties"),
-        (7, "name properties"),
+        (7, "names of properties"),
     ],
 )
 def test_what_an_event_needs_cannot_be_redacted(name: Any, why: str) -> None:
     """The error says why."""
-    with pytest.raises(ValueError, match=why):
+    with pytest.raises((TypeError, ValueError), match=why):
         check_redacted([name])
-    with pytest.raises(ValueError, match="list"):
+    with pytest.raises(TypeError, match="list"):
         check_redacted("email")
 
 
