@@ -204,8 +204,8 @@ def test_unknown_keys_are_refused() -> None:
         ),
         ({"project_token": "env:A", "error_handling": "dead"}, "such as {output: dead_letters}, got 'dead'"),
         ({"project_token": "env:A", "num_shards": 0}, "num_shards must be between 1"),
-        ({"project_token": "env:A", "max_events_per_sec": 0}, "max_events_per_sec must be between 1"),
-        ({"project_token": "env:A", "max_buffering_secs": -1}, "max_buffering_secs must be between"),
+        ({"project_token": "env:A", "max_events_per_sec": 0}, "`max_events_per_sec` must be between 1"),
+        ({"project_token": "env:A", "max_buffering_secs": -1}, "`max_buffering_secs` must be between"),
     ],
 )
 def test_wrong_configurations_name_the_cure(config: dict[str, object], cure: str) -> None:
