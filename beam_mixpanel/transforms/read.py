@@ -106,7 +106,7 @@ class ReadEventsFromFiles(beam.PTransform):
         """Give each line that is not blank, as bytes without its newline."""
         return (
             begin
-            | "ReadBlocks" >> ReadEventBlocksFromFiles(self._patterns, max_line_bytes=self._max_line_bytes)
+            | "Blocks" >> ReadEventBlocksFromFiles(self._patterns, max_line_bytes=self._max_line_bytes)
             | "SplitLines" >> beam.FlatMap(lines_of).with_output_types(bytes)
         )
 

@@ -94,7 +94,7 @@ class WriteToMixpanel(beam.PTransform):
 
     def expand(self, rows: PCollection[Any]) -> Any:
         """Give receipts, and dead letters where they are asked for."""
-        result = rows | "WriteToMixpanel" >> self._write
+        result = rows | "Write" >> self._write
         receipts = result.receipts | "ReceiptRows" >> beam.Map(_receipt_row).with_output_types(_RECEIPT)
         if self._error_output is None:
             return receipts
