@@ -12,7 +12,7 @@ from beam_mixpanel.launcher.bigquery import open_source
 from beam_mixpanel.launcher.connect import import_events
 from beam_mixpanel.launcher.epilogue import Epilogue
 from beam_mixpanel.launcher.job import end_process, run_job
-from beam_mixpanel.transforms.options import BigQueryOptions, IncrementalOptions, TableOptions
+from beam_mixpanel.launcher.options import BigQueryOptions, IncrementalOptions, TableOptions
 
 DESCRIPTION: Final = "Import rows of BigQuery into Mixpanel."
 OPTIONS: Final = (TableOptions, BigQueryOptions, IncrementalOptions)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from beam_mixpanel.launcher.job import end_process, run_job
-from beam_mixpanel.transforms.options import FileOptions
+from beam_mixpanel.launcher.options import FileOptions
 from pipelines.files_to_mixpanel import build
 
 DESCRIPTION: Final = "Check events of files before they are imported into Mixpanel: a page to decide by. Sends nothing."

@@ -11,7 +11,7 @@ from beam_mixpanel.launcher.arguments import Settings
 from beam_mixpanel.launcher.connect import import_events
 from beam_mixpanel.launcher.job import end_process, run_job
 from beam_mixpanel.launcher.mapping import announce_files
-from beam_mixpanel.transforms.options import FileOptions
+from beam_mixpanel.launcher.options import FileOptions
 
 DESCRIPTION: Final = "Import events from files into Mixpanel."
 OPTIONS: Final = (FileOptions,)

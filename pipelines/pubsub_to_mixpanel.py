@@ -10,8 +10,8 @@ import apache_beam as beam
 from beam_mixpanel.launcher.arguments import Settings
 from beam_mixpanel.launcher.connect import import_events
 from beam_mixpanel.launcher.job import end_process, run_job
+from beam_mixpanel.launcher.options import PubSubOptions
 from beam_mixpanel.launcher.pubsub import read_messages
-from beam_mixpanel.transforms.options import PubSubOptions
 
 DESCRIPTION: Final = "Import messages of Pub/Sub into Mixpanel."
 OPTIONS: Final = (PubSubOptions,)

@@ -10,7 +10,7 @@ import apache_beam as beam
 from beam_mixpanel.launcher.arguments import Settings
 from beam_mixpanel.launcher.connect import import_events, read_dead_letters
 from beam_mixpanel.launcher.job import end_process, run_job
-from beam_mixpanel.transforms.options import FileOptions, ReplayOptions
+from beam_mixpanel.launcher.options import FileOptions, ReplayOptions
 
 DESCRIPTION: Final = "Send dead letters to Mixpanel again."
 OPTIONS: Final = (FileOptions, ReplayOptions)

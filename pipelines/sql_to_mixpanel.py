@@ -12,8 +12,8 @@ from beam_mixpanel.launcher.arguments import Settings
 from beam_mixpanel.launcher.connect import import_events
 from beam_mixpanel.launcher.epilogue import Epilogue
 from beam_mixpanel.launcher.job import end_process, run_job
+from beam_mixpanel.launcher.options import IncrementalOptions, SqlOptions, TableOptions
 from beam_mixpanel.launcher.sql import open_reading
-from beam_mixpanel.transforms.options import IncrementalOptions, SqlOptions, TableOptions
 
 DESCRIPTION: Final = "Import rows of a SQL database into Mixpanel."
 OPTIONS: Final = (TableOptions, SqlOptions, IncrementalOptions)

@@ -20,18 +20,19 @@ import beam_mixpanel
 from beam_mixpanel.core.mapping_settings import FLAGS
 from beam_mixpanel.core.presets import PRESETS
 from beam_mixpanel.emulator import Emulator
-from beam_mixpanel.transforms.options import (
+from beam_mixpanel.launcher.options import (
     BigQueryOptions,
     FileOptions,
     IncrementalOptions,
     JobOptions,
     MappingOptions,
-    MixpanelOptions,
     PubSubOptions,
+    RedactionOptions,
     ReplayOptions,
     SqlOptions,
     TableOptions,
 )
+from beam_mixpanel.transforms.options import MixpanelOptions
 from tests.docs.blocks import block_tested_by
 
 ROOT = Path(__file__).parent.parent
@@ -75,7 +76,7 @@ def test_beam_is_loaded_only_where_it_is_needed(module: str) -> None:
 def test_docs_list_every_option_and_no_other() -> None:
     """The table of options in docs/options.md is that of the code."""
     parser = argparse.ArgumentParser(add_help=False)
-    for group in (FileOptions, MixpanelOptions, ReplayOptions, JobOptions):
+    for group in (FileOptions, MixpanelOptions, RedactionOptions, ReplayOptions, JobOptions):
         group._add_argparse_args(parser)
     in_code = {action.option_strings[0] for action in parser._actions}
     table = OPTION_DOCS.partition("<!-- options:")[2].partition("\n\nHow rows")[0]

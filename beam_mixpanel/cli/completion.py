@@ -15,13 +15,14 @@ _COMMON: Final = """
     --mapping --preset --event --event_column --time_column --time_unit --time_format --distinct_id_column
     --user_id_column --device_id_column --insert_id_columns --include --exclude --rename --tag --json_column
     --spread_column --flatten --keep_nulls --only_event --skip_event --from_time --until_time --map
-    --mixpanel_project_id --mixpanel_service_account --mixpanel_project_token --mixpanel_emulator
+    --mixpanel_project_id --mixpanel_service_account --mixpanel_project_token
     --mixpanel_region --mixpanel_api_host --mixpanel_endpoint --mixpanel_max_concurrent_requests
     --mixpanel_max_events_per_sec --mixpanel_max_batch_events --mixpanel_max_batch_bytes
     --mixpanel_retry_deadline_secs --mixpanel_request_timeout_secs --mixpanel_ca_bundle
     --mixpanel_on_undelivered --mixpanel_num_shards --mixpanel_max_buffering_secs --mixpanel_auto_sharding
     --mixpanel_insert_id --mixpanel_time_zone --mixpanel_retention_days --redact --dead_letters
-    --allow_dead_letters --summary --report --validate_only --check_report --show_values
+    --allow_dead_letters --summary --report --mixpanel_emulator
+    --validate_only --check_report --show_values
 """
 _ALSO: Final = {
     "pipelines.files_to_mixpanel": """

@@ -17,10 +17,12 @@ import os
 import re
 import stat
 import uuid
+from numbers import Integral
 from typing import Final, Protocol
 from urllib.parse import SplitResult, urlsplit
 
 from beam_mixpanel.client.errors import CredentialsError
+from beam_mixpanel.core.arguments import check_choice, check_text, wrong_type
 
 REGION_HOSTS: Final = {
     "us": "https://api.mixpanel.com",
@@ -55,10 +57,13 @@ class SecretReference:
       text: `env:NAME`, `file:PATH` or `gcp-secret:projects/P/secrets/S/versions/V`.
 
     Raises:
+      TypeError: it is no text.
       ValueError: the text is no reference; it is not repeated, since it may be the secret itself.
     """
 
     def __init__(self, text: str) -> None:
+        if not isinstance(text, str):
+            raise wrong_type("reference", "text: env:NAME, file:PATH or gcp-secret:...", text)
         scheme, _, name = text.partition(":")
         if scheme not in ("env", "file", "gcp-secret") or not name:
             raise ValueError(
@@ -67,9 +72,11 @@ class SecretReference:
                 "and pass env:MIXPANEL_SECRET"
             )
         if scheme == "gcp-secret" and not _GCP_SECRET.fullmatch(name):
-            raise ValueError("what follows gcp-secret: must have the form projects/P/secrets/S/versions/V")
+            raise ValueError("`reference`: what follows gcp-secret: must have the form projects/P/secrets/S/versions/V")
         if scheme == "env" and not _VARIABLE.fullmatch(name):
-            raise ValueError("what follows env: must be the name of a variable, not its value: env:NAME, without a $")
+            raise ValueError(
+                "`reference`: what follows env: must be the name of a variable, not its value: env:NAME, without a $"
+            )
         self.text = text
         self._scheme = scheme
         self._name = name
@@ -133,6 +140,19 @@ class SecretReference:
 def _is_unicode(text: str) -> bool:
     """Tell whether it can be sent; a variable that is not UTF-8 arrives with lone surrogates."""
     return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _check_secret(name: str, value: object) -> str:
+    """Give a text that may be a secret, and is never repeated.
+
+    Raises:
+      TypeError: it is no text.
+      ValueError: it is empty, or cannot be sent.
+    """
+    text = check_text(name, value, "text")
+    if not _is_unicode(text):
+        raise ValueError(f"`{name}` is not UTF-8 text")
+    return text
 
 
 def _has_permission_bits() -> bool:
@@ -234,10 +254,11 @@ class _Sourced:
 
 def _from_source(source: SecretSource) -> _Held | _Sourced:
     """Take an object that reads a secret; Beam's `RawSecret` holds it, and would be pickled with it."""
-    if not hasattr(source, "get_secret_bytes"):
-        raise ValueError("expected an object with get_secret_bytes(), such as Beam's GcpSecret")
+    if not hasattr(source, "get_secret_bytes") or isinstance(source, type):
+        raise wrong_type("secret", "an object with get_secret_bytes(), such as Beam's GcpSecret", source)
     if type(source).__name__ == "RawSecret":
-        return _Held(source.get_secret_bytes().decode())
+        text = source.get_secret_bytes().decode(errors="surrogateescape").strip()
+        return _Held(_check_secret("secret", text))
     return _Sourced(source)
 
 
@@ -250,14 +271,17 @@ class ServiceAccount:
       project_id: the number of the project to import into.
 
     Raises:
+      TypeError: an argument has the wrong type.
       ValueError: the user name or the secret is empty, or the project id is no number.
 
     Source: https://docs.mixpanel.com/reference/service-accounts
     """
 
     def __init__(self, username: str, secret: str, *, project_id: str | int) -> None:
-        if not username or not secret:
-            raise ValueError("the service account's user name or secret is empty")
+        _check_secret("username", username)
+        _check_secret("secret", secret)
+        if ":" in username:
+            raise ValueError("`username` must hold no colon; give the user name and the secret as two arguments")
         self._hold(_Held(f"{username}:{secret}"), project_id)
 
     @classmethod
@@ -276,17 +300,20 @@ class ServiceAccount:
         """Take `username:secret` from an object that the workers ask for it, such as one of Beam's `Secret` classes.
 
         Raises:
-          ValueError: it is no such object, or the project id is no number.
+          TypeError: it is no such object.
+          ValueError: the project id is no number.
         """
         account = cls.__new__(cls)
         account._hold(_from_source(secret), project_id)
         return account
 
     def _hold(self, secret: _Held | _Referenced | _Sourced, project_id: str | int) -> None:
+        if isinstance(project_id, bool) or not isinstance(project_id, (str, Integral)):
+            raise wrong_type("project_id", "the project's number", project_id)
         number = str(project_id).strip()
         if not (number.isascii() and number.isdecimal()):
             # Not repeated: it may be a project token, which stands beside the id in Mixpanel's settings.
-            raise ValueError("project_id must be the project's number; see Project Settings in Mixpanel")
+            raise ValueError("`project_id` must be the project's number; see Project Settings in Mixpanel")
         self._secret = secret
         self.project_id = number
 
@@ -328,15 +355,14 @@ class ProjectToken:
         use `from_reference`.
 
     Raises:
+      TypeError: the token is no text.
       ValueError: the token is empty.
 
     Source: https://docs.mixpanel.com/reference/project-token
     """
 
     def __init__(self, token: str) -> None:
-        if not token:
-            raise ValueError("the project token is empty")
-        self._secret: _Held | _Referenced | _Sourced = _Held(token)
+        self._secret: _Held | _Referenced | _Sourced = _Held(_check_secret("token", token))
 
     @classmethod
     def from_reference(cls, reference: str) -> ProjectToken:
@@ -354,7 +380,7 @@ class ProjectToken:
         """Take the token from an object that the workers ask for it, such as one of Beam's `Secret` classes.
 
         Raises:
-          ValueError: it is no such object.
+          TypeError: it is no such object.
         """
         token = cls.__new__(cls)
         token._secret = _from_source(secret)
@@ -411,18 +437,18 @@ def resolve_host(region: str = "us", api_host: str | None = None) -> str:
     Raises:
       ValueError: the region is unknown, or the URL could send credentials in the clear.
     """
+    check_choice("region", region, tuple(REGION_HOSTS))
     if api_host is None:
-        if region not in REGION_HOSTS:
-            raise ValueError(f"unknown region {region!r}; use one of {', '.join(REGION_HOSTS)}")
         return REGION_HOSTS[region]
+    check_text("api_host", api_host, "a base URL such as https://HOST")
     if any(sign in api_host for sign in "@?#"):
-        raise ValueError("the API host must hold neither credentials nor a query; use https://HOST")
+        raise ValueError("`api_host` must hold neither credentials nor a query; use https://HOST")
     parts = _split(api_host)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"API host {api_host!r} is no URL; use https://HOST or https://HOST:PORT")
+        raise ValueError(f"`api_host` must be https://HOST or https://HOST:PORT, got {api_host!r}")
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK_HOSTS:
         raise ValueError(
-            f"http:// would send credentials to {parts.hostname} in the clear; use https:// "
+            f"`api_host`: http:// would send credentials to {parts.hostname} in the clear; use https:// "
             "(http:// is for localhost only)"
         )
     return api_host.rstrip("/")

@@ -15,6 +15,8 @@ from beam_mixpanel.core.limits import MAX_LINE_BYTES
 
 DEFAULT_RANGE_BYTES: Final = 32_000_000
 DEFAULT_BLOCK_BYTES: Final = 512_000
+MOST_BYTES: Final = 2**62
+"""Larger than any file: for sizes that stand for no bound."""
 CUT_LINE_HEAD_BYTES: Final = 10_000
 """How much of a line that is too long is kept."""
 

@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from beam_mixpanel.core import csv_types
+from beam_mixpanel.core import arguments, csv_types
+from beam_mixpanel.core.arguments import check_flag, check_text, wrong_type
 from beam_mixpanel.core.csv_ranges import find_record
 from beam_mixpanel.core.marked_text import encoding_of, is_marked
 
-_MEND_HEADER: Final = "mend the header, or give the names with --csv_columns and take the header away"
+_MEND_HEADER: Final = "mend the header, or give the names as `csv.columns` and take the header away"
 _BYTEWISE: Final = frozenset({"utf-8", "utf-8-sig", "ascii", "iso8859-1", "iso8859-15", "cp1252"})
 """Encodings in which quotes, delimiters and line breaks are bytes of their own, so that a file can be cut anywhere."""
 
@@ -69,12 +70,20 @@ class CsvFormat(NamedTuple):
         """Refuse what cannot be.
 
         Raises:
+          TypeError: a setting has the wrong type.
           ValueError: a setting is wrong; the message names the cure.
         """
+        if not isinstance(self.delimiter, (str, type(None))):
+            raise wrong_type("csv.delimiter", "one ASCII character", self.delimiter)
+        arguments.check_names("csv.columns", self.columns, "columns")
+        check_text("csv.encoding", self.encoding, "a name such as utf-8 or cp1252")
+        if not isinstance(self.types, Mapping):
+            raise wrong_type("csv.types", "a dict of types by column, such as {'price': 'number'}", self.types)
+        check_flag("csv.text", self.text)
         if self.delimiter is not None and (
             len(self.delimiter) != 1 or self.delimiter in '"\r\n' or not self.delimiter.isascii()
         ):
-            raise ValueError(f"the delimiter must be one ASCII character, such as ; or |, got {self.delimiter!r}")
+            raise ValueError(f"`csv.delimiter` must be one ASCII character, such as ; or |, got {self.delimiter!r}")
         check_names(self.columns, "the given columns") if self.columns else None
         for column, kind in self.types.items():
             if kind not in csv_types.COLUMN_TYPES:
@@ -84,7 +93,9 @@ class CsvFormat(NamedTuple):
         try:
             encoding_of(b"", self.encoding)
         except LookupError:
-            raise ValueError(f"unknown encoding {self.encoding!r}; use a name such as utf-8 or cp1252") from None
+            raise ValueError(
+                f"`csv.encoding` {self.encoding!r} is unknown; use a name such as utf-8 or cp1252"
+            ) from None
 
 
 def is_bytewise(encoding: str) -> bool:
@@ -139,7 +150,7 @@ def check_names(names: Sequence[str], where: str) -> None:
         if not name.strip():
             raise CsvHeaderError(f"{where}: column {place} has no name; {_MEND_HEADER}")
         if is_marked(name):
-            raise CsvHeaderError(f"{where}: the name of column {place} is not in the encoding; give --csv_encoding")
+            raise CsvHeaderError(f"{where}: the name of column {place} is not in the encoding; give `csv.encoding`")
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise CsvHeaderError(f"{where}: more than one column is named {twice[0]!r}; {_MEND_HEADER}")

@@ -88,7 +88,7 @@ def _json_by_content(head: bytes) -> str:
     if not content.startswith(b"{"):
         raise UnknownFormatError(
             "nothing tells its format: its name should end in .ndjson, .json, .csv, .tsv, .avro or .parquet "
-            "(.gz, .bz2 or .zst behind it where compressed); or name the format with --input_format"
+            "(.gz, .bz2 or .zst behind it where compressed); or name it as `format`"
         )
     line, newline, _ = content.partition(b"\n")
     if not newline and len(head) >= HEAD_BYTES:

@@ -151,7 +151,7 @@ class Increment(NamedTuple):
         if kind_of(state.mark) != kind_of(like):
             raise IncrementalError(
                 f"column {self.cursor_column} holds a {kind_of(like)}, but the state remembers a "
-                f"{kind_of(state.mark)}; give another --state file, or --since"
+                f"{kind_of(state.mark)}; give another `state` file, or `since`"
             )
         return _before(_as_zoned(state.mark, like), self.overlap)
 
@@ -177,7 +177,7 @@ def kind_of(mark: Mark) -> str:
             return name
     raise IncrementalError(
         f"a cursor column must hold numbers, moments or text, not {type(mark).__name__}; choose another, or cast it "
-        "in --query"
+        "in a `query`"
     )
 
 

@@ -45,7 +45,7 @@ class InsertIdStrategy(NamedTuple):
             return cls(kind)
         if kind == "columns" and columns:
             return cls(kind, columns)
-        raise ValueError(f"insert id strategy {text!r} is unknown; use content, columns:NAME,NAME or mixpanel-import")
+        raise ValueError(f"`insert_id` must be content, columns:NAME,NAME or mixpanel-import, got {text!r}")
 
 
 CONTENT_IDS: Final = InsertIdStrategy()

@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 
 from beam_mixpanel.core import insert_id as insert_ids
 from beam_mixpanel.core import limits
+from beam_mixpanel.core.arguments import refuse_value_provider
 from beam_mixpanel.core.event import id_text
 from beam_mixpanel.core.event_time import MILLISECONDS_BELOW, POWER_OF_UNIT, from_format, from_unit, to_epoch_ms
 from beam_mixpanel.core.json_text import UNREADABLE, UNWRITABLE
@@ -151,6 +152,12 @@ class EventMapping:
         """Check each value and bring it into one form, so that equal mappings are equal wherever they come from."""
         for key in KEYS:
             value = getattr(self, key)
+            try:
+                refuse_value_provider(key, value)
+            except TypeError as error:
+                raise MappingError(str(error)) from None
+            if value is None and key not in _MAY_BE_NONE:
+                raise MappingError(f"{key} must not be None; leave it out for its default")
             if value is not None:
                 object.__setattr__(self, key, _READERS[key](key, value))
         _check_together(self)
@@ -236,6 +243,7 @@ class EventMapping:
 
 
 KEYS: Final = tuple(each.name for each in fields(EventMapping))
+_MAY_BE_NONE: Final = frozenset(each.name for each in fields(EventMapping) if each.default is None)
 MAP_TAKES: Final = ("map", "tags", "only_events", "skip_events", "from_time", "until_time")
 """The keys that serve beside a function, and with events in Mixpanel's shape."""
 
@@ -590,10 +598,10 @@ def _find_roles(mapping: EventMapping, columns: Sequence[str], *, complete: bool
     event = "" if mapping.event is not None else mapping.event_column or find("event_column")
     time = mapping.time_column or find("time_column")
     if complete and event is None:
-        cure = f"give event (--event NAME) or event_column (--event_column COLUMN{_perhaps('event_column', known)})"
+        cure = f"give `event` NAME, or `event_column` COLUMN{_perhaps('event_column', known)}"
         raise MappingError(f"no column holds the event's name; {cure}. {_there_are(columns)}")
     if complete and time is None:
-        cure = f"give time_column (--time_column COLUMN{_perhaps('time_column', known)})"
+        cure = f"give `time_column` COLUMN{_perhaps('time_column', known)}"
         raise MappingError(f"no column holds the time; {cure}. {_there_are(columns)}")
     ids = {name: getattr(mapping, key) or find(key) for name, key in ID_ROLES}
     ids["distinct_id"] = ids["distinct_id"] or ids["$user_id"]
@@ -691,7 +699,7 @@ def _there_are(columns: Sequence[str]) -> str:
     if not columns:
         return "There are no columns"
     separator = next((sign for sign in _OTHER_SEPARATORS if len(columns) == 1 and sign in columns[0]), "")
-    cure = f". If these are several, they need --csv_delimiter '{separator}'" if separator else ""
+    cure = f". If these are several, they need `csv.delimiter` '{separator}'" if separator else ""
     return f"The columns are: {_listed(columns)}{cure}"
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 import yaml
 
+from beam_mixpanel.core.arguments import wrong_type
 from beam_mixpanel.core.json_text import UNREADABLE
 from beam_mixpanel.core.mapping import KEYS, EventMapping, MappingError
 from beam_mixpanel.core.presets import PRESETS
@@ -31,7 +32,10 @@ def mapping_of(settings: Mapping[str, Any]) -> EventMapping:
 
     Raises:
       MappingError: a key or a value is wrong; says what is right.
+      TypeError: they are no dict.
     """
+    if not isinstance(settings, Mapping):
+        raise wrong_type("settings", "a dict with the keys of a mapping file", settings)
     rest = dict(settings)
     name = rest.pop("preset", None)
     if name is None:

@@ -106,7 +106,7 @@ _CURES: Final = {
     "Admin, the project id, and the region (us, eu or in) that the project resides in",
     402: "the project's plan does not allow this import; ask its owner or Mixpanel's support",
     403: "the credentials do not permit importing into this project; a service account needs the role Owner or Admin",
-    404: "the host knows no such endpoint; check the region and --mixpanel_api_host",
+    404: "the host knows no such endpoint; check `region` and `api_host`",
 }
 _REDIRECT_CURE: Final = "redirects are not followed, since they could carry credentials elsewhere; check the API host"
 _OTHER_CURE: Final = "this request can never succeed as it is; check the API host and any proxy between"

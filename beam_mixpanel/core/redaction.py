@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from beam_mixpanel.core.arguments import check_names
 from beam_mixpanel.core.insert_id import hash_bytes
 from beam_mixpanel.core.json_text import UNREADABLE, UNWRITABLE
 from beam_mixpanel.core.json_values import UnsupportedValueError, fields_of, to_json_key
@@ -34,20 +35,20 @@ _decode_fields = msgspec.json.Decoder(_RawFields).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def check_names(names: Iterable[str]) -> frozenset[str]:
+def check_redacted(names: Iterable[str]) -> frozenset[str]:
     """Give the names as a set.
 
     Raises:
-      ValueError: one is empty or no text, or names what an event cannot do without.
+      TypeError: they are no list of texts.
+      ValueError: one is empty, or names what an event cannot do without.
     """
-    if isinstance(names, str):
-        raise ValueError("redact must be a list of names, not one text")  # noqa: TRY004 - wrong arguments are ValueErrors
-    for name in names:
-        if not isinstance(name, str) or not name or not name.isprintable():
-            raise ValueError(f"redact must name properties, got {name!r}")
+    redacted = frozenset(check_names("redact", names, "properties"))
+    for name in redacted:
+        if not name.isprintable():
+            raise ValueError(f"`redact` must name properties, got {name!r}")
         if name in _NEEDED:
-            raise ValueError(f"{name} cannot be redacted: {_NEEDED[name]}")
-    return frozenset(names)
+            raise ValueError(f"`redact`: {name} cannot be redacted: {_NEEDED[name]}")
+    return redacted
 
 
 class Redaction:

@@ -96,7 +96,7 @@ def python_row(fetch: Callable[[], Any]) -> tuple[Any, ...]:
     except (OverflowError, ValueError):
         raise DatabaseError(
             "a bound of the column is a moment before the year 1 or past 9999; choose another column, or leave such "
-            "rows out in --query"
+            "rows out in a `query`"
         ) from None
 
 

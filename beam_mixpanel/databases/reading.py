@@ -13,6 +13,8 @@ from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from beam_mixpanel.core import arguments
+from beam_mixpanel.core.arguments import check_flag, check_text, check_whole_number, optional
 from beam_mixpanel.core.backoff import delay_secs
 from beam_mixpanel.core.incremental import Increment, Mark, State
 from beam_mixpanel.core.key_ranges import KeyRange, split_range
@@ -75,6 +77,7 @@ class SqlReading:
         closed before they are read.
 
     Raises:
+      TypeError: an argument has the wrong type.
       ValueError: the connection is no reference, or there is not exactly one of table and query.
       DatabaseError: the database cannot be read; the message names the cure.
     """
@@ -82,8 +85,11 @@ class SqlReading:
     def __init__(
         self, connection: str, *, table: str | None = None, query: str | None = None, share: bool = True
     ) -> None:
+        optional(check_text, "table", table, "TABLE or SCHEMA.TABLE")
+        optional(check_text, "query", query, "one SELECT")
+        check_flag("share", share)
         if bool(table) == bool(query):
-            raise ValueError("give a table or a query, not both" if table else "give a table or a query")
+            raise ValueError(f"give a `table` or a `query`{', not both' if table else ''}")
         self.connection = Connection(connection)
         url = self.connection.url()
         self.address = url.address
@@ -152,8 +158,9 @@ class SqlReading:
         Raises:
           DatabaseError: one of them does not exist.
         """
-        check_names(columns)
-        self._chosen = [find_column(self._columns, name, "column") for name in columns] or self._columns
+        names = arguments.check_names("columns", columns, "columns")
+        check_names(names)
+        self._chosen = [find_column(self._columns, name, "column") for name in names] or self._columns
 
     def select_new(self, increment: Increment, state: State | None = None, zone: tzinfo = timezone.utc) -> None:
         """Read the rows of an increment only, up to the greatest value that there is now.
@@ -198,8 +205,8 @@ class SqlReading:
           DatabaseError: there is no such column, or it holds something else.
           ValueError: partitions is less than 1, or more than a job's graph should hold.
         """
-        if not 1 <= partitions <= MOST_PARTITIONS:
-            raise ValueError(f"partitions must be between 1 and {MOST_PARTITIONS}, got {partitions}")
+        check_text("partition_column", partition_column, "the name of a column")
+        check_whole_number("partitions", partitions, 1, MOST_PARTITIONS)
         column = self._quoted(partition_column, "partition column")
         low, high = self._bounds(column)
         self._ranges = [f"({self._rest(column)})"]
@@ -209,7 +216,7 @@ class SqlReading:
             if not isinstance(bound, (int, Decimal, datetime, date)) or isinstance(bound, bool):
                 raise DatabaseError(
                     f"the partition column {partition_column!r} holds values of type {type(bound).__name__}; choose "
-                    "one of integers, dates or timestamps, or cast it in --query"
+                    "one of integers, dates or timestamps, or cast it in a `query`"
                 )
         ranges = split_range(_plain_number(low), _plain_number(high), partitions)
         self._ranges = [*(self._within(column.expression, each) for each in ranges), *self._ranges]

@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from beam_mixpanel.client.credentials import SecretReference, SecretText
+from beam_mixpanel.core.arguments import wrong_type
 from beam_mixpanel.databases.errors import DatabaseError
 
 EMBEDDED: Final = ("sqlite:///", "duckdb:///")
@@ -95,16 +96,24 @@ class Connection:
         files without a password.
 
     Raises:
+      TypeError: it is no text.
       ValueError: it is neither; it is not repeated, since it may hold a password.
     """
 
     def __init__(self, reference: str) -> None:
+        if not isinstance(reference, str):
+            raise wrong_type("connection", "a reference to a URL, such as env:NAME, or sqlite:///FILE", reference)
         self._url = reference if reference.startswith(EMBEDDED) else ""
         self.reference = None if self._url else SecretReference(reference)
 
     def __repr__(self) -> str:
         """Show the reference."""
-        return f"Connection({self.reference.text if self.reference else self._url!r})"
+        return f"Connection({self.shown!r})"
+
+    @property
+    def shown(self) -> str:
+        """What people may see: the reference, or the file that the URL names, without options, which may be secret."""
+        return self.reference.text if self.reference else self._url.partition("?")[0]
 
     def url(self) -> DatabaseUrl:
         """Read the URL, on the machine that connects.

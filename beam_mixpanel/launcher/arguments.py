@@ -11,13 +11,13 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, NoReturn
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions, TestOptions
 from apache_beam.runners.runner import create_runner
 
-from beam_mixpanel.client.credentials import Credentials, ProjectToken, SecretReference, ServiceAccount
+from beam_mixpanel.client.credentials import Credentials, SecretReference
 from beam_mixpanel.client.errors import MixpanelError
 from beam_mixpanel.client.transport import PooledTransport
 from beam_mixpanel.core.csv_format import CsvFormat
@@ -27,20 +27,21 @@ from beam_mixpanel.core.profile import ProfileSettings
 from beam_mixpanel.core.user_function import UserFunctionError, load
 from beam_mixpanel.databases.url import EMBEDDED, Connection
 from beam_mixpanel.launcher.examples import examples_of
-from beam_mixpanel.launcher.plain_flags import actions_of, plain_flags
-from beam_mixpanel.transforms.files import InputFile, UnreadableFileError, match_files, open_file
-from beam_mixpanel.transforms.options import (
+from beam_mixpanel.launcher.options import (
     BigQueryOptions,
     FileOptions,
     IncrementalOptions,
     JobOptions,
     MappingOptions,
-    MixpanelOptions,
     PubSubOptions,
+    RedactionOptions,
     ReplayOptions,
     SqlOptions,
     TableOptions,
 )
+from beam_mixpanel.launcher.plain_flags import actions_of, plain_flags
+from beam_mixpanel.transforms.files import InputFile, UnreadableFileError, match_files, open_file
+from beam_mixpanel.transforms.options import MixpanelOptions
 from beam_mixpanel.transforms.packaging_check import check_options
 from beam_mixpanel.transforms.prepare import PrepareEvents
 from beam_mixpanel.transforms.read_rows import ReadRowsFromFiles, look_at_columns
@@ -55,7 +56,7 @@ LOCAL_RUNNERS = frozenset({"FnApiRunner", "DirectRunner", "BundleBasedDirectRunn
 REMOTE_RUNNER = "Dataflow"
 """How the names of the runners begin whose workers are elsewhere."""
 OptionGroups = tuple[type[PipelineOptions], ...]
-COMMON_OPTIONS: OptionGroups = (MappingOptions, MixpanelOptions, JobOptions)
+COMMON_OPTIONS: OptionGroups = (MappingOptions, MixpanelOptions, RedactionOptions, JobOptions)
 """What every pipeline of ours takes."""
 _SOME_TAKE: OptionGroups = (
     FileOptions,
@@ -160,29 +161,12 @@ class Settings(NamedTuple):
 
     def write_to_mixpanel(self) -> WriteToMixpanel:
         """Make the sink as the options say."""
-        options = self.options.view_as(MixpanelOptions)
-        return WriteToMixpanel(
-            _credentials(options),
-            region=options.mixpanel_region,
-            api_host=options.mixpanel_api_host,
-            endpoint=options.mixpanel_endpoint,
-            insert_id=options.mixpanel_insert_id,
-            time_zone=options.mixpanel_time_zone,
-            retention_days=options.mixpanel_retention_days,
-            redact=options.redact or (),
-            mapping=self.mapping,
-            max_concurrent_requests=options.mixpanel_max_concurrent_requests,
-            max_events_per_sec=options.mixpanel_max_events_per_sec,
-            max_batch_events=options.mixpanel_max_batch_events,
-            max_batch_bytes=options.mixpanel_max_batch_bytes,
-            retry_deadline_secs=options.mixpanel_retry_deadline_secs,
-            request_timeout_secs=options.mixpanel_request_timeout_secs,
-            ca_bundle=options.mixpanel_ca_bundle,
-            on_undelivered=options.mixpanel_on_undelivered,
-            num_shards=options.mixpanel_num_shards,
-            max_buffering_secs=options.mixpanel_max_buffering_secs,
-            auto_sharding=options.mixpanel_auto_sharding,
-        )
+        _credentials(self.options.view_as(MixpanelOptions))
+        return WriteToMixpanel.from_options(self.options, redact=self._redact, mapping=self.mapping)
+
+    @property
+    def _redact(self) -> Sequence[str]:
+        return self.options.view_as(RedactionOptions).redact or ()
 
     def look_at(self, file: InputFile) -> tuple[str, list[str]]:
         """Tell a file's format and columns."""
@@ -202,7 +186,7 @@ class Settings(NamedTuple):
             insert_id=options.mixpanel_insert_id,
             time_zone=options.mixpanel_time_zone,
             retention_days=options.mixpanel_retention_days,
-            redact=options.redact or (),
+            redact=self._redact,
             mapping=self.mapping,
         )
 
@@ -245,7 +229,6 @@ def parse(
         _print_help(program, description, (*also, *COMMON_OPTIONS))
     options = _parse_options(arguments, also)
     job = options.view_as(JobOptions)
-    mixpanel = options.view_as(MixpanelOptions)
     replay = options.view_as(ReplayOptions)
     page = job.report or DEFAULT_CHECK if checks else job.check_report
     inputs = options.view_as(FileOptions).input or []
@@ -257,7 +240,7 @@ def parse(
         AllowedDeadLetters.parse(job.allow_dead_letters),
         job.summary,
         job.validate_only or page is not None,
-        mixpanel.mixpanel_emulator and not (job.validate_only or page),
+        job.mixpanel_emulator and not (job.validate_only or page),
         _mapping(options.view_as(MappingOptions)),
         tuple(replay.only_reason or ()),
         _function("--fix", replay.fix),
@@ -274,7 +257,7 @@ def parse(
     if PubSubOptions in also:
         _check_stream(settings)
     _check_outputs(settings, checks)
-    _check_destination(settings, mixpanel)
+    _check_destination(settings, options.view_as(MixpanelOptions))
     if settings.runs_remotely:
         _check_remote(settings)
     return settings
@@ -404,7 +387,7 @@ def _check_csv(options: PipelineOptions) -> None:
     try:
         _csv_format(options)
     except ValueError as error:
-        raise UsageError(f"--csv options: {error}") from None
+        raise UsageError(str(error)) from None
 
 
 def _check_table(options: TableOptions) -> None:
@@ -550,30 +533,16 @@ def _check_destination(settings: Settings, options: MixpanelOptions) -> None:
         raise UsageError(str(error)) from None
 
 
-def _credentials(options: Any) -> Credentials:
-    account, token = options.mixpanel_service_account, options.mixpanel_project_token
-    if account and token:
-        raise UsageError("give --mixpanel_service_account or --mixpanel_project_token, not both")
-    if account:
-        if not options.mixpanel_project_id:
-            raise UsageError("--mixpanel_service_account needs --mixpanel_project_id, the project's number")
-        return _referenced(
-            "--mixpanel_service_account",
-            lambda: ServiceAccount.from_reference(account, project_id=options.mixpanel_project_id),
+def _credentials(options: MixpanelOptions) -> Credentials:
+    if not (options.mixpanel_service_account or options.mixpanel_project_token):
+        raise UsageError(
+            "no credentials: give --mixpanel_service_account REF with --mixpanel_project_id ID (REF is env:NAME, "
+            "file:PATH or gcp-secret:...), or --mixpanel_emulator to try it out, or --validate_only"
         )
-    if token:
-        return _referenced("--mixpanel_project_token", lambda: ProjectToken.from_reference(token))
-    raise UsageError(
-        "no credentials: give --mixpanel_service_account REF with --mixpanel_project_id ID (REF is env:NAME, "
-        "file:PATH or gcp-secret:...), or --mixpanel_emulator to try it out, or --validate_only"
-    )
-
-
-def _referenced(option: str, make: Callable[[], Credentials]) -> Credentials:
     try:
-        return make()
+        return options.credentials()
     except ValueError as error:
-        raise UsageError(f"{option}: {error}") from None
+        raise UsageError(str(error)) from None
 
 
 def resolves_here(reference: object, options: PipelineOptions) -> bool:

@@ -18,7 +18,8 @@ from beam_mixpanel.launcher.bigquery_columns import BigQueryColumns, columns_of,
 from beam_mixpanel.launcher.epilogue import Epilogue
 from beam_mixpanel.launcher.incremental import Recurrence, recurrence_of
 from beam_mixpanel.launcher.mapping import announce, needed_columns
-from beam_mixpanel.transforms.options import BigQueryOptions, MixpanelOptions, TableOptions
+from beam_mixpanel.launcher.options import BigQueryOptions, TableOptions
+from beam_mixpanel.transforms.options import MixpanelOptions
 
 if TYPE_CHECKING:
     from beam_mixpanel.transforms.read_bigquery import ReadRowsFromBigQuery

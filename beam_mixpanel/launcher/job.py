@@ -34,12 +34,13 @@ from beam_mixpanel.launcher.arguments import IN_PROCESS_RUNNERS, OptionGroups, S
 from beam_mixpanel.launcher.check_report import write_report
 from beam_mixpanel.launcher.course import Course
 from beam_mixpanel.launcher.epilogue import Epilogue
+from beam_mixpanel.launcher.options import FileOptions
 from beam_mixpanel.launcher.progress import ProgressDisplay
 from beam_mixpanel.launcher.run_report import Run, write_run_report
 from beam_mixpanel.launcher.summary import Summary
+from beam_mixpanel.launcher.wording import in_flags
 from beam_mixpanel.transforms.dead_letters import WriteDeadLetters, remove_unfinished
 from beam_mixpanel.transforms.metrics import LIVE, NAMESPACE
-from beam_mixpanel.transforms.options import FileOptions
 from beam_mixpanel.transforms.write import abandon_sending
 
 Build = Callable[[beam.Pipeline, Settings], Epilogue | None]
@@ -89,10 +90,10 @@ def run_job(
         with _emulator(settings, console):
             return _run(build, settings, console)
     except UsageError as error:
-        console.print(f"[bold red]error:[/] {_plain(error)}", highlight=False, soft_wrap=True)
+        console.print(f"[bold red]error:[/] {_plain(in_flags(error))}", highlight=False, soft_wrap=True)
         return EXIT_USAGE
     except (KeyboardInterrupt, MixpanelError) as error:
-        console.print(f"[bold red]failed:[/] {explain(error)}", highlight=False, soft_wrap=True)
+        console.print(f"[bold red]failed:[/] {_plain(explain(error))}", highlight=False, soft_wrap=True)
         return EXIT_FAILED
 
 
@@ -330,10 +331,10 @@ def explain(error: BaseException) -> str:
     unwritten = _DEAD_LETTERS_UNWRITTEN.search(str(error))
     text = _WHERE.sub("", str(error)).strip()
     if isinstance(error, MixpanelError):
-        return text
+        return in_flags(text)
     ours = list(_OUR_ERROR.finditer(text))
     if ours:
-        return ours[-1]["message"]
+        return in_flags(ours[-1]["message"])
     if unwritten:
         return (
             f"the dead letters cannot be written ({unwritten['why']}): make room, or give --dead_letters a place that "

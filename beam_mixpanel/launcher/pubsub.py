@@ -5,7 +5,7 @@ from __future__ import annotations
 import apache_beam as beam
 
 from beam_mixpanel.launcher.arguments import Settings, UsageError
-from beam_mixpanel.transforms.options import PubSubOptions
+from beam_mixpanel.launcher.options import PubSubOptions
 
 
 def read_messages(settings: Settings) -> beam.PTransform:

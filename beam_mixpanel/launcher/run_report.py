@@ -18,6 +18,7 @@ from beam_mixpanel.core.masking import example_of
 from beam_mixpanel.launcher.arguments import Settings, chosen_settings
 from beam_mixpanel.launcher.check_report import json_beside
 from beam_mixpanel.launcher.course import Moment
+from beam_mixpanel.launcher.options import RedactionOptions
 from beam_mixpanel.launcher.run_page import page_of
 from beam_mixpanel.launcher.summary import Summary
 from beam_mixpanel.transforms.files import UnreadableFileError, match_files, open_file
@@ -129,7 +130,7 @@ def _replay(run: Run) -> str:
     if not run.summary.books.dead_letters or not run.dead_letter_prefixes or run.settings.use_emulator:
         return ""
     flags = [f"--input={prefix}-*" for prefix in run.dead_letter_prefixes]
-    for flag, value in chosen_settings(run.settings.options, (MixpanelOptions,)).items():
+    for flag, value in chosen_settings(run.settings.options, (MixpanelOptions, RedactionOptions)).items():
         values = value if isinstance(value, list) else [value]
         flags += [flag if each is True else f"{flag}={each}" for each in values]
     flags.append(f"--dead_letters={run.settings.dead_letters}-again")

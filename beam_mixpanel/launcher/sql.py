@@ -16,7 +16,8 @@ from beam_mixpanel.launcher.arguments import Settings, UsageError
 from beam_mixpanel.launcher.epilogue import Epilogue
 from beam_mixpanel.launcher.incremental import Recurrence, recurrence_of
 from beam_mixpanel.launcher.mapping import announce, needed_columns
-from beam_mixpanel.transforms.options import MixpanelOptions, SqlOptions, TableOptions
+from beam_mixpanel.launcher.options import SqlOptions, TableOptions
+from beam_mixpanel.transforms.options import MixpanelOptions
 
 _DEFAULT_PARTITIONS: Final = 8
 """More than the cores of most workers: ranges are seldom equally full."""

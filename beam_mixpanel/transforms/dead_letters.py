@@ -13,6 +13,7 @@ import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import PBegin, PCollection
 
+from beam_mixpanel.core.arguments import FileNames, check_path, check_paths
 from beam_mixpanel.core.chunk import origin_of
 from beam_mixpanel.core.dead_letter import PARSE, DeadLetter, Refused, from_json_line, to_json_line
 from beam_mixpanel.core.limits import MAX_LINE_BYTES
@@ -43,9 +44,13 @@ class WriteDeadLetters(beam.PTransform):
         overwrites the letters of another; those of a stream have something unique for the shard.
     """
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str | os.PathLike[str]) -> None:
         super().__init__()
-        self.prefix = f"{prefix}-{datetime.now(timezone.utc):%Y%m%dT%H%M%S%f}"
+        self.prefix = f"{check_path('prefix', prefix)}-{datetime.now(timezone.utc):%Y%m%dT%H%M%S%f}"
+
+    def display_data(self) -> dict[str, Any]:
+        """Say where the files are."""
+        return {"prefix": self.prefix}
 
     def expand(
         self, letters: PCollection[DeadLetter] | tuple[PCollection[DeadLetter], ...]
@@ -119,9 +124,13 @@ class ReadDeadLetters(beam.PTransform):
       patterns: file names or globs; plain or compressed.
     """
 
-    def __init__(self, patterns: str | Iterable[str]) -> None:
+    def __init__(self, patterns: FileNames) -> None:
         super().__init__()
-        self._patterns = patterns
+        self._patterns = check_paths("patterns", patterns)
+
+    def display_data(self) -> dict[str, Any]:
+        """Say which files are read."""
+        return {"patterns": ", ".join(self._patterns)}
 
     def expand(self, begin: PBegin) -> PCollection[DeadLetter | Refused]:
         """Give each dead letter; a line that is none is refused, to end as invalid in the books."""

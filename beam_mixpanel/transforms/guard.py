@@ -14,6 +14,9 @@ from apache_beam.transforms.error_handling import ErrorHandler
 from beam_mixpanel.client.errors import MixpanelError
 from beam_mixpanel.core.dead_letter import DeadLetter
 
+TAKE_THEM_OVER: Final = "use the result's dead_letters or with_error_handler (in Beam YAML: error_handling)"
+"""How to go on past dead letters; the command line has another way."""
+
 
 class EventNotImportedError(MixpanelError):
     """An event cannot be imported, and the pipeline takes no dead letters."""
@@ -84,8 +87,7 @@ class _FailAtFirstFn(beam.DoFn):
         if self.enabled:
             raise EventNotImportedError(
                 f"an event cannot be imported ({letter.fate}: {letter.reason}): {letter.message}"
-                f"{f' [{letter.source}]' if letter.source else ''}. To go on past such events, use the result's "
-                "dead_letters, with_error_handler, --dead_letters on the command line, or error_handling in Beam YAML"
+                f"{f' [{letter.source}]' if letter.source else ''}. To go on past such events, {TAKE_THEM_OVER}"
             )
 
     def _is_enabled(self) -> bool:

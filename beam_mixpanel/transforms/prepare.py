@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
 
+from beam_mixpanel.core.arguments import check_text, check_whole_number, optional, wrong_type
 from beam_mixpanel.core.chunk import EventChunk
 from beam_mixpanel.core.dead_letter import DeadLetter, Refused
 from beam_mixpanel.core.event import Form
@@ -17,12 +18,14 @@ from beam_mixpanel.core.insert_id import InsertIdStrategy
 from beam_mixpanel.core.limits import DEFAULT_RETENTION_DAYS
 from beam_mixpanel.core.mapping import EventMapping
 from beam_mixpanel.core.prepare import EventBlock, EventPreparer, Preparation
-from beam_mixpanel.core.redaction import check_names
+from beam_mixpanel.core.redaction import check_redacted
 from beam_mixpanel.core.row_prepare import RowPreparer
 from beam_mixpanel.core.rows import RefusedRows, RowBatch, RowList
 from beam_mixpanel.core.user_function import load
+from beam_mixpanel.transforms.arguments import MOST_AGE_MS, MOST_RETENTION_DAYS, check_mapping
 from beam_mixpanel.transforms.coding import register_coders
 from beam_mixpanel.transforms.metrics import Ledger
+from beam_mixpanel.transforms.packaging_check import check_workers_have_package
 
 INVALID: Final = "invalid"
 
@@ -53,12 +56,14 @@ class PrepareEvents(beam.PTransform):
       retention_days: how long the project keeps events; older ones are counted as `past_retention`.
       max_age_ms: events older than this are invalid; None for no such bound.
       redact: names of properties that are neither sent nor kept in dead letters; see `core/redaction.py`.
-      mapping: how rows become events; None where dicts and JSON text are events already. Rows of files and warehouses
-        (`RowBatch`, `RowList`) are always mapped, without one by the names of their columns.
+      mapping: how rows become events, an `EventMapping` or a dict with the keys of a mapping file; None where dicts and
+        JSON text are events already. Rows of files and warehouses (`RowBatch`, `RowList`) are always mapped, without
+        one by the names of their columns.
       clock: seconds since 1970; events more than an hour ahead of it are invalid.
 
     Raises:
-      ValueError: an argument is wrong.
+      TypeError: an argument has the wrong type.
+      ValueError: an argument has a wrong value.
     """
 
     def __init__(
@@ -69,19 +74,39 @@ class PrepareEvents(beam.PTransform):
         retention_days: int = DEFAULT_RETENTION_DAYS,
         max_age_ms: int | None = None,
         redact: Iterable[str] = (),
-        mapping: EventMapping | None = None,
+        mapping: EventMapping | Mapping[str, Any] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()
-        InsertIdStrategy.parse(insert_id)
-        _zone(time_zone)
-        if retention_days < 1:
-            raise ValueError(f"retention_days must be at least 1, got {retention_days}")
-        if mapping is not None and mapping.map is not None:
-            load(mapping.map)
+        InsertIdStrategy.parse(check_text("insert_id", insert_id))
+        _zone(check_text("time_zone", time_zone, "an IANA name such as Europe/Paris"))
+        mapped = check_mapping(mapping)
+        if mapped is not None and mapped.map is not None:
+            load(mapped.map)
+        redacted = check_redacted(redact)
+        days = check_whole_number("retention_days", retention_days, 1, MOST_RETENTION_DAYS)
+        if not callable(clock):
+            raise wrong_type("clock", "a function that returns seconds since 1970", clock)
+        self._shown = {
+            "insert_id": insert_id,
+            "time_zone": time_zone,
+            "retention_days": days,
+            "redact": ", ".join(sorted(redacted)),
+            "mapping": ", ".join(mapped.given) if mapped else "",
+        }
         self._fn = _PrepareEventsFn(
-            insert_id, time_zone, retention_days, max_age_ms, check_names(redact), mapping, clock
+            insert_id,
+            time_zone,
+            days,
+            optional(check_whole_number, "max_age_ms", max_age_ms, 1, MOST_AGE_MS),
+            redacted,
+            mapped,
+            clock,
         )
+
+    def display_data(self) -> dict[str, Any]:
+        """Say how events are read; of the mapping its keys, not its values."""
+        return self._shown
 
     def expand(self, events: PCollection[Any]) -> PreparedEvents:
         """Prepare each element.
@@ -89,6 +114,7 @@ class PrepareEvents(beam.PTransform):
         It may be a dict, Beam Row, NamedTuple, JSON bytes or str, `EventBlock`, `DeadLetter`, `Refused`, or what
         `ReadRowsFromFiles` gives: `RowBatch`, `RowList`, `RefusedRows`.
         """
+        check_workers_have_package(events.pipeline)
         outputs = events | "CheckAndEncode" >> beam.ParDo(self._fn).with_outputs(INVALID, main="prepared")
         # Set here, since type hints for tags would be checked against every output under --runtime_type_check.
         outputs["prepared"].element_type = EventChunk
@@ -100,7 +126,7 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise ValueError(f"unknown time zone {name!r}; use an IANA name such as Europe/Paris") from None
+        raise ValueError(f"`time_zone`: unknown zone {name!r}; use an IANA name such as Europe/Paris") from None
 
 
 class _PrepareEventsFn(beam.DoFn):

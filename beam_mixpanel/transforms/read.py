@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import PBegin, PCollection
 
+from beam_mixpanel.core.arguments import FileNames, check_paths, check_whole_number
 from beam_mixpanel.core.byte_ranges import (
     DEFAULT_BLOCK_BYTES,
     DEFAULT_RANGE_BYTES,
+    MOST_BYTES,
     Block,
     ByteRange,
     read_blocks,
@@ -45,17 +47,26 @@ class ReadEventBlocksFromFiles(beam.PTransform):
 
     def __init__(
         self,
-        patterns: str | Iterable[str],
+        patterns: FileNames,
         *,
         range_bytes: int = DEFAULT_RANGE_BYTES,
         block_bytes: int = DEFAULT_BLOCK_BYTES,
         max_line_bytes: int = MAX_LINE_BYTES,
     ) -> None:
         super().__init__()
-        self._patterns = [patterns] if isinstance(patterns, str) else list(patterns)
-        self._range_bytes = range_bytes
-        self._block_bytes = block_bytes
-        self._max_line_bytes = max_line_bytes
+        self._patterns = check_paths("patterns", patterns)
+        self._range_bytes = check_whole_number("range_bytes", range_bytes, 1, MOST_BYTES)
+        self._block_bytes = check_whole_number("block_bytes", block_bytes, 1, MOST_BYTES)
+        self._max_line_bytes = check_whole_number("max_line_bytes", max_line_bytes, 1, MOST_BYTES)
+
+    def display_data(self) -> dict[str, Any]:
+        """Say which files are read, and how they are cut."""
+        return {
+            "patterns": ", ".join(self._patterns),
+            "range_bytes": self._range_bytes,
+            "block_bytes": self._block_bytes,
+            "max_line_bytes": self._max_line_bytes,
+        }
 
     def expand(self, begin: PBegin) -> PCollection[EventBlock]:
         """Match, split, share out, read."""
@@ -82,16 +93,20 @@ class ReadEventsFromFiles(beam.PTransform):
       max_line_bytes: a longer line is too long.
     """
 
-    def __init__(self, patterns: str | Iterable[str], *, max_line_bytes: int = MAX_LINE_BYTES) -> None:
+    def __init__(self, patterns: FileNames, *, max_line_bytes: int = MAX_LINE_BYTES) -> None:
         super().__init__()
-        self._patterns = patterns
-        self._max_line_bytes = max_line_bytes
+        self._patterns = check_paths("patterns", patterns)
+        self._max_line_bytes = check_whole_number("max_line_bytes", max_line_bytes, 1, MOST_BYTES)
+
+    def display_data(self) -> dict[str, Any]:
+        """Say which files are read."""
+        return {"patterns": ", ".join(self._patterns), "max_line_bytes": self._max_line_bytes}
 
     def expand(self, begin: PBegin) -> PCollection[bytes]:
         """Give each line that is not blank, as bytes without its newline."""
         return (
             begin
-            | "ReadBlocks" >> ReadEventBlocksFromFiles(self._patterns, max_line_bytes=self._max_line_bytes)
+            | "Blocks" >> ReadEventBlocksFromFiles(self._patterns, max_line_bytes=self._max_line_bytes)
             | "SplitLines" >> beam.FlatMap(lines_of).with_output_types(bytes)
         )
 

@@ -17,6 +17,7 @@ from apache_beam.io.iobase import SourceBundle
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.pvalue import PBegin, PCollection
 
+from beam_mixpanel.core.arguments import check_choice, check_names, check_text, optional
 from beam_mixpanel.core.rows import RowBatch
 from beam_mixpanel.transforms.coding import register_coders
 
@@ -61,20 +62,32 @@ class ReadRowsFromBigQuery(beam.PTransform):
         row_restriction: str | None = None,
     ) -> None:
         super().__init__()
+        optional(check_text, "table", table, "PROJECT.DATASET.TABLE")
+        optional(check_text, "query", query, "GoogleSQL")
+        check_choice("method", method, (DIRECT_READ, EXPORT))
+        selected = optional(check_names, "columns", columns, "columns")
+        optional(check_text, "row_restriction", row_restriction, "a condition in SQL")
         if (not table) == (not query):
-            raise ValueError("give a table or a query, and not both")
-        if method not in (DIRECT_READ, EXPORT):
-            raise ValueError(f"method must be {DIRECT_READ} or {EXPORT}, got {method!r}")
+            raise ValueError("give a `table` or a `query`, and not both")
         if method == EXPORT and row_restriction is not None:
-            raise ValueError(f"row_restriction needs the method {DIRECT_READ}; use a query instead")
+            raise ValueError(f"`row_restriction` needs the method {DIRECT_READ}; use a query instead")
         self._needs_project = table is None or not _project_of(table)
         self._what: dict[str, Any] = {"table": table} if table else {"query": query, "use_standard_sql": True}
         self._method = method
         self._selection: dict[str, Any] = {}
-        if method == DIRECT_READ and columns is not None:
-            self._selection["selected_fields"] = list(columns)
+        if method == DIRECT_READ and selected is not None:
+            self._selection["selected_fields"] = list(selected)
         if row_restriction is not None:
             self._selection["row_restriction"] = row_restriction
+
+    def display_data(self) -> dict[str, Any]:
+        """Say what is read and how; of a query only that there is one, since its text may hold values of people."""
+        return {
+            "table": str(self._what.get("table", "")),
+            "query": "query" in self._what,
+            "method": self._method,
+            "columns": ", ".join(self._selection.get("selected_fields", ())) or "*",
+        }
 
     def expand(self, begin: PBegin) -> PCollection[Any]:
         """Give `RowBatch`es, or dicts where the method is `EXPORT`."""
@@ -94,16 +107,18 @@ class ReadRowsFromBigQuery(beam.PTransform):
         """
         options = options.view_as(GoogleCloudOptions)
         if not options.project and (self._needs_project or self._method == EXPORT):
-            raise ValueError("BigQuery needs to know which project pays: --project PROJECT")
+            raise ValueError("BigQuery needs to know which project pays: give the pipeline option `project`")
         if not options.temp_location and self._method == EXPORT:
-            raise ValueError(f"{EXPORT} needs a place for its files: --temp_location gs://BUCKET/PATH")
+            raise ValueError(
+                f"{EXPORT} needs a place for its files: give the pipeline option `temp_location` gs://BUCKET/PATH"
+            )
 
 
 def _project_of(table: str) -> str | None:
     try:
         project: str | None = bigquery.bigquery_tools.parse_table_reference(table).projectId
     except (ValueError, TypeError):
-        raise ValueError(f"table must be PROJECT.DATASET.TABLE, got {table!r}") from None
+        raise ValueError(f"`table` must be PROJECT.DATASET.TABLE, got {table!r}") from None
     return project
 
 

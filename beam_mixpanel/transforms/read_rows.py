@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import PBegin, PCollection, TaggedOutput
 
-from beam_mixpanel.core.byte_ranges import DEFAULT_RANGE_BYTES
+from beam_mixpanel.core.arguments import (
+    FileNames,
+    check_choice,
+    check_flag,
+    check_names,
+    check_paths,
+    check_whole_number,
+    optional,
+    wrong_type,
+)
+from beam_mixpanel.core.byte_ranges import DEFAULT_RANGE_BYTES, MOST_BYTES
 from beam_mixpanel.core.csv_format import CsvFormat
 from beam_mixpanel.core.file_formats import AUTO, AVRO, CSV, FORMATS, JSON, NDJSON, PARQUET, TSV
 from beam_mixpanel.transforms import read_avro, read_csv, read_json, read_parquet
@@ -67,12 +77,13 @@ class ReadRowsFromFiles(beam.PTransform):
       range_bytes: the size of the parts into which large files are split.
 
     Raises:
-      ValueError: an argument is wrong.
+      TypeError: an argument has the wrong type.
+      ValueError: an argument has a wrong value.
     """
 
     def __init__(
         self,
-        patterns: str | Iterable[str],
+        patterns: FileNames,
         format: str = AUTO,
         *,
         columns: Sequence[str] | None = None,
@@ -81,12 +92,26 @@ class ReadRowsFromFiles(beam.PTransform):
         range_bytes: int = DEFAULT_RANGE_BYTES,
     ) -> None:
         super().__init__()
-        if format not in (AUTO, *FORMATS):
-            raise ValueError(f"format must be one of auto, {', '.join(FORMATS)}, got {format!r}")
+        if not isinstance(csv, CsvFormat):
+            raise wrong_type("csv", "a CsvFormat, such as CsvFormat(delimiter=';')", csv)
         csv.check()
-        self._patterns = [patterns] if isinstance(patterns, str) else list(patterns)
-        wanted = None if columns is None else tuple(columns)
-        self._settings = RowSettings(format, wanted, csv, ndjson_as_rows, range_bytes)
+        self._patterns = check_paths("patterns", patterns)
+        self._settings = RowSettings(
+            check_choice("format", format, (AUTO, *FORMATS)),
+            optional(check_names, "columns", columns, "columns"),
+            csv,
+            check_flag("ndjson_as_rows", ndjson_as_rows),
+            check_whole_number("range_bytes", range_bytes, 1, MOST_BYTES),
+        )
+
+    def display_data(self) -> dict[str, Any]:
+        """Say which files are read, and of what."""
+        return {
+            "patterns": ", ".join(self._patterns),
+            "format": self._settings.file_format,
+            "columns": "*" if self._settings.columns is None else ", ".join(self._settings.columns),
+            "range_bytes": self._settings.range_bytes,
+        }
 
     def expand(self, begin: PBegin) -> PCollection[Any]:
         """Match, split, survey large CSV files, share out, read."""

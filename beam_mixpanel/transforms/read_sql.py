@@ -9,6 +9,7 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.pvalue import PBegin, PCollection
 
+from beam_mixpanel.core.arguments import wrong_type
 from beam_mixpanel.core.rows import RowBatch, RowList
 from beam_mixpanel.databases.reading import Part, SqlReading, read_part
 from beam_mixpanel.databases.url import Connection
@@ -31,8 +32,20 @@ class ReadRowsFromSql(beam.PTransform):
 
     def __init__(self, reading: SqlReading) -> None:
         super().__init__()
+        if not isinstance(reading, SqlReading):
+            raise wrong_type("reading", "a SqlReading, such as SqlReading('env:DATABASE_URL', table='orders')", reading)
+        self._name = reading.name
         self._parts = reading.parts()
+        self._connection = reading.connection
         self._fn = _ReadPartFn(reading.connection, reading.snapshot)
+
+    def display_data(self) -> dict[str, Any]:
+        """Say what is read, and from where by its reference, which holds no password."""
+        return {
+            "connection": self._connection.shown,
+            "source": self._name,
+            "parts": len(self._parts),
+        }
 
     def expand(self, begin: PBegin) -> PCollection[RowBatch | RowList]:
         """Share the parts out and read them."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, Final, NamedTuple
 
 import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import PCollection, TaggedOutput
 from apache_beam.transforms.error_handling import ErrorHandler
 from apache_beam.transforms.window import WindowFn
@@ -26,10 +28,19 @@ from beam_mixpanel.client.errors import UndeliveredError
 from beam_mixpanel.client.threads import DaemonThreads
 from beam_mixpanel.client.transport import TOTAL_TIMEOUT_SECS, abandon_requests
 from beam_mixpanel.core import limits
+from beam_mixpanel.core.arguments import (
+    check_choice,
+    check_flag,
+    check_number,
+    check_path,
+    check_whole_number,
+    optional,
+)
 from beam_mixpanel.core.chunk import EventChunk, PreparedEvent
 from beam_mixpanel.core.dead_letter import IMPORT, DeadLetter
 from beam_mixpanel.core.mapping import EventMapping
 from beam_mixpanel.core.prepare import identity_of
+from beam_mixpanel.transforms.arguments import ENDPOINTS, MAX_BUFFERING_SECS, ON_UNDELIVERED, check_credentials
 from beam_mixpanel.transforms.batches import BatchLimits, PackByShard, PackInBundles
 from beam_mixpanel.transforms.coding import register_coders
 from beam_mixpanel.transforms.guard import DeadLetterGuard, check_error_handler
@@ -40,12 +51,9 @@ from beam_mixpanel.transforms.stream_batches import PackStream
 from beam_mixpanel.transforms.windows import ParDoInWindows, Places
 
 FAILED: Final = "failed"
-ENDPOINTS: Final = ("import", "track")
-ON_UNDELIVERED: Final = ("fail", "dead_letter")
 STREAMING_SHARDS: Final = 8
 """Keys for unbounded input where the user names no number: at 2000 events a request and 200 ms an answer they carry
 80,000 events/s, more than a project's documented limit."""
-MAX_BUFFERING_SECS: Final = 5.0
 
 register_coders()
 
@@ -105,7 +113,7 @@ class WriteToMixpanel(beam.PTransform):
       time_zone: IANA name of the zone of times that name none.
       retention_days: how long the project keeps events; older ones are counted as `past_retention`.
       redact: names of properties that are taken out of each event: neither sent, nor kept in dead letters.
-      mapping: how rows become events, an `EventMapping`.
+      mapping: how rows become events: an `EventMapping`, or a dict with the keys of a mapping file.
       max_concurrent_requests: upper bound on requests in flight in a worker process.
       max_events_per_sec: upper bound on events/s of a worker process; None for the documented 30,000 at Mixpanel's
         hosts and none elsewhere. The rate adapts below it.
@@ -125,7 +133,8 @@ class WriteToMixpanel(beam.PTransform):
         Dataflow does, and others take num_shards all the same.
 
     Raises:
-      ValueError: an argument is wrong; the message says what to do.
+      TypeError: an argument has the wrong type.
+      ValueError: an argument has a wrong value; the message says what to do.
     """
 
     def __init__(
@@ -139,34 +148,25 @@ class WriteToMixpanel(beam.PTransform):
         time_zone: str = "UTC",
         retention_days: int = limits.DEFAULT_RETENTION_DAYS,
         redact: Iterable[str] = (),
-        mapping: EventMapping | None = None,
+        mapping: EventMapping | Mapping[str, Any] | None = None,
         max_concurrent_requests: int = limits.RECOMMENDED_REQUESTS_IN_FLIGHT,
         max_events_per_sec: float | None = None,
         max_batch_events: int = limits.MAX_BATCH_EVENTS,
         max_batch_bytes: int = limits.MAX_BATCH_BYTES,
         retry_deadline_secs: float = DEFAULT_RETRY_DEADLINE_SECS,
         request_timeout_secs: float = TOTAL_TIMEOUT_SECS,
-        ca_bundle: str | None = None,
+        ca_bundle: str | os.PathLike[str] | None = None,
         on_undelivered: str = "fail",
         num_shards: int | None = None,
         max_buffering_secs: float = MAX_BUFFERING_SECS,
         auto_sharding: bool = False,
     ) -> None:
         super().__init__()
-        _check_choice("endpoint", endpoint, ENDPOINTS)
-        _check_choice("on_undelivered", on_undelivered, ON_UNDELIVERED)
-        _check_range("max_concurrent_requests", max_concurrent_requests, 1, 1000)
-        _check_range("max_batch_events", max_batch_events, 1, limits.MAX_BATCH_EVENTS)
-        _check_range("max_batch_bytes", max_batch_bytes, limits.MAX_EVENT_BYTES + 2, limits.MAX_BATCH_BYTES)
-        _check_range("retry_deadline_secs", retry_deadline_secs, 0, 86_400)
-        _check_range("request_timeout_secs", request_timeout_secs, 0.1, 600)
-        _check_range("max_buffering_secs", max_buffering_secs, 0.001, 3_600)
-        if num_shards is not None:
-            _check_range("num_shards", num_shards, 1, 10_000)
-        if max_events_per_sec is not None:
-            _check_range("max_events_per_sec", max_events_per_sec, 1, 10_000_000)
+        check_credentials(credentials)
+        check_choice("endpoint", endpoint, ENDPOINTS)
+        check_choice("on_undelivered", on_undelivered, ON_UNDELIVERED)
         if endpoint == "track" and isinstance(credentials, ServiceAccount):
-            raise ValueError("endpoint track needs a ProjectToken; a service account can use import only")
+            raise ValueError("`endpoint` track needs a ProjectToken; a service account can use import only")
         self._credentials = credentials
         self._prepare = PrepareEvents(
             insert_id=insert_id,
@@ -176,22 +176,46 @@ class WriteToMixpanel(beam.PTransform):
             redact=redact,
             mapping=mapping,
         )
-        self._batch_limits = BatchLimits(max_batch_events, max_batch_bytes)
-        self._num_shards = num_shards
-        self._max_buffering_secs = max_buffering_secs
-        self._auto_sharding = auto_sharding
+        self._batch_limits = BatchLimits(
+            check_whole_number("max_batch_events", max_batch_events, 1, limits.MAX_BATCH_EVENTS),
+            check_whole_number("max_batch_bytes", max_batch_bytes, limits.MAX_EVENT_BYTES + 2, limits.MAX_BATCH_BYTES),
+        )
+        self._num_shards: int | None = optional(check_whole_number, "num_shards", num_shards, 1, 10_000)
+        self._max_buffering_secs = check_number("max_buffering_secs", max_buffering_secs, 0.001, 3_600)
+        self._auto_sharding = check_flag("auto_sharding", auto_sharding)
         self._sending = _Sending(
             credentials,
             resolve_host(region, api_host),
             endpoint,
-            max_concurrent_requests,
-            max_events_per_sec,
-            retry_deadline_secs,
-            request_timeout_secs,
-            ca_bundle,
+            check_whole_number("max_concurrent_requests", max_concurrent_requests, 1, 1000),
+            optional(check_number, "max_events_per_sec", max_events_per_sec, 1, 10_000_000),
+            check_number("retry_deadline_secs", retry_deadline_secs, 0, 86_400),
+            check_number("request_timeout_secs", request_timeout_secs, 0.1, 600),
+            optional(check_path, "ca_bundle", ca_bundle),
             on_undelivered == "fail",
         )
         self._error_handler: ErrorHandler | None = None
+
+    @classmethod
+    def from_options(cls, options: PipelineOptions, **overrides: Any) -> WriteToMixpanel:
+        """Make the sink as the options `--mixpanel_*` of a pipeline say (`MixpanelOptions`).
+
+        Args:
+          options: of the pipeline.
+          overrides: arguments that take the place of those of the options, or that no option has, such as `mapping`;
+            with `credentials` among them, the options need to name none.
+
+        Raises:
+          TypeError: an override is no argument, or an argument has the wrong type.
+          ValueError: an argument or an option is wrong.
+        """
+        from beam_mixpanel.transforms.options import MixpanelOptions  # registers options: not for jobs without them
+
+        chosen = options.view_as(MixpanelOptions)
+        arguments = chosen.arguments() | overrides
+        if "credentials" not in arguments:
+            arguments["credentials"] = chosen.credentials()
+        return cls(**arguments)
 
     def with_error_handler(self, error_handler: ErrorHandler | None) -> WriteToMixpanel:
         """Give dead letters to one of Beam's error handlers, which refuses to run if its output is forgotten."""
@@ -251,16 +275,6 @@ class WriteToMixpanel(beam.PTransform):
         for part in parts:
             self._error_handler.add_error_pcollection(part)
         return WriteToMixpanelResult(receipts, parts, None)
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
-
-
-def _check_range(name: str, value: float, least: float, most: float) -> None:
-    if not least <= value <= most:
-        raise ValueError(f"{name} must be between {least} and {most}, got {value}")
 
 
 class _Sending(NamedTuple):
@@ -409,7 +423,7 @@ def _fail_if_undelivered(result: BatchResult, deadline_secs: float) -> None:
             raise UndeliveredError(
                 f"Mixpanel did not confirm a batch within {deadline_secs:g} s ({failure.reason}: {failure.message}). "
                 "Nothing is lost: run the job again, since what was imported already will not appear twice; raise "
-                "--mixpanel_retry_deadline_secs, or choose --mixpanel_on_undelivered=dead_letter to go on"
+                "`retry_deadline_secs`, or set `on_undelivered` to dead_letter to go on"
             )
 
 

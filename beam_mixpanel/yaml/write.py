@@ -18,9 +18,8 @@ from beam_mixpanel.client.transport import TOTAL_TIMEOUT_SECS
 from beam_mixpanel.core import limits
 from beam_mixpanel.core.dead_letter import DeadLetter, to_json_line
 from beam_mixpanel.core.mapping_settings import mapping_of
-from beam_mixpanel.transforms.packaging_check import check_workers_have_package
+from beam_mixpanel.transforms.arguments import MAX_BUFFERING_SECS
 from beam_mixpanel.transforms.prepare import PrepareEvents
-from beam_mixpanel.transforms.write import MAX_BUFFERING_SECS
 from beam_mixpanel.transforms.write import WriteToMixpanel as Write
 from beam_mixpanel.yaml.values import named_by, values_of
 
@@ -111,12 +110,11 @@ class WriteToMixpanel(beam.PTransform):
         Raises:
           ValueError: an option of streams is set, and the input is bounded; or workers would lack this package.
         """
-        check_workers_have_package(rows.pipeline)
         if self._of_streams and rows.is_bounded:
             raise ValueError(
                 f"{self._of_streams[0]} has an effect on streams only, but the input is bounded; leave it out"
             )
-        result = rows | "WriteToMixpanel" >> self._write
+        result = rows | "Write" >> self._write
         receipts = result.receipts | "ReceiptRows" >> beam.Map(_receipt_row).with_output_types(_RECEIPT)
         if self._error_output is None:
             return receipts

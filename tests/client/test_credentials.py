@@ -239,17 +239,17 @@ class TestServiceAccount:
 
     @pytest.mark.parametrize("project_id", ["", "abc", "12 3", "-1", "1.5", "١٢٣", "²", None])
     def test_a_project_id_is_a_number(self, project_id):
-        """Anything but ASCII digits is refused, with where to find the number; not repeated: it may be a token."""
-        with pytest.raises(ValueError, match="Project Settings") as caught:
+        """Anything but ASCII digits is refused, with what is expected; not repeated: it may be a token."""
+        with pytest.raises((TypeError, ValueError), match="the project's number") as caught:
             ServiceAccount("a", "b", project_id=project_id)
         assert not project_id or repr(project_id) not in str(caught.value)
-        with pytest.raises(ValueError, match="Project Settings"):
+        with pytest.raises((TypeError, ValueError), match="the project's number"):
             ServiceAccount.from_reference("env:A", project_id=project_id)
 
     @pytest.mark.parametrize(("username", "secret"), [("", SECRET), ("a-user", ""), ("a-user", None)])
     def test_nothing_may_be_empty(self, username, secret):
         """An empty user name or secret is found when it is given, not by a 401."""
-        with pytest.raises(ValueError, match="empty") as caught:
+        with pytest.raises((TypeError, ValueError), match=r"empty|must be text") as caught:
             ServiceAccount(username, secret, project_id=1)
         assert SECRET not in str(caught.value)
 
@@ -279,7 +279,7 @@ class TestProjectToken:
     @pytest.mark.parametrize("token", ["", None])
     def test_it_may_not_be_empty(self, token):
         """An empty token is found when it is given."""
-        with pytest.raises(ValueError, match="empty"):
+        with pytest.raises((TypeError, ValueError), match=r"empty|must be text"):
             ProjectToken(token)
 
 
@@ -392,7 +392,7 @@ class TestSecretSources:
     @pytest.mark.parametrize("use", [ProjectToken.from_secret, lambda it: ServiceAccount.from_secret(it, project_id=1)])
     def test_what_is_no_source_is_refused(self, use):
         """A text is not, since it could be the secret; it is not repeated."""
-        with pytest.raises(ValueError, match="GcpSecret") as caught:
+        with pytest.raises(TypeError, match="GcpSecret") as caught:
             use(SECRET)
         assert SECRET not in str(caught.value)
 
@@ -414,7 +414,7 @@ class TestHosts:
 
     def test_an_unknown_region_is_refused_with_the_known_ones(self):
         """The error says which regions there are."""
-        with pytest.raises(ValueError, match="unknown region 'mars'; use one of us, eu, in"):
+        with pytest.raises(ValueError, match="`region` must be one of us, eu, in, got 'mars'"):
             resolve_host("mars")
 
     @pytest.mark.parametrize(
@@ -479,13 +479,13 @@ class TestHosts:
     )
     def test_what_is_no_url_is_refused(self, host):
         """The error repeats it and says what a URL looks like."""
-        with pytest.raises(ValueError, match="is no URL; use https://HOST"):
+        with pytest.raises(ValueError, match=r"api_host.*https://HOST"):
             resolve_host("us", host)
 
     @pytest.mark.parametrize("host", ["https://h:99999", "https://[::1"])
     def test_a_url_that_cannot_be_taken_apart_is_refused(self, host):
         """A port or address that is none is an error now, not at the first request."""
-        with pytest.raises(ValueError, match="is no URL"):
+        with pytest.raises(ValueError, match="api_host"):
             resolve_host("us", host)
 
     @pytest.mark.parametrize("host", ["https://evilmixpanel.com", "https://mixpanel.com.evil.com", "https://[::1]"])

@@ -15,7 +15,8 @@ from beam_mixpanel.core.dead_letter import DeadLetter
 from beam_mixpanel.core.mapping import KEYS, MAP_TAKES
 from beam_mixpanel.core.profile import Profile, ProfileSettings
 from beam_mixpanel.core.reserved_names import meaning_of
-from beam_mixpanel.transforms.options import FileOptions, JobOptions, MappingOptions, MixpanelOptions
+from beam_mixpanel.launcher.options import FileOptions, JobOptions, MappingOptions, RedactionOptions
+from beam_mixpanel.transforms.options import MixpanelOptions
 
 HOUR_MS = 3_600_000
 NOON_MS = 1_767_268_800_000  # 2026-01-01T12:00:00Z
@@ -108,7 +109,7 @@ def test_the_gravest_comes_first_and_dead_letters_get_a_place() -> None:
 def test_every_flag_that_is_advised_exists() -> None:
     """All flags named in the source of the advice are options of the pipelines."""
     parser = argparse.ArgumentParser(add_help=False)
-    for group in (FileOptions, MappingOptions, MixpanelOptions, JobOptions):
+    for group in (FileOptions, MappingOptions, MixpanelOptions, RedactionOptions, JobOptions):
         group._add_argparse_args(parser)
     with open(advices.__file__) as source:
         advised = set(re.findall(r"--[a-z]\w+", source.read()))

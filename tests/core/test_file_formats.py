@@ -42,7 +42,7 @@ def test_formats(name: str, head: bytes, file_format: str) -> None:
 @pytest.mark.parametrize(("name", "head"), [("events.txt", b"a,b\n1,2\n"), ("data.json", b"a,b"), ("x", b"\xff")])
 def test_what_nothing_tells_is_an_error_with_the_cure(name: str, head: bytes) -> None:
     """Never a guess."""
-    with pytest.raises(UnknownFormatError, match="--input_format"):
+    with pytest.raises(UnknownFormatError, match="name it as `format`"):
         format_of(name, head)
 
 

@@ -91,7 +91,7 @@ def test_the_next_run_begins_at_the_mark_or_before(mark: Mark, overlap: str | No
 @pytest.mark.parametrize(
     ("mark", "like", "overlap", "said"),
     [
-        (100, NOON, None, "another --state"),
+        (100, NOON, None, "another `state`"),
         (100, 100, "2h", "as a number"),
         (NOON, NOON, "7200", "7200s"),
         ("m", "m", "1d", "text"),

@@ -182,7 +182,7 @@ def test_a_strategy_is_read(text: str, expected: InsertIdStrategy) -> None:
 @pytest.mark.parametrize("text", ["", "uuid", "columns", "columns:", "columns: ,", "content:x", "mixpanel-import:x"])
 def test_an_unknown_strategy_is_an_error_that_names_the_known(text: str) -> None:
     """A misspelt strategy tells which there are."""
-    with pytest.raises(ValueError, match="use content, columns:NAME,NAME or mixpanel-import"):
+    with pytest.raises(ValueError, match="must be content, columns:NAME,NAME or mixpanel-import"):
         InsertIdStrategy.parse(text)
 
 

@@ -66,7 +66,7 @@ SETTINGS: dict[str, tuple[Any, str, list[str]]] = {
 
 
 def parsed(flags: list[str]) -> dict[str, Any]:
-    from beam_mixpanel.transforms.options import MappingOptions  # Beam; this test alone needs it
+    from beam_mixpanel.launcher.options import MappingOptions  # Beam; this test alone needs it
 
     options = MappingOptions(flags)
     return settings_from_flags({flag: getattr(options, flag) for flag in FLAGS.values()})
@@ -200,9 +200,9 @@ def test_columns_are_found_by_common_names(columns: list[str], chosen: str) -> N
         ({"insert_id_columns": ("id",)}, ["event", "time"], "no column 'id'"),
         ({"spread_columns": ("p",)}, ["event", "time"], "no column 'p'"),
         ({"rename": {"p.x": "y"}}, ["event", "time", "p"], "no column 'p.x'"),
-        ({}, ["time", "x"], "or event_column (--event_column COLUMN). The columns are: time, x"),
-        ({"event": "A"}, ["x"], "give time_column (--time_column COLUMN). The columns are: x"),
-        ({"event": "A"}, ["event;at;x"], "If these are several, they need --csv_delimiter ';'"),
+        ({}, ["time", "x"], "or `event_column` COLUMN. The columns are: time, x"),
+        ({"event": "A"}, ["x"], "give `time_column` COLUMN. The columns are: x"),
+        ({"event": "A"}, ["event;at;x"], "If these are several, they need `csv.delimiter` ';'"),
         ({"event": "A"}, [], "There are no columns"),
         ({"time_column": "at"}, ["event", "time", "at"], "both be the property time; exclude or rename"),
         ({"distinct_id_column": "who"}, ["event", "time", "who", "distinct_id"], "both be the property distinct_id"),
@@ -517,10 +517,10 @@ def test_unnamed_columns_are_refused() -> None:
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        (("event", "user", "createdOn", "Amount"), "(--time_column COLUMN, perhaps createdOn)"),
-        (("event", "Datum", "Kunde", "updated-at"), "(--time_column COLUMN, perhaps Datum, updated-at)"),
-        (("event", "category", "status"), "(--time_column COLUMN). The"),
-        (("time", "User Action", "sum"), "(--event_column COLUMN, perhaps User Action)"),
+        (("event", "user", "createdOn", "Amount"), "`time_column` COLUMN, perhaps createdOn."),
+        (("event", "Datum", "Kunde", "updated-at"), "`time_column` COLUMN, perhaps Datum, updated-at."),
+        (("event", "category", "status"), "`time_column` COLUMN. The"),
+        (("time", "User Action", "sum"), "`event_column` COLUMN, perhaps User Action."),
     ],
 )
 def test_columns_that_may_be_meant_are_proposed(columns: tuple[str, ...], said: str) -> None:

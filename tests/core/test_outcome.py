@@ -117,7 +117,7 @@ def test_each_row_of_the_table(status: int, body: Any, expected: Outcome) -> Non
         (401, "role Owner or Admin"),
         (402, "plan"),
         (403, "role Owner or Admin"),
-        (404, "--mixpanel_api_host"),
+        (404, "`api_host`"),
         (301, "redirects are not followed"),
         (308, "redirects are not followed"),
         (405, "proxy"),

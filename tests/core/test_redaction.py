@@ -20,7 +20,7 @@ from beam_mixpanel.core.insert_id import InsertIdStrategy
 from beam_mixpanel.core.limits import MAX_EVENT_BYTES, TRACK_MAX_AGE_MS
 from beam_mixpanel.core.mapping import EventMapping
 from beam_mixpanel.core.prepare import EventBlock, EventPreparer, Preparation
-from beam_mixpanel.core.redaction import Redaction, check_names, withhold
+from beam_mixpanel.core.redaction import Redaction, check_redacted, withhold
 from beam_mixpanel.core.row_prepare import RowPreparer
 from beam_mixpanel.core.rows import RowBatch
 
@@ -34,7 +34,7 @@ _decode = msgspec.json.Decoder().decode
 
 
 def preparer(*names: str, strategy: str = "content", max_age_ms: int | None = None) -> EventPreparer:
-    form = Form(InsertIdStrategy.parse(strategy), max_age_ms=max_age_ms, redact=check_names(names))
+    form = Form(InsertIdStrategy.parse(strategy), max_age_ms=max_age_ms, redact=check_redacted(names))
     return EventPreparer(form)
 
 
@@ -293,7 +293,7 @@ MAPPINGS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 def test_rows_are_redacted(name: str, mapping: dict[str, Any], changes: dict[str, Any], time: Any) -> None:
     """Rows with a mapping, one by one and by column: what becomes a redacted property is neither sent nor kept."""
     row = ROW | changes | {"time": str(time)}
-    prepare = RowPreparer(EventMapping.from_dict(mapping), Form(redact=check_names([name])))
+    prepare = RowPreparer(EventMapping.from_dict(mapping), Form(redact=check_redacted([name])))
     one = prepare.prepare_object(row, NOW)
     batch = prepare.prepare_batch(RowBatch(pa.RecordBatch.from_pylist([row, row]), "f", 0), NOW)
     for done, rows in ((one, 1), (batch, 2)):
@@ -317,17 +317,17 @@ def test_batches_without_the_property_are_prepared_by_column() -> None:
         ("event", "name"),
         ("event_name", "name"),
         ("properties", "holds all"),
-        ("", "name properties"),
+        ("", "names of properties"),
         ("\ud800", "name properties"),
-        (7, "name properties"),
+        (7, "names of properties"),
     ],
 )
 def test_what_an_event_needs_cannot_be_redacted(name: Any, why: str) -> None:
     """The error says why."""
-    with pytest.raises(ValueError, match=why):
-        check_names([name])
-    with pytest.raises(ValueError, match="list"):
-        check_names("email")
+    with pytest.raises((TypeError, ValueError), match=why):
+        check_redacted([name])
+    with pytest.raises(TypeError, match="list"):
+        check_redacted("email")
 
 
 @given(st.sampled_from(NAMES), st.integers(0, 3), st.text(max_size=9))

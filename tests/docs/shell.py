@@ -31,16 +31,17 @@ from beam_mixpanel.core.mapping_settings import FLAGS, mapping_of, settings_from
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.emulator.__main__ import _parser as emulator_parser
 from beam_mixpanel.launcher import arguments as launcher
-from beam_mixpanel.transforms import write
-from beam_mixpanel.transforms.options import (
+from beam_mixpanel.launcher.options import (
     FileOptions,
+    JobOptions,
     MappingOptions,
-    MixpanelOptions,
     PubSubOptions,
     ReplayOptions,
     SqlOptions,
     TableOptions,
 )
+from beam_mixpanel.transforms import write
+from beam_mixpanel.transforms.options import MixpanelOptions
 from tests.docs.blocks import ELISION, ROOT, Block, Command, commands, statements
 from tests.docs.checker import BlockError, Checker
 from tests.docs.samples import make_database, row_for, write_input
@@ -269,7 +270,7 @@ class Shell(Checker):
         mixpanel = options.view_as(MixpanelOptions)
         host = [f"--mixpanel_api_host={self._emulator.url}"]
         has_credentials = mixpanel.mixpanel_service_account or mixpanel.mixpanel_project_token
-        if mixpanel.mixpanel_emulator or (elided and not has_credentials):
+        if options.view_as(JobOptions).mixpanel_emulator or (elided and not has_credentials):
             return [*host, "--mixpanel_project_token=env:DOCS_SECRET"]
         return host
 

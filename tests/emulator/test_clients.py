@@ -91,7 +91,7 @@ def test_mixpanel_utils(emulator, tmp_path):
 
 
 def test_mixpanel_for_node(emulator):
-    """npm's mixpanel: single events by GET, batches by POST, to /track and /import, by secret and by account."""
+    """Npm's mixpanel: single events by GET, batches by POST, to /track and /import, by secret and by account."""
     _node(SCRIPTS / "mixpanel_node.js", "mixpanel", emulator.url, HOUR_AGO)
     batches = [f"{kind}_batch {number}" for kind in ("import", "track") for number in (1, 2)]
     assert _names(emulator) == sorted(["import with a secret", "import with an account", "track", *batches])
@@ -106,7 +106,7 @@ def test_mixpanel_for_node(emulator):
 
 
 def test_mixpanel_import(emulator, tmp_path, event):
-    """npm's mixpanel-import sends a file of 5,000 events, and each arrives once."""
+    """Npm's mixpanel-import sends a file of 5,000 events, and each arrives once."""
     file = tmp_path / "events.ndjson"
     sent = [event(number, time=HOUR_AGO * 1000) for number in range(5000)]
     file.write_text("".join(json.dumps(one) + "\n" for one in sent))

@@ -19,7 +19,7 @@ pytest.importorskip("google.pubsub_v1", reason="needs the extra gcp")
 
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.launcher.arguments import parse
-from beam_mixpanel.transforms.options import PubSubOptions
+from beam_mixpanel.launcher.options import PubSubOptions
 from pipelines import pubsub_to_mixpanel
 from tests.pubsub_service import PubSubServer
 

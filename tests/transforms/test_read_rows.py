@@ -476,7 +476,7 @@ def test_files_of_several_formats_and_schemas_are_read_together(tmp_path: Path) 
 def test_what_nothing_tells_is_an_error(tmp_path: Path) -> None:
     """Unless the user names the format."""
     path = _csv(tmp_path / "data", "a,b\n1,2\n")
-    with pytest.raises(UnreadableFileError, match="--input_format"):
+    with pytest.raises(UnreadableFileError, match="name it as `format`"):
         look_at_columns(str(path))
     assert _read(path, "csv").values == [{"a": 1, "b": 2}]
     with pytest.raises(ValueError, match="parquet"):

@@ -1,0 +1,111 @@
+"""What `beam_mixpanel` offers: all that users can meet, loaded without what they did not install."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import pytest
+
+import beam_mixpanel
+
+ROOT = Path(__file__).parent.parent
+INTERNAL = {
+    "DamagedJsonError": "becomes an UnreadableFileError",
+    "NoAnswerError": "is retried, then an UndeliveredError",
+    "TurnMissedError": "never leaves the client",
+    "UnknownFormatError": "becomes an UnreadableFileError",
+    "UnsupportedValueError": "becomes a dead letter",
+}
+"""Exceptions that no user meets, and why."""
+LEAN = """
+import importlib.abc, inspect, json, pydoc, sys
+
+class Block(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("duckdb", "sqlalchemy", "adbc_driver_postgresql", "adbc_driver_manager") or (
+            name.startswith(("google.cloud", "google.api_core", "google.auth", "apitools"))
+        ):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Block())
+import beam_mixpanel
+from beam_mixpanel import *
+names = [name for name, _ in inspect.getmembers(beam_mixpanel)]
+help_text = pydoc.render_doc(beam_mixpanel)
+try:
+    beam_mixpanel.ReadRowsFromBigQuery(table="p.d.t")
+    said = ""
+except ImportError as error:
+    said = str(error)
+print(json.dumps([sorted(set(beam_mixpanel.__all__) - set(names)), "WriteToMixpanel" in help_text, said]))
+"""
+
+
+def test_everything_public_loads_without_the_extras() -> None:
+    """`import *`, `help` and `inspect.getmembers` work; what lacks its extra says so when it is made."""
+    done = subprocess.run([sys.executable, "-c", LEAN], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    missing, helps, said = json.loads(done.stdout)
+    assert missing == []
+    assert helps
+    assert "beam-mixpanel[gcp]" in said
+
+
+def _exceptions() -> Iterator[type[BaseException]]:
+    for package in ("core", "client", "databases", "transforms"):
+        folder = importlib.import_module(f"beam_mixpanel.{package}")
+        for found in pkgutil.iter_modules(folder.__path__, f"{folder.__name__}."):
+            for value in vars(importlib.import_module(found.name)).values():
+                if inspect.isclass(value) and issubclass(value, Exception) and value.__module__ == found.name:
+                    yield value
+
+
+def test_every_exception_that_a_user_can_catch_is_public() -> None:
+    """Each exception of the library is a public name, but for those that end inside."""
+    found = {each.__name__ for each in _exceptions() if not each.__name__.startswith("_")}
+    assert found - set(INTERNAL) <= set(beam_mixpanel.__all__)
+    assert set(INTERNAL) <= found
+    assert not set(INTERNAL) & set(beam_mixpanel.__all__)
+
+
+def _named_in(hint: Any) -> Iterator[type]:
+    if inspect.isclass(hint) and hint.__module__.startswith("beam_mixpanel"):
+        yield hint
+    for part in get_args(hint):
+        yield from _named_in(part)
+
+
+def _signatures(value: Any) -> Iterator[Any]:
+    """Give what has annotations in a public object: itself, its constructor, `expand`, and its public methods."""
+    if not inspect.isclass(value):
+        yield value
+        return
+    yield value
+    for name, member in inspect.getmembers(value):
+        is_ours = str(getattr(member, "__module__", "")).startswith("beam_mixpanel")
+        if (not name.startswith("_") or name == "__init__") and inspect.isroutine(member) and is_ours:
+            yield member
+        if isinstance(member, property) and member.fget is not None and not name.startswith("_"):
+            yield member.fget
+
+
+@pytest.mark.parametrize("name", sorted(set(beam_mixpanel.__all__) - {"__version__"}))
+def test_every_type_in_a_public_signature_is_public(name: str) -> None:
+    """Whoever annotates what they pass or get can import the type from the package."""
+    missing = set()
+    for signature in _signatures(getattr(beam_mixpanel, name)):
+        try:
+            hints = get_type_hints(signature)
+        except (NameError, TypeError):  # a name that only type checkers load
+            continue
+        named = {each.__name__ for hint in hints.values() for each in _named_in(hint)}
+        missing |= named - set(beam_mixpanel.__all__)
+    assert {each for each in missing if not each.startswith("_")} == set()
