@@ -69,7 +69,7 @@ def _requests(emulator: Emulator) -> Counter[tuple[str, str, int]]:
 
 
 def test_mixpanel_for_python(emulator):
-    """PyPI's mixpanel: alone and buffered to /track, to /import by secret and by account; profiles are a clear error."""
+    """PyPI's mixpanel: alone and buffered to /track, to /import by secret and account; profiles are a clear error."""
     printed = _python("mixpanel_python.py", "mixpanel", emulator.url, HOUR_AGO)
     imported = ["import with a secret", "import with an account"]
     assert _names(emulator) == ["buffered 1", "buffered 2", *imported, "track"]
