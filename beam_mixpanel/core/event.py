@@ -66,12 +66,13 @@ def to_event(fields: Mapping[Any, Any]) -> Event | Violation:
     Args:
       fields: a parsed JSON object or a row; values of any type that `to_json_value` knows.
     """
-    given = fields.get("properties")
-    properties = {} if given is None else fields_of(given)
-    if properties is None:
-        return Violation("properties_not_object", "properties")
     name_field = "event" if fields.get("event") is not None else "event_name"
     try:
+        given = fields.get("properties")
+        properties = {} if given is None else fields_of(given)
+        if properties is None:
+            return Violation("properties_not_object", "properties")
+        name = unwrap(fields.get(name_field))
         beside = {
             to_json_key(key): _property(key, value)
             for key, value in fields.items()
@@ -87,7 +88,6 @@ def to_event(fields: Mapping[Any, Any]) -> Event | Violation:
     for key in beside:
         if key in inside and beside[key] != inside[key]:
             return Violation("field_conflict", key)
-    name = unwrap(fields.get(name_field))
     return Event(str.__str__(name) if isinstance(name, str) else "", inside | beside)
 
 

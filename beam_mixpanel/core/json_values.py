@@ -25,7 +25,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableSequence
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
@@ -48,7 +48,31 @@ _encode_sorted: Final = msgspec.json.Encoder(order="sorted", decimal_format="num
 
 
 class UnsupportedValueError(TypeError):
-    """A value of a type that has no JSON form here."""
+    """A value of a type that has no JSON form here.
+
+    Args:
+      detail: its type and what to do, never the value.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(f"a value has no JSON form: {detail}")
+        self.detail = detail
+
+
+def _read_foreign(value: Any, read: Callable[[], Any]) -> Any:
+    """Run code of a value's own type, which may raise anything.
+
+    Raises:
+      UnsupportedValueError: it raised; a pipeline that retried such an element would never end.
+    """
+    try:
+        return read()
+    except (RecursionError, UnsupportedValueError):
+        raise
+    except Exception as error:
+        raise UnsupportedValueError(
+            f"{type(value).__name__}, which raised {type(error).__name__} when it was read"
+        ) from error
 
 
 def unwrap(value: Any) -> Any:
@@ -68,13 +92,23 @@ def unwrap(value: Any) -> Any:
     if kind.__module__.partition(".")[0] == "numpy" and hasattr(value, "dtype"):
         return _from_numpy(value)
     for method in ("as_py", "tolist"):
-        read = getattr(value, method, None)
+        read = _attribute(value, method)
         if callable(read):
-            try:
-                return read()
-            except ValueError:
-                return _from_arrow_nanoseconds(value)
+            return _read_foreign(value, lambda read=read: _from_arrow(value, read))  # type: ignore[misc]
     return value
+
+
+def _attribute(value: Any, name: str) -> Any:
+    return _read_foreign(value, lambda: getattr(value, name, None))
+
+
+def _from_arrow(value: Any, read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except ValueError:
+        if not hasattr(value, "type"):
+            raise
+        return _from_arrow_nanoseconds(value)
 
 
 def _from_numpy(value: Any) -> Any:
@@ -122,7 +156,7 @@ def _itself(value: Any) -> Any:
 def _int(value: int) -> int:
     if -_TOO_MANY_DIGITS < value < _TOO_MANY_DIGITS:
         return value
-    raise UnsupportedValueError("an integer of more than 4300 digits has no JSON form; convert it to text first")
+    raise UnsupportedValueError("an integer of more than 4300 digits; convert it to text first")
 
 
 def _float(value: float) -> Any:
@@ -226,26 +260,42 @@ def _convert_unlisted(value: Any) -> Any:
         return _mapping(fields)
     if isinstance(value, (bytearray, memoryview)):
         return _CONVERTERS[bytes](bytes(value))
-    if not isinstance(value, type) and isinstance(getattr(value, "micros", None), int):
+    if not isinstance(value, type) and isinstance(_attribute(value, "micros"), int):
         return _microseconds(value)
+    return _convert_subclass(value)
+
+
+def _convert_subclass(value: Any) -> Any:
     for base in type(value).__mro__[1:]:
         if base in _CONVERTERS:
             return _CONVERTERS[base](_EXACT[base](value) if base in _EXACT else value)
-    raise UnsupportedValueError(
-        f"a value of type {type(value).__name__} has no JSON form; convert it to text or a number first"
-    )
+    if isinstance(value, MutableSequence):
+        # Such as Protocol Buffers' ListValue, whose items are values in turn.
+        return _sequence(_read_foreign(value, lambda: list(value)))
+    raise UnsupportedValueError(f"{type(value).__name__}; convert it to text or a number first")
 
 
-def fields_of(value: Any) -> Mapping[Any, Any] | None:
-    """Give the named fields of a mapping, NamedTuple, Beam Row or dataclass; None for anything else."""
-    if isinstance(value, Mapping):
+def fields_of(value: Any) -> dict[Any, Any] | None:
+    """Return the named fields of a mapping, NamedTuple, Beam Row or dataclass; None for anything else.
+
+    A mapping that is no dict is copied: some, such as Protocol Buffers' `Struct`, lack methods of a dict.
+
+    Raises:
+      UnsupportedValueError: the value's own code raised.
+    """
+    if isinstance(value, dict):
         return value
+    if isinstance(value, Mapping):
+        return _read_foreign(value, lambda: {key: value[key] for key in value})  # type: ignore[no-any-return]
     if isinstance(value, type):
         return None
     for method in ("_asdict", "as_dict"):
-        read = getattr(value, method, None)
+        read = _attribute(value, method)
         if callable(read):
-            return dict(read())
+            return _read_foreign(value, lambda read=read: dict(read()))  # type: ignore[misc, no-any-return]
     if dataclasses.is_dataclass(value):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        fields = dataclasses.fields(value)
+        return _read_foreign(  # type: ignore[no-any-return]
+            value, lambda: {field.name: getattr(value, field.name) for field in fields}
+        )
     return None

@@ -21,6 +21,7 @@ from beam_mixpanel.core import insert_id as insert_ids
 from beam_mixpanel.core import limits
 from beam_mixpanel.core.chunk import EventChunk, origin_of
 from beam_mixpanel.core.dead_letter import PARSE, VALIDATE, DeadLetter
+from beam_mixpanel.core.elements import why_no_event
 from beam_mixpanel.core.event import TEXT_IDS, Changes, Form, normalise, to_event
 from beam_mixpanel.core.json_text import UNREADABLE, UNWRITABLE, fault_of, is_utf8
 from beam_mixpanel.core.json_values import (
@@ -191,13 +192,21 @@ class EventPreparer:
         return done
 
     def prepare_object(self, event: Any, now_ms: int, *, source: str = "") -> Preparation:
-        """Prepare one event given as a dict, Beam Row, NamedTuple or dataclass.
+        """Prepare one event given as a dict, Beam Row, NamedTuple or dataclass; anything else is a dead letter.
 
         A good one has no original text: its body stands for it, so that sending it again sends the same.
         """
         done = Preparation()
-        fields = fields_of(event)
-        shaped = Violation("not_an_object", "") if fields is None else to_event(fields)
+        shaped: Event | Violation
+        fields = None
+        try:
+            fields = fields_of(event)
+        except UnsupportedValueError as error:
+            shaped = Violation("unsupported_value", "", error.detail)
+        except RecursionError:
+            shaped = Violation("nested_too_deep", "")
+        else:
+            shaped = Violation("not_an_object", "", why_no_event(event)) if fields is None else to_event(fields)
         if isinstance(shaped, Violation):
             done.invalid.append(_dead_letter(b"", [shaped])._replace(source=source))
         else:
@@ -216,7 +225,7 @@ class EventPreparer:
         original = original_text(value)
         if self._redaction is None:
             return original
-        rewritten = self._redaction.rewrite_fields(value, original) if isinstance(value, Mapping) else None
+        rewritten = self._redaction.rewrite_fields(value, original) if isinstance(value, dict) else None
         return withhold(original) if rewritten is None else original_text(rewritten)
 
     def _kept(self, letter: DeadLetter) -> DeadLetter:
@@ -422,9 +431,10 @@ def write_as_given(fields: Mapping[Any, Any], time_key: str = "time") -> bytes:
 def original_text(value: Any, time_key: str = "time") -> bytes:
     """Write an event that came as an object as JSON text, or as well as it can be told where it has no JSON form."""
     try:
-        if not isinstance(value, Mapping):
+        fields = fields_of(value) if isinstance(value, Mapping) else None
+        if fields is None:
             return _encode_as_given(to_json_value(value))
-        return write_as_given(value, time_key)
+        return write_as_given(fields, time_key)
     except (UnsupportedValueError, *UNWRITABLE, RecursionError):
         return _last_resort(value)
 
@@ -453,6 +463,8 @@ def _last_resort(value: Any) -> bytes:
         return repr(value).encode(errors="backslashreplace")
     except (RecursionError, ValueError):
         return f"<{type(value).__name__} nested too deeply, or with a number too long, to write>".encode()
+    except Exception:  # noqa: BLE001 - it is the value's own code
+        return f"<{type(value).__name__} that cannot be written>".encode()
 
 
 def _text_or_empty(value: object) -> str:

@@ -101,7 +101,10 @@ class Redaction:
           None where it is no event to us.
         """
         given = fields.get("properties")
-        inner = fields if given is None else fields_of(given)
+        try:
+            inner = fields if given is None else fields_of(given)
+        except UnsupportedValueError:
+            return None
         if inner is None:
             return None
         has_id = any(where.get("$insert_id") not in (None, "") for where in (fields, inner))

@@ -10,7 +10,7 @@ from beam_mixpanel.core import user_function
 from beam_mixpanel.core.chunk import origin_of
 from beam_mixpanel.core.dead_letter import MAP, PARSE, VALIDATE, DeadLetter
 from beam_mixpanel.core.event import TEXT_IDS, Form
-from beam_mixpanel.core.json_values import fields_of
+from beam_mixpanel.core.json_values import UnsupportedValueError, fields_of
 from beam_mixpanel.core.limits import DEFAULT_RETENTION_DAYS
 from beam_mixpanel.core.mapping import (
     ColumnPlan,
@@ -101,14 +101,17 @@ class RowPreparer:
     def _prepare_each(self, rows: RowList, now_ms: int) -> Preparation:
         done = Preparation()
         for number, row in enumerate(rows.rows):
-            self._add_row(done, row, _Origin(_place(rows, number)), now_ms)
+            done.add(self.prepare_object(row, now_ms, source=_place(rows, number)))
         return done
 
     def prepare_object(self, row: Any, now_ms: int, *, source: str = "") -> Preparation:
         """Prepare one row: a mapping, Beam Row, NamedTuple or dataclass."""
-        fields = fields_of(row)
+        try:
+            fields = fields_of(row)
+        except (UnsupportedValueError, RecursionError):
+            fields = None
         if fields is None:
-            return self._preparer.prepare_object(row, now_ms, source=source)
+            return self._preparer.prepare_object(row, now_ms, source=source)  # which explains
         done = Preparation()
         self._add_row(done, fields, _Origin(source), now_ms)
         return done
@@ -261,13 +264,19 @@ class RowPreparer:
         """Give the events of a row, and the plan that made them."""
         if self._function is not None:
             return self._function(row), None
-        if self._event_plan is not None and is_event(row):
-            return (finish_event(self._event_plan, row, self._form.zone),), None
+        if self._event_plan is not None and _is_event(row):
+            try:
+                return (finish_event(self._event_plan, row, self._form.zone),), None
+            except UnsupportedValueError as error:
+                return (Violation("unsupported_value", "", error.detail),), None
         try:
             plan = self._plan(tuple(row))
         except MappingError as error:
             return (Unmappable("mapping_does_not_fit", "", str(error)),), None
-        return (map_row(plan, row, self._form.zone),), plan
+        try:
+            return (map_row(plan, row, self._form.zone),), plan
+        except UnsupportedValueError as error:
+            return (Violation("unsupported_value", "", error.detail),), plan
 
     def _preparer_for(self, plan: ColumnPlan | None) -> EventPreparer:
         """Redact each property of a column together with the others that it gives."""
@@ -289,7 +298,7 @@ class RowPreparer:
             return text
         if self._function is not None:
             return withhold(text)  # what it makes of which column is its own affair
-        if self._event_plan is not None and is_event(row):
+        if self._event_plan is not None and _is_event(row):
             return Redaction(self._form.redact).rewrite_text(text)
         hidden = self._hidden_columns(tuple(row))
         kept = {column: value for column, value in row.items() if column not in hidden}
@@ -341,3 +350,10 @@ def _letter(problem: Unmappable | Violation, source: str) -> DeadLetter:
 
 def _place(rows: RowBatch | RowList, number: int) -> str:
     return origin_of(f"{rows.source}#", rows.first_row + number) if rows.first_row >= 0 else rows.source
+
+
+def _is_event(row: Mapping[str, Any]) -> bool:
+    try:
+        return is_event(row)
+    except UnsupportedValueError:
+        return True  # so that it is read as one, and explained

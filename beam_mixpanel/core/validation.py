@@ -99,15 +99,18 @@ class Violation(NamedTuple):
     Attributes:
       rule: a key of `RULES`.
       field: where, such as `properties.time`; empty for the whole event. Never a property's value.
+      detail: what else helps to fix it; never a property's value.
     """
 
     rule: str
     field: str
+    detail: str = ""
 
     @property
     def message(self) -> str:
         """What to tell the user, without any value of the event."""
-        return f"{self.field or 'the event'} {RULES[self.rule].message}"
+        detail = f": {self.detail}" if self.detail else ""
+        return f"{self.field or 'the event'} {RULES[self.rule].message}{detail}"
 
 
 def check_event(event: Event) -> list[Violation]:

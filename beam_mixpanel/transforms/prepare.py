@@ -24,6 +24,7 @@ from beam_mixpanel.core.rows import RefusedRows, RowBatch, RowList
 from beam_mixpanel.core.user_function import load
 from beam_mixpanel.transforms.arguments import MOST_AGE_MS, MOST_RETENTION_DAYS, check_mapping
 from beam_mixpanel.transforms.coding import register_coders
+from beam_mixpanel.transforms.element_types import check_element_type
 from beam_mixpanel.transforms.metrics import Ledger
 from beam_mixpanel.transforms.packaging_check import check_workers_have_package
 
@@ -109,11 +110,15 @@ class PrepareEvents(beam.PTransform):
         return self._shown
 
     def expand(self, events: PCollection[Any]) -> PreparedEvents:
-        """Prepare each element.
+        """Prepare each element; one of another type is a dead letter that names the type and what to do.
 
         It may be a dict, Beam Row, NamedTuple, JSON bytes or str, `EventBlock`, `DeadLetter`, `Refused`, or what
         `ReadRowsFromFiles` gives: `RowBatch`, `RowList`, `RefusedRows`.
+
+        Raises:
+          TypeError: type hints say that no element can be an event.
         """
+        check_element_type(events)
         check_workers_have_package(events.pipeline)
         outputs = events | "CheckAndEncode" >> beam.ParDo(self._fn).with_outputs(INVALID, main="prepared")
         # Set here, since type hints for tags would be checked against every output under --runtime_type_check.
