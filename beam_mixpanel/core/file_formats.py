@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from typing import Final
 
@@ -22,6 +23,8 @@ HEAD_BYTES: Final = 65_536
 """How much of a file's beginning is looked at."""
 
 _MAGIC: Final = ((b"PAR1", PARQUET), (b"Obj\x01", AVRO))
+_WILDCARDS: Final = re.compile(r"[*?\[\]{}\\]")
+"""Of any file system that Beam knows, and what only some take for wildcards."""
 _COMPRESSIONS: Final = frozenset({"gz", "gzip", "bz2", "zst", "zstd"})
 _SUFFIXES: Final = {
     "ndjson": NDJSON,
@@ -56,6 +59,25 @@ def format_of(name: str, head: bytes) -> str:
         if head.startswith(magic):
             return file_format
     return _by_name(name) or _json_by_content(head)
+
+
+def may_be_csv(pattern: str) -> bool:
+    """Tell whether `format_of` may name CSV or TSV for a file that a name or glob matches; where in doubt, True.
+
+    Only a name makes a file CSV, never its first bytes, and only what stands behind the last dot (behind the last but
+    one, where it is compressed). So a pattern that ends in literal text from there on decides for all its files.
+    """
+    if pattern.endswith("/"):
+        return True
+    literal = _WILDCARDS.split(pattern)[-1]
+    _, folder, base = literal.rpartition("/")
+    if folder or literal == pattern:
+        return _by_name(base) in (CSV, TSV)
+    # What stands before the first dot belongs to a part of the name that is not known.
+    suffixes = base.lower().split(".")[1:]
+    if suffixes and suffixes[-1] in _COMPRESSIONS:
+        suffixes.pop()
+    return not suffixes or _SUFFIXES.get(suffixes[-1]) in (CSV, TSV)
 
 
 def refuse_utf16(head: bytes) -> None:

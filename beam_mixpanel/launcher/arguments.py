@@ -177,7 +177,8 @@ class Settings(NamedTuple):
     def read_files(self, columns: Sequence[str] | None = None) -> ReadRowsFromFiles:
         """Make the source as the options say, for these columns or all."""
         chosen = self.options.view_as(FileOptions).input_format
-        return ReadRowsFromFiles(self.inputs, chosen, columns=columns, csv=_csv_format(self.options))
+        csv = _csv_format(self.options)
+        return ReadRowsFromFiles(self.inputs, chosen, columns=columns, csv=csv, listed=self.files)
 
     def prepare_events(self) -> PrepareEvents:
         """Make the offline check as the options say."""

@@ -173,7 +173,8 @@ def _run_pipeline(pipeline: beam.Pipeline, epilogue: Epilogue, settings: Setting
         abandon_sending()
         if _interrupt_in(error) and isinstance(result, PortableResult):
             result.cancel()
-        _remove_unfinished(pipeline)
+    # A job that went well may have tried bundles again.
+    _remove_unfinished(pipeline)
     summary = Summary(
         counts,
         seconds=time.monotonic() - started,
@@ -394,7 +395,7 @@ def _counters(result: Any) -> dict[str, int]:
 
 
 def _remove_unfinished(pipeline: beam.Pipeline) -> None:
-    """Remove what Beam leaves beside the dead letters of a job that failed."""
+    """Remove the files of dead letters that were never committed, of a job that is over."""
     for prefix in _dead_letter_prefixes(pipeline):
         remove_unfinished(prefix)
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
+import random
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
 from typing import Any, Final
 
 import apache_beam as beam
+from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import PBegin, PCollection
+from apache_beam.transforms.core import Windowing
+from apache_beam.transforms.trigger import AccumulationMode, AfterCount, Repeatedly
+from apache_beam.transforms.window import GlobalWindow, GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_mixpanel.core.arguments import FileNames, check_path, check_paths
 from beam_mixpanel.core.chunk import origin_of
@@ -27,21 +33,27 @@ SUFFIX: Final = ".jsonl"
 NOT_A_DEAD_LETTER: Final = "not_a_dead_letter"
 MAX_DEAD_LETTER_LINE_BYTES: Final = 6 * MAX_LINE_BYTES + 1_000_000
 """A dead letter holds a line as a JSON string, where each character may take six bytes, and some words beside it."""
-_MAX_BUNDLE_BYTES: Final = 16_000_000
-_TEMPORARY: Final = "beam-temp-"
-"""How Beam begins the names of the folders in which its file sinks write before they rename."""
+MAX_FILE_BYTES: Final = 16_000_000
+"""How many bytes of letters a bundle holds before it writes them into a file: of each part, in each thread."""
+_UNFINISHED: Final = ".unfinished"
+_KEYS: Final = 8
+"""Names are few; a stream needs some keys to rename on several workers, and a state that does not grow with them."""
 
 
 class WriteDeadLetters(beam.PTransform):
-    """Writes dead letters as JSON lines, a line an event.
+    """Writes dead letters as JSON lines, one line per event, each once.
 
-    Takes one PCollection or several (`WriteToMixpanelResult.dead_letter_parts`); each is written in the stage where it
-    arises, so that a million of them need no memory. No dead letters, no files. Those of a stream are in files of a
-    bundle each, written before the bundle is committed: a bundle that the runner retries may leave its letters twice.
+    Takes one PCollection or several (`WriteToMixpanelResult.dead_letter_parts`), bounded or unbounded, in any windows
+    and triggers, and returns the names of the files, in the global window. No dead letters, no files.
+
+    Each bundle writes its letters into files of its own, in the stage where they arise, up to 16 MB in one: a million
+    letters need no more memory than a thousand. A file has a temporary name until the runner has committed the bundle.
+    Only then is it renamed, so a bundle that is tried again leaves no letter twice. A runner that repeats bundles after
+    it committed them (Flink, from a checkpoint) may repeat their letters.
 
     Args:
-      prefix: files are named `PREFIX-TIME-PART-SHARD.jsonl`, TIME being when the pipeline was built, so that no run
-        overwrites the letters of another; those of a stream have something unique for the shard.
+      prefix: files are named `PREFIX-TIME-PART-ID.jsonl`. TIME is when the pipeline was built and ID is unique, so no
+        run overwrites the letters of another. Temporary names begin with a dot and do not match `PREFIX-*`.
     """
 
     def __init__(self, prefix: str | os.PathLike[str]) -> None:
@@ -52,69 +64,119 @@ class WriteDeadLetters(beam.PTransform):
         """Say where the files are."""
         return {"prefix": self.prefix}
 
-    def expand(
-        self, letters: PCollection[DeadLetter] | tuple[PCollection[DeadLetter], ...]
-    ) -> tuple[PCollection[str], ...]:
-        """Give the names of the files written; none for streams."""
+    def expand(self, letters: PCollection[DeadLetter] | tuple[PCollection[DeadLetter], ...]) -> PCollection[str]:
+        """Write, group the names, rename."""
         parts = letters if isinstance(letters, tuple) else (letters,)
-        return tuple(
-            part
-            | f"DeadLetterLines{number}" >> beam.Map(to_json_line).with_output_types(bytes)
-            | f"WriteDeadLetters{number}" >> self._write(number, part.is_bounded)
-            for number, part in enumerate(parts)
+        written = [self._write(part, number, len(parts)) for number, part in enumerate(parts)]
+        # Names are flattened, not letters: a Flatten before the writer would make a runner hold every letter back.
+        names = written[0] if len(written) == 1 else tuple(written) | "FlattenNames" >> beam.Flatten()
+        renamed: PCollection[str] = (
+            names | "GroupNames" >> beam.GroupByKey() | "Rename" >> beam.FlatMap(_rename).with_output_types(str)
         )
+        renamed._windowing = Windowing(GlobalWindows())
+        return renamed
 
-    def _write(self, number: int, bounded: bool) -> beam.PTransform:
-        prefix = f"{self.prefix}-{number}"
-        if bounded:
-            return beam.io.WriteToText(prefix, SUFFIX, coder=beam.coders.BytesCoder(), skip_if_empty=True)
-        return beam.ParDo(_WriteBundleFn(prefix))
+    def _write(self, part: PCollection[DeadLetter], number: int, parts: int) -> PCollection[tuple[int, str]]:
+        label = "Write" if parts == 1 else f"Write{number}"
+        step = beam.ParDo(_WriteBundleFn(f"{self.prefix}-{number}")).with_output_types(tuple[int, str])
+        written: PCollection[tuple[int, str]] = part | label >> step
+        # As Beam's Reshuffle does it: windows and triggers of the letters must not act on the names. WindowInto cannot
+        # stand behind the writer, whose names are in the global window already, nor before it, since it multiplies
+        # letters that are in several windows.
+        written._windowing = Windowing(
+            GlobalWindows(), triggerfn=Repeatedly(AfterCount(1)), accumulation_mode=AccumulationMode.DISCARDING
+        )
+        return written
 
 
 class _WriteBundleFn(beam.DoFn):
-    """Writes the lines of a bundle into a file of their own.
+    """Writes the letters of a bundle into files with temporary names, and returns the names that they shall have.
 
-    Beam's file sinks group by window, where late lines would be dropped, and wait for windows to end.
+    Beam's file sinks group by window, where late letters would be dropped, and wait for windows to end.
     """
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
 
     def start_bundle(self) -> None:
-        self._lines: list[bytes] = []
-        self._bytes = 0
+        self._lines = bytearray()
+        self._names: list[str] = []
 
-    def process(self, line: bytes) -> None:
-        self._lines.append(line)
-        self._bytes += len(line)
-        if self._bytes > _MAX_BUNDLE_BYTES:
+    def process(self, letter: DeadLetter) -> None:
+        self._lines += to_json_line(letter)
+        self._lines += b"\n"
+        if len(self._lines) >= MAX_FILE_BYTES:
             self._write()
 
-    def finish_bundle(self) -> None:
-        self._write()
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        if self._lines:
+            self._write()
+        window = GlobalWindow()
+        for name in self._names:
+            key = random.randrange(_KEYS)  # noqa: S311 - any spread will do
+            yield WindowedValue((key, name), window.max_timestamp(), (window,))
+        self._names = []
 
     def _write(self) -> None:
-        if not self._lines:
-            return
-        with FileSystems.create(f"{self._prefix}-{uuid.uuid4().hex}{SUFFIX}") as file:
-            file.write(b"".join(line + b"\n" for line in self._lines))
-        self._lines, self._bytes = [], 0
+        name = f"{self._prefix}-{uuid.uuid4().hex}{SUFFIX}"
+        temporary = _temporary(name)
+        try:
+            with FileSystems.create(temporary) as file:
+                file.write(bytes(self._lines))
+        except OSError:
+            with contextlib.suppress(OSError):
+                FileSystems.delete([temporary])
+            raise
+        self._names.append(name)
+        self._lines = bytearray()
+
+
+def _temporary(name: str) -> str:
+    """Return the name that a file has until it is committed.
+
+    Whatever `PREFIX` is, `.PREFIX-1` does not begin with `PREFIX-`, as `beam-temp-beam-1` would for the prefix `beam`.
+    Hadoop's readers skip such names, too.
+    """
+    base = os.path.basename(name)
+    return f"{name.removesuffix(base)}.{base}{_UNFINISHED}"
+
+
+def _rename(group: tuple[int, Iterable[str]]) -> list[str]:
+    """Give files their names, when the bundles that wrote them are committed; those that have them keep them.
+
+    Raises:
+      OSError: a file cannot be renamed, or is gone.
+    """
+    names = sorted(set(group[1]))
+    try:
+        FileSystems.rename([_temporary(name) for name in names], names)
+    except BeamIOError as error:
+        if not error.exception_details:
+            raise
+        for (temporary, name), why in error.exception_details.items():
+            # This bundle may be tried again after it renamed some.
+            if FileSystems.exists(temporary):
+                raise OSError(f"cannot rename {temporary}: {why}") from error
+            if not FileSystems.exists(name):
+                raise OSError(f"{temporary} was written, and is gone: {why}") from error
+    return names
 
 
 def remove_unfinished(prefix: str) -> None:
-    """Remove what a run that failed left of files it had begun, and nothing of other runs; on local file systems.
+    """Remove the files of a run that were never committed, and nothing of other runs; on local file systems.
 
-    The events in them are read again when the job is.
+    What a failed run read is read again when it is run again; what a bundle wrote that was tried again is elsewhere.
 
     Args:
-      prefix: of one run, from `WriteDeadLetters.prefix`.
+      prefix: of one run that is over, from `WriteDeadLetters.prefix`.
     """
     folder, name = os.path.split(prefix)
     if "://" in prefix or not os.path.isdir(folder or "."):
         return
     for found in os.listdir(folder or "."):
-        if found.startswith(f"{_TEMPORARY}{name}-"):
-            shutil.rmtree(os.path.join(folder, found), ignore_errors=True)
+        if found.startswith(f".{name}-") and found.endswith(_UNFINISHED):
+            with contextlib.suppress(OSError):
+                os.remove(os.path.join(folder, found))
 
 
 class ReadDeadLetters(beam.PTransform):

@@ -1,19 +1,29 @@
-"""Which files a name or glob means, and what is told when one cannot be read: nothing is skipped silently."""
+"""Which files names and globs mean, and what is told when one cannot be read: nothing is skipped silently."""
 
 from __future__ import annotations
 
 import os
 import re
 import stat
-from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import Any, Final, NamedTuple, TypeVar
 
+import apache_beam as beam
 from apache_beam.io.filesystem import CompressionTypes, FileSystem
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.pvalue import PBegin, PCollection
 
 from beam_mixpanel.client.errors import MixpanelError
 
 _FIRST_WILDCARD: Final = re.compile(r"[*?\[]")
+_FILES_TOGETHER: Final = 1_000
+_THREADS: Final = 16
+"""Looking at a file in a bucket is waiting, some 0.1 s each: in one step of one worker, it is done side by side."""
+
+_Given = TypeVar("_Given")
+_Found = TypeVar("_Found")
 
 
 class UnreadableFileError(MixpanelError):
@@ -25,6 +35,48 @@ class InputFile(NamedTuple):
 
     path: str
     size_bytes: int
+
+
+class MatchFiles(beam.PTransform):
+    """Finds the files that patterns match, each once, as lists for `in_threads`.
+
+    All patterns are one element, so that no shuffle is needed to take a file once that several of them match.
+
+    Args:
+      patterns: file names or globs.
+    """
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        super().__init__()
+        self._patterns = list(patterns)
+
+    def expand(self, begin: PBegin) -> PCollection[list[InputFile]]:
+        """Match when the job runs."""
+        return (
+            begin
+            | "Begin" >> beam.Impulse()
+            | "Match" >> beam.FlatMap(_match_once, self._patterns).with_output_types(list[tuple[str, int]])
+        )
+
+
+def _match_once(_: bytes, patterns: Sequence[str]) -> Iterator[list[InputFile]]:
+    sizes: dict[str, int] = {}
+    for found in in_threads(match_files, patterns):
+        for path, size_bytes in found:
+            # Listed twice while it grew: what the later listing saw is there.
+            sizes[path] = max(size_bytes, sizes.get(path, 0))
+    files = (InputFile(path, size_bytes) for path, size_bytes in sizes.items())
+    while some := list(islice(files, _FILES_TOGETHER)):
+        yield some
+
+
+def in_threads(function: Callable[[_Given], _Found], items: Sequence[_Given]) -> Iterator[_Found]:
+    """Apply a function that mostly waits to some items, and return the results in order."""
+    if len(items) < 2:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(min(_THREADS, len(items)), thread_name_prefix="look-at-files") as threads:
+        yield from threads.map(function, items)
 
 
 def match_files(pattern: str) -> list[InputFile]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import apache_beam as beam
@@ -23,7 +24,7 @@ from beam_mixpanel.core.limits import MAX_LINE_BYTES
 from beam_mixpanel.core.prepare import EventBlock
 from beam_mixpanel.transforms.compression import MAGIC_BYTES, open_decompressed
 from beam_mixpanel.transforms.file_checks import has_more, look_at_growth, reading
-from beam_mixpanel.transforms.files import InputFile, match_files, open_file
+from beam_mixpanel.transforms.files import InputFile, MatchFiles, in_threads, open_file
 from beam_mixpanel.transforms.files import UnreadableFileError as UnreadableFileError
 from beam_mixpanel.transforms.metrics import LIVE
 from beam_mixpanel.transforms.row_files import RowFile, RowSettings, look_at
@@ -72,10 +73,8 @@ class ReadEventBlocksFromFiles(beam.PTransform):
         """Match, split, share out, read."""
         return (
             begin
-            | "Patterns" >> beam.Create(self._patterns)
-            | "MatchFiles" >> beam.FlatMap(match_files).with_output_types(tuple[str, int])
-            | "OncePerFile" >> beam.CombinePerKey(max)
-            | "SplitFiles" >> beam.FlatMap(_split_file, self._range_bytes)
+            | "MatchFiles" >> MatchFiles(self._patterns)
+            | "SplitFiles" >> beam.FlatMap(_split_files, self._range_bytes)
             | "ShareOut" >> beam.Reshuffle()
             | "ReadBlocks"
             >> beam.FlatMap(read_range, self._block_bytes, self._max_line_bytes).with_output_types(EventBlock)
@@ -130,8 +129,11 @@ def split_lines(file: RowFile, range_bytes: int) -> Iterator[ByteRange]:
     return iter([ByteRange(file.path, 0, -1)]) if file.compressed else split(file.path, file.size_bytes, range_bytes)
 
 
-def _split_file(file: InputFile, range_bytes: int) -> Iterator[ByteRange]:
-    return split_lines(look_at(*file, RowSettings(NDJSON)), range_bytes)
+def _split_files(files: list[InputFile], range_bytes: int) -> Iterator[ByteRange]:
+    def split_one(file: InputFile) -> list[ByteRange]:
+        return list(split_lines(look_at(*file, RowSettings(NDJSON)), range_bytes))
+
+    return chain.from_iterable(in_threads(split_one, files))
 
 
 def read_range(part: ByteRange, block_bytes: int, max_line_bytes: int) -> Iterator[EventBlock]:

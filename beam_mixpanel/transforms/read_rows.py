@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import apache_beam as beam
@@ -20,10 +22,10 @@ from beam_mixpanel.core.arguments import (
 )
 from beam_mixpanel.core.byte_ranges import DEFAULT_RANGE_BYTES, MOST_BYTES
 from beam_mixpanel.core.csv_format import CsvFormat
-from beam_mixpanel.core.file_formats import AUTO, AVRO, CSV, FORMATS, JSON, NDJSON, PARQUET, TSV
+from beam_mixpanel.core.file_formats import AUTO, AVRO, CSV, FORMATS, JSON, NDJSON, PARQUET, TSV, may_be_csv
 from beam_mixpanel.transforms import read_avro, read_csv, read_json, read_parquet
 from beam_mixpanel.transforms.coding import register_coders
-from beam_mixpanel.transforms.files import match_files
+from beam_mixpanel.transforms.files import InputFile, MatchFiles, in_threads
 from beam_mixpanel.transforms.row_files import RowFile, RowSettings, look_at
 
 _TO_SURVEY: Final = "to_survey"
@@ -75,6 +77,8 @@ class ReadRowsFromFiles(beam.PTransform):
       csv: how CSV files are written.
       ndjson_as_rows: give lines of JSON as rows, to be mapped, and not as blocks of events.
       range_bytes: the size of the parts into which large files are split.
+      listed: the files that the patterns match now, where that is known; None if not. It decides nothing but whether
+        the graph holds the steps that cut large CSV files: one that comes later is read in one piece.
 
     Raises:
       TypeError: an argument has the wrong type.
@@ -90,12 +94,14 @@ class ReadRowsFromFiles(beam.PTransform):
         csv: CsvFormat = CsvFormat(),
         ndjson_as_rows: bool = False,
         range_bytes: int = DEFAULT_RANGE_BYTES,
+        listed: Sequence[InputFile] | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(csv, CsvFormat):
             raise wrong_type("csv", "a CsvFormat, such as CsvFormat(delimiter=';')", csv)
         csv.check()
         self._patterns = check_paths("patterns", patterns)
+        self._listed = listed
         self._settings = RowSettings(
             check_choice("format", format, (AUTO, *FORMATS)),
             optional(check_names, "columns", columns, "columns"),
@@ -116,26 +122,38 @@ class ReadRowsFromFiles(beam.PTransform):
     def expand(self, begin: PBegin) -> PCollection[Any]:
         """Match, split, survey large CSV files, share out, read."""
         settings = self._settings
+        surveys = self._may_cut_csv()
         split = (
             begin
-            | "Patterns" >> beam.Create(self._patterns)
-            | "MatchFiles" >> beam.FlatMap(match_files).with_output_types(tuple[str, int])
-            | "OncePerFile" >> beam.CombinePerKey(max)
-            | "SplitFiles" >> beam.FlatMap(_split, settings).with_outputs(_TO_SURVEY, main="parts")
+            | "MatchFiles" >> MatchFiles(self._patterns)
+            | "SplitFiles" >> beam.FlatMap(_split, settings, surveys).with_outputs(_TO_SURVEY, main="parts")
         )
-        surveyed = (
-            split[_TO_SURVEY]
-            | "ShareOutRanges" >> beam.Reshuffle()
-            | "SurveyRanges" >> beam.Map(read_csv.survey)
-            | "ByFile" >> beam.GroupByKey()
-            | "PlanFiles" >> beam.FlatMap(read_csv.parts_of)
-        )
+        parts = split["parts"]
+        if surveys:
+            surveyed = (
+                split[_TO_SURVEY]
+                | "ShareOutRanges" >> beam.Reshuffle()
+                | "SurveyRanges" >> beam.Map(read_csv.survey)
+                | "ByFile" >> beam.GroupByKey()
+                | "PlanFiles" >> beam.FlatMap(read_csv.parts_of)
+            )
+            parts = (parts, surveyed) | "AllParts" >> beam.Flatten()
         return (
-            (split["parts"], surveyed)
-            | "AllParts" >> beam.Flatten()
+            parts
             | "ShareOut" >> beam.Reshuffle()
             | "ReadParts" >> beam.FlatMap(_read, settings).with_output_types(Any)
         )
+
+    def _may_cut_csv(self) -> bool:
+        """Tell whether a CSV file may be there that is large enough to be cut, so that it must be surveyed."""
+        file_format, range_bytes = self._settings.file_format, self._settings.range_bytes
+        if file_format not in (AUTO, CSV, TSV):
+            return False
+        if self._listed is not None:
+            patterns = [file.path for file in self._listed if file.size_bytes > range_bytes]
+        else:
+            patterns = self._patterns
+        return any(file_format != AUTO or may_be_csv(pattern) for pattern in patterns)
 
 
 def look_at_columns(
@@ -155,9 +173,15 @@ def look_at_columns(
     return file.file_format, _READERS[file.file_format].columns(file, settings)
 
 
-def _split(path_and_size: tuple[str, int], settings: RowSettings) -> Iterator[Any]:
-    file = look_at(*path_and_size, settings)
-    for part in _READERS[file.file_format].split(file, settings):
+def _split(files: list[InputFile], settings: RowSettings, surveys: bool) -> Iterator[Any]:
+    def split_one(given: InputFile) -> list[Any]:
+        file = look_at(*given, settings)
+        # Where nothing was planned to survey its ranges, a CSV file is read in one piece.
+        whole = file.file_format in (CSV, TSV) and not surveys
+        chosen = settings._replace(range_bytes=sys.maxsize) if whole else settings
+        return list(_READERS[file.file_format].split(file, chosen))
+
+    for part in chain.from_iterable(in_threads(split_one, files)):
         yield TaggedOutput(_TO_SURVEY, part) if isinstance(part, read_csv.CsvRangeToSurvey) else part
 
 

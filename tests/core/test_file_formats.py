@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import fnmatch
+import re
 
-from beam_mixpanel.core.file_formats import HEAD_BYTES, UnknownFormatError, format_of
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beam_mixpanel.core.file_formats import CSV, HEAD_BYTES, TSV, UnknownFormatError, format_of, may_be_csv
 
 
 @pytest.mark.parametrize(
@@ -51,3 +56,58 @@ def test_json_in_utf16_is_an_error_with_the_cure(codec: str) -> None:
     """No line of it could be read."""
     with pytest.raises(UnknownFormatError, match="UTF-16; convert it to UTF-8"):
         format_of("events", '{"a":1}\n'.encode(codec))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "may_be"),
+    [
+        ("a.csv", True),
+        ("a.TSV.gz", True),
+        ("*.tab", True),
+        ("events/*", True),
+        ("events/", True),
+        ("events/**", True),
+        ("events/*.gz", True),
+        ("events/*csv.gz", True),
+        ("events/a.*", True),
+        ("events/a.[ct]sv", True),
+        ("events/a.{csv,json}", True),
+        ("events/a.cs?", True),
+        ("*ndjson", True),
+        ("a.ndjson", False),
+        ("csv", False),
+        ("a.csv/part-1", False),
+        ("*.csv/part-1", False),
+        ("events/*.ndjson", False),
+        ("events/*.csv.json", False),
+        ("gs://bucket/2024-*/events-*.ndjson.gz", False),
+        ("events/**.parquet", False),
+        ("[a-z]*.json", False),
+    ],
+)
+def test_patterns_that_may_match_csv(pattern: str, may_be: bool) -> None:
+    """Where the end of a pattern is literal it decides for all files; elsewhere there may be a CSV file."""
+    assert may_be_csv(pattern) is may_be
+
+
+_PIECES = st.sampled_from(["a", "b/", ".", ".csv", ".tsv", ".gz", ".json", "csv", "sv", "/", ".tab", ".zst"])
+_WILD = st.sampled_from(["*", "?", "[.c]", "[!x]", "**"])
+
+
+@given(
+    pieces=st.lists(st.tuples(_PIECES, st.booleans(), _WILD), min_size=1, max_size=6),
+    fillings=st.lists(st.sampled_from(["", "a", ".csv", ".c", "c", ".", "csv.gz", "/"]), min_size=6, max_size=6),
+)
+def test_no_csv_file_is_overlooked(pieces: list[tuple[str, bool, str]], fillings: list[str]) -> None:
+    """A pattern for which it is denied matches no file that is taken for CSV or TSV."""
+    pattern = name = ""
+    for (text, wild, wildcard), filling in zip(pieces, fillings, strict=False):
+        pattern += text + (wildcard if wild else "")
+        name += text + (filling if wild else "")
+    matches = re.match(fnmatch.translate(pattern), name)
+    try:
+        found = format_of(name, b"{}")
+    except UnknownFormatError:
+        return
+    if matches and found in (CSV, TSV):
+        assert may_be_csv(pattern)

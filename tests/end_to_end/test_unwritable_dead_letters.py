@@ -1,4 +1,4 @@
-"""Dead letters that cannot be written, and what Beam leaves beside them."""
+"""Dead letters that cannot be written, and what a job leaves beside them."""
 
 from __future__ import annotations
 
@@ -104,13 +104,13 @@ def test_a_folder_that_goes_away_drops_no_dead_letter(
     assert json.loads((tmp_path / "summary.json").read_text())["balanced"] is False
 
 
-def test_a_job_that_fails_leaves_no_temporary_folders(
+def test_a_job_leaves_no_temporary_files(
     tmp_path: Path, flags: list[str], emulator: Emulator, engine: tuple[str, ...]
 ) -> None:
-    """What Beam began beside the dead letters is removed; the folders of other runs stay, and their letters."""
-    others = ["beam-temp-dead-20260101T000000000000-0-abc", "beam-temp-deader", "dead-20260101T000000000000-0.jsonl"]
+    """What a job that fails wrote and did not commit is removed; the files of other runs stay, and their letters."""
+    others = [".dead-20260101T000000000000-0-abc.jsonl.unfinished", "dead-20260101T000000000000-0.jsonl", ".dead-note"]
     for name in others:
-        (tmp_path / "letters" / name).mkdir()
+        (tmp_path / "letters" / name).write_text("{}\n")
     emulator.add_fault(kind="status", status=401)
     assert files_to_mixpanel.run([*flags, *engine]) == 1
     assert {path.name for path in (tmp_path / "letters").iterdir()} == set(others)
@@ -118,10 +118,10 @@ def test_a_job_that_fails_leaves_no_temporary_folders(
 
 def test_only_the_run_that_is_named_is_cleaned_up(tmp_path: Path) -> None:
     """A prefix that another's begins with does not stand for the other; a folder that is gone is no error."""
-    for name in ("beam-temp-dead-1-0-a", "beam-temp-dead-1-1-b", "beam-temp-dead-12-0-c"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "shard").write_text("{}")
+    names = [f".dead-{run}.jsonl.unfinished" for run in ("1-0-a", "1-1-b", "12-0-c")]
+    for name in (*names, "dead-1-0-d.jsonl"):
+        (tmp_path / name).write_text("{}\n")
     remove_unfinished(f"{tmp_path}/dead-1")
-    assert [path.name for path in tmp_path.iterdir()] == ["beam-temp-dead-12-0-c"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [names[2], "dead-1-0-d.jsonl"]
     remove_unfinished(f"{tmp_path}/gone/dead-1")
     remove_unfinished("gs://a-bucket/dead-1")

@@ -33,6 +33,7 @@ from beam_mixpanel.core.dead_letter import DeadLetter
 from beam_mixpanel.core.prepare import EventBlock
 from beam_mixpanel.core.rows import RefusedRows, RowBatch, RowList
 from beam_mixpanel.transforms import read_csv, read_rows
+from beam_mixpanel.transforms.files import InputFile
 from beam_mixpanel.transforms.read import UnreadableFileError
 from beam_mixpanel.transforms.read_rows import look_at_columns
 from beam_mixpanel.transforms.row_files import RowSettings, look_at
@@ -133,6 +134,39 @@ def test_csv_fields_are_typed_by_rule(tmp_path: Path) -> None:
 def test_csv_dialects(tmp_path: Path, name: str, text: str, form: CsvFormat) -> None:
     """Any delimiter, any line ends, a header or given names."""
     assert _read(_csv(tmp_path / name, text), csv=form).values == [{"a": 1, "b": "x,y"}]
+
+
+@pytest.mark.parametrize("listed", [None, []])
+def test_a_large_csv_file_is_read_whether_or_not_it_was_there_when_the_graph_was_built(
+    tmp_path: Path, listed: list[InputFile] | None
+) -> None:
+    """With the steps that cut it, or in one piece without them: each row once."""
+    path = _csv(tmp_path / "a.csv", "a,b\n" + '1,"x\ny"\n' * 50)
+    read = _read(path, range_bytes=40, listed=listed)
+    assert list(read.rows) == [(str(path), row) for row in range(50)]
+    assert read.values == [{"a": 1, "b": "x\ny"}] * 50
+
+
+def test_many_files_are_read_once_each(tmp_path: Path) -> None:
+    """More than are looked at together, by patterns that overlap."""
+    for number in range(1_050):
+        (tmp_path / f"{number}.ndjson").write_text(f'{{"a":{number}}}\n')
+    with beam.Pipeline(runner="FnApiRunner", options=PipelineOptions([])) as pipeline:
+        patterns = [f"{tmp_path}/*.ndjson", f"{tmp_path}/1*.ndjson", f"{tmp_path}/7.ndjson"]
+        rows = pipeline | ReadRowsFromFiles(patterns, ndjson_as_rows=True)
+        _ = rows | beam.Map(_append, f"{tmp_path}/found")
+    with (tmp_path / "found").open("rb") as file:
+        elements = []
+        while file.peek(1):
+            elements.append(pickle.load(file))
+    assert sorted(row["a"] for row in _gather(elements).values) == list(range(1_050))
+
+
+def test_a_pattern_that_matches_nothing_fails_the_job(tmp_path: Path) -> None:
+    """Whatever the others match."""
+    (tmp_path / "a.ndjson").write_text('{"a":1}\n')
+    with pytest.raises(Exception, match=r"no such file: .*b\.ndjson"), beam.Pipeline(runner="FnApiRunner") as pipeline:
+        _ = pipeline | ReadRowsFromFiles([f"{tmp_path}/a.ndjson", f"{tmp_path}/b.ndjson"])
 
 
 @pytest.mark.parametrize(
