@@ -139,9 +139,7 @@ class ReadRowsFromFiles(beam.PTransform):
             )
             parts = (parts, surveyed) | "AllParts" >> beam.Flatten()
         return (
-            parts
-            | "ShareOut" >> beam.Reshuffle()
-            | "ReadParts" >> beam.FlatMap(_read, settings).with_output_types(Any)
+            parts | "ShareOut" >> beam.Reshuffle() | "ReadParts" >> beam.FlatMap(_read, settings).with_output_types(Any)
         )
 
     def _may_cut_csv(self) -> bool:
