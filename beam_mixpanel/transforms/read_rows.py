@@ -148,7 +148,7 @@ class ReadRowsFromFiles(beam.PTransform):
         if file_format not in (AUTO, CSV, TSV):
             return False
         if self._listed is not None:
-            patterns = [file.path for file in self._listed if file.size_bytes > range_bytes]
+            patterns = tuple(file.path for file in self._listed if file.size_bytes > range_bytes)
         else:
             patterns = self._patterns
         return any(file_format != AUTO or may_be_csv(pattern) for pattern in patterns)
