@@ -60,7 +60,8 @@ def tls(certificate: Path) -> ssl.SSLContext:
 
 @pytest.fixture(scope="session")
 def _emulator() -> Iterator[Emulator]:
-    with Emulator(record_bodies=True) as emulator:
+    # Tests of the connector look at what is sent; what Mixpanel makes of it is tested in tests/emulator.
+    with Emulator(record_bodies=True, as_sent=True) as emulator:
         yield emulator
 
 
