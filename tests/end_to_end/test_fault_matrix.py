@@ -504,7 +504,7 @@ def test_what_mixpanel_leaves_out_of_its_count_is_dropped_and_not_sent_for_ever(
 
 def test_as_many_dropped_events_as_are_allowed_are_success(bench: Bench) -> None:
     """Dropped events count against `--allow_dead_letters`, so that a project that drops on purpose can say so."""
-    run = bench.run(Row("", ({"kind": "wrong_count", "delta": -1},), flags=("--allow_dead_letters=6",)))
+    run = bench.run(Row("", ({"kind": "wrong_count", "delta": -1},), letters=True, flags=("--allow_dead_letters=6",)))
     assert run.code == 0, run.printed
     assert run.summary["dropped"] == 6
 
