@@ -109,13 +109,13 @@ def measure(kind: Kind, count: int, at_fault: int) -> Row:
     requests = 0
     clock = _Clock()
 
-    def transport(url: str, headers: Mapping[str, str], compressed: bytes) -> Answer:
+    def transport(url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         nonlocal requests
         requests += 1
         clock.sleep(_ANSWER_SECS)
-        body = gzip.decompress(compressed)
-        events = body.count(b'{"event"')
-        return kind.refuse(body) or _answer(200, {"code": 200, "num_records_imported": events, "status": "OK"})
+        text = gzip.decompress(body)
+        events = text.count(b'{"event"')
+        return kind.refuse(text) or _answer(200, {"code": 200, "num_records_imported": events, "status": "OK"})
 
     client = MixpanelClient(
         ProjectToken("a-token"), host="http://localhost", transport=transport, clock=clock, sleep=clock.sleep

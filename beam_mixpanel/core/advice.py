@@ -354,7 +354,8 @@ def _ignored(row: _Report, report: _Report) -> Advice:
     """Source: https://docs.mixpanel.com/docs/data-structure/property-reference/reserved-properties."""
     why = (
         f"Of {report['properties']['sampled_events']:,} events looked at, {row['events']:,} have it. Mixpanel drops "
-        "those in which it is true or a text, and answers success; what it leaves out of its count is reported as dropped."
+        "those in which it is true or a text, and answers success; what it leaves out of its count is reported as "
+        "dropped."
     )
     flags = ("--redact '$ignore', or --skip_event NAME", f"--redact '$ignore', or {_MAP}")
     return Advice(LOOK, "Look at the events with $ignore", why, _flag(report, *flags))
