@@ -66,6 +66,9 @@ bench-flink: $(STAMP)  ## Measure one TaskManager of Flink beside two; needs scr
 bench-limits: $(STAMP)  ## Measure how much of a rate limit is used, and how many requests it refuses
 	$(BIN)/python -m benchmarks.limits
 
+bench-refusals: $(STAMP)  ## Count the requests that refusals cost which name no event
+	$(BIN)/python -m benchmarks.refusals
+
 CASES ?= inf
 SECONDS ?= $(if $(filter inf,$(CASES)),60,inf)
 SEED ?= 1
@@ -83,4 +86,4 @@ docs-links: $(STAMP)  ## Ask for every page of others that the documentation lin
 clean:  ## Remove .venv and what tools left behind
 	rm -rf $(VENV) build dist site docs/_generated *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo test test-fast constraints test-engines test-pythons test-newest dist check bench bench-rows bench-flink bench-limits fuzz docs docs-links clean
+.PHONY: help setup demo test test-fast constraints test-engines test-pythons test-newest dist check bench bench-rows bench-flink bench-limits bench-refusals fuzz docs docs-links clean

@@ -328,6 +328,13 @@ def _check_partly_imported(found: outcome.PartlyImported, answer: _Answer) -> No
     _require(adds_up or not found.rest_confirmed, "the rest was confirmed", found, answer)
 
 
+def _check_miscounted(found: outcome.Miscounted, answer: _Answer) -> None:
+    status, _, body, batch_size = answer
+    count = _object_of(body).get("num_records_imported")
+    another = status == 200 and count == found.imported != batch_size and count >= 0
+    _require(another, "another count is the answer's own", found, answer)
+
+
 def _check_retry(found: outcome.Retry, answer: _Answer) -> None:
     wait = found.retry_after_secs
     _require(wait is None or (wait >= 0 and math.isfinite(wait)), "a wait is a number of seconds", found, answer)
@@ -352,6 +359,7 @@ def _check_refused(found: outcome.Refused, answer: _Answer) -> None:
 _CHECKS: Final[dict[type, Callable[[Any, _Answer], None]]] = {
     outcome.Imported: _check_imported,
     outcome.PartlyImported: _check_partly_imported,
+    outcome.Miscounted: _check_miscounted,
     outcome.Retry: _check_retry,
     outcome.Split: _check_split,
     outcome.Refused: _check_refused,

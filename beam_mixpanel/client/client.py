@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import random
 import threading
 import time
 import uuid
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
@@ -20,13 +19,26 @@ from beam_mixpanel.client.circuit_breaker import CLOSED, PROBE, REFUSE, CircuitB
 from beam_mixpanel.client.credentials import Credentials, forms_of_secret, is_mixpanel_host
 from beam_mixpanel.client.errors import CredentialsError, ImportRefusedError
 from beam_mixpanel.client.gate import Gate, TurnMissedError
+from beam_mixpanel.client.notices import Streak, Warnings
 from beam_mixpanel.client.pacing import ConcurrencyLimit, RatePacer, cost_in_events
 from beam_mixpanel.client.transport import TOTAL_TIMEOUT_SECS, Answer, NoAnswerError, PooledTransport, Transport
 from beam_mixpanel.core.backoff import MAX_DELAY_SECS, delay_secs
+from beam_mixpanel.core.culprits import (
+    IDENTITY_REFUSED,
+    Ask,
+    Blame,
+    Delivery,
+    End,
+    Leave,
+    Lessons,
+    Step,
+    Verdict,
+)
 from beam_mixpanel.core.encoding import compress, encode_json
 from beam_mixpanel.core.limits import MAX_EVENTS_PER_SEC, RECOMMENDED_REQUESTS_IN_FLIGHT
 from beam_mixpanel.core.outcome import (
     Imported,
+    Miscounted,
     Outcome,
     PartlyImported,
     Refused,
@@ -39,16 +51,12 @@ from beam_mixpanel.version import VERSION
 
 DEFAULT_RETRY_DEADLINE_SECS: Final = 300.0
 """Beam's workers may take a bundle that hangs for longer as stuck."""
-MAX_SPLIT_REQUESTS: Final = 64
-"""Requests that may be spent on one batch to find the events for which it is refused."""
-
-_TOO_LARGE_SHARE: Final = 0.75
-"""Of a size that was too large; above it, nothing is sent whole. A bound just below that size would let batches that
-are a little smaller each find out anew; a half would cut the halves of a batch once more than they need."""
 _DOWN_SHARE: Final = 0.5
 """Of the deadline; a batch is given up that long before it where the server asks to wait beyond it."""
 
-_log = logging.getLogger(__name__)
+_STEADY_DROPS: Final = 3
+"""Batches of which the second answer counted as few events as the first, before one answer is enough."""
+
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -70,6 +78,7 @@ class ImportReceipt(NamedTuple):
       sent_bytes: gzipped.
       latency_secs: from sending to the whole answer.
       request_id: unlike that of any other request.
+      dropped: of these, not counted by this answer nor by one before, and not sent again.
     """
 
     http_status: int
@@ -81,6 +90,7 @@ class ImportReceipt(NamedTuple):
     sent_bytes: int
     latency_secs: float
     request_id: str = ""
+    dropped: int = 0
 
 
 class Failure(NamedTuple):
@@ -103,10 +113,11 @@ class Failure(NamedTuple):
 
 
 class BatchResult:
-    """What became of a batch: every event is imported or among the failures.
+    """What became of a batch: every event is imported, dropped by Mixpanel, or among the failures.
 
     Attributes:
       imported: events confirmed.
+      dropped: events that Mixpanel left out of its count without saying which, or why.
       failures: the others, in no order.
       receipts: one for each request that was answered.
       carried: for each receipt, the positions in the batch of the events that the request carried, and of those among
@@ -117,6 +128,7 @@ class BatchResult:
 
     def __init__(self) -> None:
         self.imported = 0
+        self.dropped = 0
         self.failures: list[Failure] = []
         self.receipts: list[ImportReceipt] = []
         self.carried: list[tuple[Sequence[int], list[int]]] = []
@@ -124,11 +136,25 @@ class BatchResult:
         self.retries = 0
 
 
-class _Part(NamedTuple):
-    """Events of the batch that are sent together: their places in it, and how often they were sent."""
+class _Batch:
+    """A batch on its way.
 
-    indices: Sequence[int]
-    attempts: int
+    Attributes:
+      carried: by place, how many requests carried an event and did not import it.
+    """
+
+    def __init__(self, events: Sequence[bytes], began_at: float, deadline: float) -> None:
+        self.events = events
+        self.began_at = began_at
+        self.deadline = deadline
+        self.result = BatchResult()
+        self.carried: Counter[int] = Counter()
+
+    def fail(self, places: Sequence[int], fate: str, reason: str, message: str, status: int) -> None:
+        """Book events that are not imported."""
+        self.result.failures += [
+            Failure(place, fate, reason, "", message, status, self.carried[place]) for place in places
+        ]
 
 
 class _Request(NamedTuple):
@@ -204,8 +230,11 @@ class MixpanelClient:
         self._retry_deadline_secs = retry_deadline_secs
         self._transport = transport or PooledTransport(total_timeout_secs=request_timeout_secs, ca_bundle=ca_bundle)
         self._uniform = uniform
-        self._largest_body_bytes: float = float("inf")
-        self._retrying = _Streak()
+        self._lessons = Lessons()
+        self._learning = threading.Lock()
+        self._drops = _Drops()
+        self._retrying = Streak()
+        self._warnings = Warnings()
 
     def import_batch(self, events: Sequence[bytes]) -> BatchResult:
         """Send a batch until every event is imported or has failed for good.
@@ -219,10 +248,10 @@ class MixpanelClient:
         """
         admission = self.breaker.admit()
         if admission == REFUSE:
-            result = BatchResult()
+            batch = _Batch(events, 0.0, 0.0)
             why = f"not sent, since the server was down: {self.breaker.why}"
-            _fail(_Part(range(len(events)), 0), "undelivered", "circuit_open", why, 0, result)
-            return result
+            batch.fail(range(len(events)), "undelivered", "circuit_open", why, 0)
+            return batch.result
         try:
             return self._import_batch(events)
         finally:
@@ -230,34 +259,51 @@ class MixpanelClient:
                 self.breaker.probe_ended()
 
     def _import_batch(self, events: Sequence[bytes]) -> BatchResult:
-        result = BatchResult()
         began_at = self.gate.clock()
-        deadline = began_at + self._retry_deadline_secs
-        split_requests = MAX_SPLIT_REQUESTS
-        parts = deque([_Part(range(len(events)), 0)])
-        while parts:
-            part = parts.popleft()
-            body = self._wire.encode([events[index] for index in part.indices])
-            if len(body) > self._largest_body_bytes and len(part.indices) > 1:
-                parts.extend(_halves(part))
-                continue
-            outcome, status, attempts = self._send(part, body, deadline, result)
-            part = _Part(part.indices, attempts)
-            if isinstance(outcome, Imported):
-                result.imported += len(part.indices)
-            elif isinstance(outcome, PartlyImported):
-                parts.extend(_settle_rejected(part, outcome, result))
-            elif isinstance(outcome, _Undelivered):
-                self.breaker.gave_up(began_at, f"{outcome.reason}: {outcome.message}")
-                self._give_up(part, parts, outcome, result)
-            elif len(part.indices) == 1 or split_requests <= 0:
-                reason = outcome.reason if len(part.indices) == 1 else f"{outcome.reason}_whole_batch"
-                _fail(part, "rejected", reason, outcome.message, status, result)
+        batch = _Batch(events, began_at, began_at + self._retry_deadline_secs)
+        delivery = Delivery(events, self._lessons)
+        steps = delivery.steps()
+        verdict: Verdict | None = None
+        while (step := self._next_step(steps, verdict)) is not None:
+            verdict = None
+            if isinstance(step, Ask):
+                if self.gate.clock() >= batch.deadline:
+                    delivery.give_up_search()
+                verdict, undelivered = self._ask(step.places, batch)
+                if undelivered is not None and self._counts_as_down(undelivered, batch):
+                    lost = set(delivery.open) - set(step.places)
+                    batch.fail(sorted(lost), "undelivered", *undelivered)
+                    break
+            elif isinstance(step, End):
+                status = 413 if step.too_large else 400
+                raise self._end_job(Refused(f"http_{status}", step.message, step.cure))
             else:
-                split_requests -= 2
-                self._learn_size(outcome, body)
-                parts.extend(_halves(part))
-        return result
+                self._give_up(step, batch)
+        self._warnings.of_size(self._lessons.max_body_bytes)
+        return batch.result
+
+    def _next_step(self, steps: Generator[Step, Verdict | None, None], verdict: Verdict | None) -> Step | None:
+        """Make a plan's next step, which reads and changes what all batches know; None where all is settled."""
+        with self._learning:
+            try:
+                return steps.send(verdict)
+            except StopIteration:
+                return None
+
+    def _counts_as_down(self, undelivered: _Undelivered, batch: _Batch) -> bool:
+        """Tell whether the rest of a batch must not be tried, since each request would wait once more."""
+        self.breaker.gave_up(batch.began_at, f"{undelivered.reason}: {undelivered.message}")
+        return not undelivered.http_status or self.breaker.state != CLOSED
+
+    def _give_up(self, step: Blame | Leave, batch: _Batch) -> None:
+        """Book events that are rejected, or whose part in a refusal is not known."""
+        if isinstance(step, Blame):
+            batch.fail(step.places, "rejected", step.reason, step.message, 413 if step.too_large else 400)
+            if step.reason == IDENTITY_REFUSED:
+                self._warnings.of_identity_events(step.message)
+        else:
+            batch.fail(step.places, "undelivered", step.reason, step.message, 400)
+            self._warnings.of_company(len(step.places), step.message)
 
     def close(self) -> None:
         """Send nothing more; batches that wait raise `ClosedError`, and requests in flight end by themselves."""
@@ -268,54 +314,96 @@ class MixpanelClient:
         """Whether it was closed, by its user or because Mixpanel refuses every request."""
         return self.gate.closed
 
-    def _give_up(self, part: _Part, parts: deque[_Part], outcome: _Undelivered, result: BatchResult) -> None:
-        """Book a part as undelivered; where the server is down, all that are left, since each would wait once more."""
-        lost = [part]
-        if not outcome.http_status or self.breaker.state != CLOSED:
-            lost += parts
-            parts.clear()
-        for each in lost:
-            _fail(each, "undelivered", outcome.reason, outcome.message, outcome.http_status, result)
+    def _end_job(self, outcome: Refused) -> ImportRefusedError:
+        """Let no request through any more, and give the error that says why."""
+        refusal = _refusal(outcome, self._wire.url)
+        self.gate.close(refusal)
+        return ImportRefusedError(refusal)
 
-    def _learn_size(self, outcome: Split, body: bytes) -> None:
-        """Remember which size was too large, so that later batches are halved before they are sent."""
-        if outcome.too_large:
-            if self._largest_body_bytes == float("inf"):
-                _log.warning("Mixpanel refuses a request of %d bytes as too large; sending smaller ones", len(body))
-            self._largest_body_bytes = min(self._largest_body_bytes, len(body) * _TOO_LARGE_SHARE)
+    def _ask(self, places: Sequence[int], batch: _Batch) -> tuple[Verdict, _Undelivered | None]:
+        """Send events until they are settled, or refused without being named.
+
+        An answer whose numbers do not add up is doubted once: the events that it leaves open are sent again.
+        """
+        result = batch.result
+        doubted: int | None = None
+        accepted = False
+        while True:
+            body = self._wire.encode([batch.events[place] for place in places])
+            outcome, status = self._send(places, body, batch)
+            if isinstance(outcome, _Undelivered):
+                batch.fail(places, "undelivered", *outcome)
+                return Verdict(accepted=accepted), outcome
+            if isinstance(outcome, Split):
+                return Verdict(places, True, outcome.too_large, outcome.message, len(body), accepted), None
+            if isinstance(outcome, Imported):
+                result.imported += len(places)
+                return Verdict(accepted=True, body_bytes=len(body)), None
+            if isinstance(outcome, PartlyImported):
+                accepted = True
+                places = _settle_rejected(places, outcome, batch)
+            accepted = accepted or bool(outcome.imported)
+            if not places or self._book_drops(len(places), outcome.imported, doubted, result):
+                return Verdict(accepted=accepted, body_bytes=len(body)), None
+            if doubted is not None:
+                batch.fail(places, "undelivered", "not_confirmed", f"the server answered {status}", status)
+                return Verdict(accepted=accepted), None
+            doubted = outcome.imported or 0
+
+    def _book_drops(self, events: int, counted: int | None, doubted: int | None, result: BatchResult) -> bool:
+        """Book what an answer left out of its count as dropped by Mixpanel; return whether that was done.
+
+        Args:
+          events: that were sent and not named as rejected.
+          counted: how many of them the answer counts; None where it does not say.
+          doubted: how many the answer before counted; None where there was none.
+          result: where to book them.
+        """
+        if counted is None or counted >= events or not (self._drops.steady or doubted is not None):
+            return False
+        if doubted is not None:
+            self._drops.second_answer(same=counted == doubted)
+        imported = max(counted, min(doubted or 0, events))
+        dropped = events - imported
+        result.imported += imported
+        result.dropped += dropped
+        result.receipts[-1] = result.receipts[-1]._replace(imported=imported, dropped=dropped)
+        if dropped:
+            self._warnings.of_drops(dropped, events)
+        return True
 
     def _send(
-        self, part: _Part, body: bytes, deadline: float, result: BatchResult
-    ) -> tuple[Imported | PartlyImported | Split | _Undelivered, int, int]:
+        self, places: Sequence[int], body: bytes, batch: _Batch
+    ) -> tuple[Imported | PartlyImported | Miscounted | Split | _Undelivered, int]:
         """Send one body until the answer settles it, the deadline is over, or the server counts as down."""
-        size = len(part.indices)
-        request = _Request(part.indices, body, compress(body), cost_in_events(size, len(body)))
-        attempts = part.attempts
+        size = len(places)
+        request = _Request(places, body, compress(body), cost_in_events(size, len(body)))
+        earlier = max(batch.carried[place] for place in places) if batch.carried else 0
+        sent = 0
         undelivered = _RATE_LIMITED
-        waits = 0
         while True:
             try:
-                outcome, status, message = self._attempt(request, attempts + 1, deadline, result)
+                outcome, status, message = self._attempt(request, earlier + sent + 1, batch)
             except TurnMissedError:
                 break
-            attempts += 1
+            sent += 1
             if isinstance(outcome, Refused):
-                refusal = _refusal(outcome, self._wire.url)
-                self.gate.close(refusal)
-                raise ImportRefusedError(refusal)
+                raise self._end_job(outcome)
             if not isinstance(outcome, Retry):
                 self._retrying.ended()
                 self.breaker.answered()
-                return outcome, status, attempts
+                if not isinstance(outcome, Imported):
+                    _add(batch.carried, places, sent)
+                return outcome, status
             if not self.closed:
                 self._retrying.began(outcome.reason, message)
             undelivered = _Undelivered(outcome.reason, message, status)
-            waits += 1
-            delay = self._delay(outcome, waits)
-            if self.gate.clock() + delay >= deadline or self.breaker.state != CLOSED:
+            delay = self._delay(outcome, sent)
+            if self.gate.clock() + delay >= batch.deadline or self.breaker.state != CLOSED:
                 break
             self.gate.nap(delay)
-        return undelivered, undelivered.http_status, attempts
+        _add(batch.carried, places, sent)
+        return undelivered, undelivered.http_status
 
     def _delay(self, outcome: Retry, waits: int) -> float:
         """Give the time to wait before sending again; after a 429 the pacer spaces the whole process's requests."""
@@ -323,9 +411,7 @@ class MixpanelClient:
             return 0.0
         return delay_secs(waits, retry_after_secs=outcome.retry_after_secs, uniform=self._uniform)
 
-    def _attempt(
-        self, request: _Request, attempt: int, deadline: float, result: BatchResult
-    ) -> tuple[Outcome, int, str]:
+    def _attempt(self, request: _Request, attempt: int, batch: _Batch) -> tuple[Outcome, int, str]:
         """Send once; learn from the answer.
 
         Returns:
@@ -336,8 +422,9 @@ class MixpanelClient:
         """
         indices, body, compressed, cost = request
         size = len(indices)
+        result = batch.result
         headers = self._wire.headers()
-        with self.gate.passing(cost, deadline) as sent_at:
+        with self.gate.passing(cost, batch.deadline) as sent_at:
             result.retries += attempt > 1
             try:
                 answer = self._transport(self._wire.url, headers, compressed)
@@ -394,27 +481,24 @@ def _counts(outcome: Outcome, size: int) -> tuple[int, int]:
     return 0, 0
 
 
-def _settle_rejected(part: _Part, outcome: PartlyImported, result: BatchResult) -> list[_Part]:
-    """Book the named events as rejected, the rest as imported if confirmed; else give the rest to send again."""
+def _settle_rejected(places: Sequence[int], outcome: PartlyImported, batch: _Batch) -> list[int]:
+    """Book the named events as rejected, and the rest as imported if confirmed; else return it."""
     rejected = {record.position for record in outcome.rejected}
-    result.failures += [
-        Failure(part.indices[record.position], "rejected", "rejected", record.field, record.message, 400, part.attempts)
-        for record in outcome.rejected
-    ]
-    rest = [index for place, index in enumerate(part.indices) if place not in rejected]
-    if outcome.rest_confirmed:
-        result.imported += len(rest)
-        return []
-    return [_Part(rest, part.attempts)] if rest else []
+    for record in outcome.rejected:
+        place = places[record.position]
+        attempts = batch.carried[place]
+        failure = Failure(place, "rejected", "rejected", record.field, record.message, 400, attempts)
+        batch.result.failures.append(failure)
+    rest = [place for nth, place in enumerate(places) if nth not in rejected]
+    if not outcome.rest_confirmed:
+        return rest
+    batch.result.imported += len(rest)
+    return []
 
 
-def _fail(part: _Part, fate: str, reason: str, message: str, status: int, result: BatchResult) -> None:
-    result.failures += [Failure(index, fate, reason, "", message, status, part.attempts) for index in part.indices]
-
-
-def _halves(part: _Part) -> list[_Part]:
-    middle = len(part.indices) // 2
-    return [part._replace(indices=part.indices[:middle]), part._replace(indices=part.indices[middle:])]
+def _add(carried: Counter[int], places: Sequence[int], requests: int) -> None:
+    for place in places:
+        carried[place] += requests
 
 
 def _refusal(outcome: Refused, url: str) -> str:
@@ -516,22 +600,18 @@ def _without_secret(answer: Answer, sent: str | None) -> Answer:
     return answer._replace(body=body)
 
 
-class _Streak:
-    """Logs when answers begin to fail and when they are good again, not each of them."""
+class _Drops:
+    """Learns whether a project leaves events out of its counts as a habit, so that to send them again is in vain."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._reason = ""
+        self._same = 0
 
-    def began(self, reason: str, message: str) -> None:
-        with self._lock:
-            new = reason != self._reason
-            self._reason = reason
-        if new:
-            _log.warning("Mixpanel does not confirm requests (%s: %s); sending again", reason, message)
+    @property
+    def steady(self) -> bool:
+        return self._same >= _STEADY_DROPS
 
-    def ended(self) -> None:
+    def second_answer(self, *, same: bool) -> None:
+        """Note whether the same events, sent again, were counted just so."""
         with self._lock:
-            was, self._reason = self._reason, ""
-        if was:
-            _log.info("Mixpanel confirms requests again (was: %s)", was)
+            self._same = self._same + 1 if same else 0

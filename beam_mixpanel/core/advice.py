@@ -321,7 +321,9 @@ def _on_names(report: _Report) -> Iterator[Advice]:
 def _on_properties(report: _Report) -> Iterator[Advice]:
     rows = report["properties"]["rows"]
     for row in rows:
-        if row["reserved"]:
+        if row["name"] == "$ignore":
+            yield _ignored(row, report)
+        elif row["reserved"]:
             why = f"The property {row['name']} {row['reserved']}."
             redact = f"--redact {shlex.quote(row['name'])}"
             flag = _flag(report, f"{redact}, or --rename {shlex.quote(row['name'] + '=NEW')}", f"{redact}, or {_MAP}")
@@ -346,6 +348,17 @@ def _on_properties(report: _Report) -> Iterator[Advice]:
         why = f"It may be in {_some(personal)}. Send it only if you mean to."
         flags = " ".join(f"--redact {shlex.quote(name)}" for name in personal[:_SHOWN])
         yield Advice(LOOK, "Think of personal data", why, flags)
+
+
+def _ignored(row: _Report, report: _Report) -> Advice:
+    """Source: https://docs.mixpanel.com/docs/data-structure/property-reference/reserved-properties."""
+    why = (
+        f"Of {report['properties']['sampled_events']:,} events looked at, {row['events']:,} have it. Mixpanel drops "
+        "those in which it is true or a text, and answers success; what it leaves out of its count is reported as "
+        "dropped."
+    )
+    flags = ("--redact '$ignore', or --skip_event NAME", f"--redact '$ignore', or {_MAP}")
+    return Advice(LOOK, "Look at the events with $ignore", why, _flag(report, *flags))
 
 
 _RULES: Final[tuple[Callable[[_Report], Iterator[Advice]], ...]] = (

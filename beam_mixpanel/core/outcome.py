@@ -3,10 +3,11 @@
 | answer to `/import?strict=1` | outcome |
 |---|---|
 | 200, `num_records_imported` = n | `Imported` |
-| other 2xx, another count, an unreadable body | `Retry` (not confirmed) |
+| 200, another count | `Miscounted` |
+| other 2xx, an unreadable body | `Retry` (not confirmed) |
 | 400 with `failed_records` objects | `PartlyImported`, by index; if the numbers do not add up, the rest is open |
 | 400 that names no record | `Split`, to find the culprits |
-| 413 | `Split`; one event alone is rejected |
+| 413 | `Split`, to find what is too large |
 | 408, 429, 5xx (524 too) | `Retry` |
 | 401, 402, 403, 404, redirects, other 4xx | `Refused`: the job ends, with what to do about it |
 
@@ -51,10 +52,25 @@ class PartlyImported(NamedTuple):
     Attributes:
       rejected: the events that Mixpanel named.
       rest_confirmed: whether the numbers add up, so that all the others were imported.
+      imported: how many the answer says were imported; None where it does not say.
     """
 
     rejected: tuple[FailedRecord, ...]
     rest_confirmed: bool
+    imported: int | None = None
+
+
+class Miscounted(NamedTuple):
+    """The request succeeded, but its answer counts fewer or more events than were sent.
+
+    Fewer may be meant: events with `$ignore`, and those that a filter of the project drops
+    (https://docs.mixpanel.com/docs/data-governance/data-clean-up).
+
+    Attributes:
+      imported: the number in the answer.
+    """
+
+    imported: int
 
 
 class Retry(NamedTuple):
@@ -72,7 +88,7 @@ class Retry(NamedTuple):
 
 
 class Split(NamedTuple):
-    """The batch was refused without naming an event: send its halves.
+    """The batch was refused without naming an event: find those at fault (`core.culprits`).
 
     Attributes:
       reason: short and stable.
@@ -99,7 +115,7 @@ class Refused(NamedTuple):
     cure: str
 
 
-Outcome = Imported | PartlyImported | Retry | Split | Refused
+Outcome = Imported | PartlyImported | Miscounted | Retry | Split | Refused
 
 _CURES: Final = {
     401: "check the service account's user name and secret, that it is a member of the project with the role Owner or "
@@ -123,9 +139,10 @@ def read_import_answer(status: int, headers: Mapping[str, str], body: bytes, bat
     """
     parsed = _parse_object(body)
     if 200 <= status < 300:
-        if status == 200 and _count(parsed.get("num_records_imported")) == batch_size:
-            return Imported()
-        return Retry("not_confirmed")
+        count = _count(parsed.get("num_records_imported"))
+        if status != 200 or count is None:
+            return Retry("not_confirmed")
+        return Imported() if count == batch_size else Miscounted(count)
     if status == 400:
         return _read_bad_request(parsed, body, batch_size)
     return _read_other(status, headers, parsed, body)
@@ -157,8 +174,8 @@ def _read_bad_request(parsed: dict[str, Any], body: bytes, batch_size: int) -> O
     failed = _read_failed_records(records, batch_size) if isinstance(records, list) else ()
     if not failed:
         return Split("rejected", _detail(parsed, body))
-    adds_up = _count(parsed.get("num_records_imported")) == batch_size - len(failed)
-    return PartlyImported(failed, adds_up)
+    imported = _count(parsed.get("num_records_imported"))
+    return PartlyImported(failed, imported == batch_size - len(failed), imported)
 
 
 def _read_failed_records(records: list[Any], batch_size: int) -> tuple[FailedRecord, ...]:

@@ -251,7 +251,7 @@ def _calm_collector() -> Iterator[None]:
 def _judged(summary: Summary, settings: Settings, epilogue: Epilogue) -> str:
     """Let the source remember where all is well; say why it is not."""
     books = summary.books
-    permitted = settings.allowed_dead_letters.permit(books.dead_letters, books.read)
+    permitted = settings.allowed_dead_letters.permit(books.not_imported, books.read)
     failure = _failure_by_books(summary, settings, epilogue, permitted)
     if permitted and not failure and not settings.validate_only:
         failure = _confirm(epilogue)
@@ -264,7 +264,7 @@ def _verdict(summary: Summary, settings: Settings, failure: str, console: Consol
         return EXIT_FAILED
     _tell_unmatched_reasons(summary, settings, console)
     books = summary.books
-    if settings.allowed_dead_letters.permit(books.dead_letters, books.read) or settings.check_report:
+    if settings.allowed_dead_letters.permit(books.not_imported, books.read) or settings.check_report:
         return EXIT_IMPORTED
     _say_what_next(summary, settings, console)
     return EXIT_DEAD_LETTERS
@@ -310,7 +310,10 @@ def _tell_unmatched_reasons(summary: Summary, settings: Settings, console: Conso
 
 
 def _say_what_next(summary: Summary, settings: Settings, console: Console) -> None:
+    _tell_dropped(summary, console)
     dead = summary.books.dead_letters
+    if not dead:
+        return
     where = (
         f"they are in {settings.dead_letters}-*.jsonl; after the cause is gone: "
         f"python -m pipelines.replay_dead_letters --input {shlex.quote(f'{settings.dead_letters}-*')} "
@@ -320,6 +323,18 @@ def _say_what_next(summary: Summary, settings: Settings, console: Console) -> No
     )
     word = "would not be" if settings.validate_only else "were not"
     console.print(f"{dead:,} events {word} imported; {where}", highlight=False, soft_wrap=True)
+
+
+def _tell_dropped(summary: Summary, console: Console) -> None:
+    dropped = summary.books.dropped
+    if dropped:
+        console.print(
+            f"{dropped:,} events were dropped by Mixpanel: it confirmed fewer events than it was sent, and named none. "
+            "Look for events with the property $ignore, drop filters of the project, and blocked events in its "
+            "Lexicon; if that is meant, allow so many by --allow_dead_letters",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def explain(error: BaseException) -> str:

@@ -10,6 +10,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from beam_mixpanel.core.books import FATES, Books
 from beam_mixpanel.transforms.metrics import LIVE
 
 _TERMINAL_EVERY_SECS = 0.2
@@ -27,7 +28,7 @@ def share_done(counts: Counter[str], input_bytes: int) -> float:
     """Tell how much of the input is done: what was read but waits to be sent is not."""
     if not input_bytes:
         return 0.0
-    settled = sum(counts[fate] for fate in ("filtered", "invalid", "imported", "rejected", "undelivered"))
+    settled = sum(counts[fate] for fate in FATES)
     sent = settled / counts["read"] if counts["in_flight"] and counts["read"] else 1.0
     return min(counts["input_bytes"] / input_bytes, 1.0) * min(sent, 1.0)
 
@@ -95,7 +96,7 @@ class ProgressDisplay:
 
     def _describe(self) -> str:
         counts = LIVE.read()
-        dead = counts["invalid"] + counts["rejected"] + counts["undelivered"]
+        dead = Books.from_counts(counts).not_imported
         return (
             f"{counts['read']:,} read, {self._rate(counts):,}/s, {counts['imported']:,} imported, "
             f"{dead:,} not, {counts['in_flight']} in flight"

@@ -7,6 +7,7 @@ from html import escape
 from itertools import pairwise
 from typing import Any, Final
 
+from beam_mixpanel.core.books import FATES, Books
 from beam_mixpanel.launcher.charts import columns
 from beam_mixpanel.launcher.page import card, document, in_bytes, in_time, moment_of, table_of
 
@@ -23,7 +24,7 @@ def page_of(report: _Report) -> str:
 
 def _head(report: _Report) -> str:
     about, books = report["about"], report["books"]
-    lost = books["invalid"] + books["rejected"] + books["undelivered"]
+    lost = Books.from_counts(books).not_imported
     bad = "tile bad" if lost or report["exit_code"] == 1 else "tile"
     failure = f'<p class="stop">{escape(report["failure"])}</p>' if report["failure"] else ""
     done = ("valid", "valid") if about["validate_only"] else ("imported", "imported")
@@ -48,10 +49,9 @@ def _end(exit_code: int, lost: int, *, checked: bool) -> str:
 
 def _books(report: _Report) -> str:
     books = report["books"]
-    fates = ("read", "filtered", "invalid", "imported", "rejected", "undelivered")
-    rows = [(escape(fate), f"{books[fate]:,}") for fate in fates]
+    rows = [(escape(fate), f"{books[fate]:,}") for fate in ("read", *FATES)]
     told = (
-        "read = filtered + invalid + imported + rejected + undelivered: the books balance."
+        f"read = {' + '.join(FATES)}: the books balance."
         if books["balanced"]
         else "The books do not balance: the job did not come to its end, or counted elsewhere."
     )

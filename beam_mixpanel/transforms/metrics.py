@@ -18,6 +18,8 @@ LEFT_OUT_PREFIX: Final = "left_out/"
 THROTTLED: Final = "cumulativeThrottlingSeconds"
 """The name by which Dataflow knows that a step waits on purpose, and adds no workers for it
 (https://github.com/apache/beam/pull/31924)."""
+DROPPED: Final = "dropped_by_mixpanel"
+"""The reason of events that Mixpanel left out of its count."""
 _MAX_REASONS: Final = 200
 """Counters per process; a server's messages could be without number."""
 
@@ -29,6 +31,7 @@ COUNTERS: Final[dict[str, str]] = {
     "imported": "events that Mixpanel confirmed",
     "rejected": "events that Mixpanel refused",
     "undelivered": "events that Mixpanel never confirmed",
+    "dropped": "events that Mixpanel left out of its count, without naming them",
     "prepared": "events that are in form, to be sent",
     "repaired_insert_ids": "events whose `$insert_id` Mixpanel would have refused, and which got another",
     "past_retention": "events older than the project keeps them; they are sent all the same",

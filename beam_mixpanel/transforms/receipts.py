@@ -33,12 +33,15 @@ def receipts_by_windows(
     for position in rejected:
         windows = places[position][1]
         refused[windows] = refused.get(windows, 0) + 1
-    # An answer confirms all that it does not reject, or nothing.
-    confirms = receipt.imported > 0
+    # An answer confirms all that it neither rejects nor leaves out, or nothing.
+    confirms = receipt.imported + receipt.dropped > 0
+    dropped_left = receipt.dropped  # which events these are is not known
     for windows, count in events.items():
         not_imported = refused.get(windows, 0)
-        imported = count - not_imported if confirms else 0
+        confirmed = count - not_imported if confirms else 0
+        dropped = min(confirmed, dropped_left)
+        dropped_left -= dropped
         yield (
-            receipt._replace(events=count, imported=imported, rejected=not_imported),
+            receipt._replace(events=count, imported=confirmed - dropped, rejected=not_imported, dropped=dropped),
             (latest[windows], windows),
         )

@@ -37,6 +37,7 @@ from beam_mixpanel.core.arguments import (
     optional,
 )
 from beam_mixpanel.core.chunk import EventChunk, PreparedEvent
+from beam_mixpanel.core.culprits import NOT_TOLD_APART
 from beam_mixpanel.core.dead_letter import IMPORT, DeadLetter
 from beam_mixpanel.core.mapping import EventMapping
 from beam_mixpanel.core.prepare import identity_of
@@ -44,7 +45,7 @@ from beam_mixpanel.transforms.arguments import ENDPOINTS, MAX_BUFFERING_SECS, ON
 from beam_mixpanel.transforms.batches import BatchLimits, PackByShard, PackInBundles
 from beam_mixpanel.transforms.coding import register_coders
 from beam_mixpanel.transforms.guard import DeadLetterGuard, check_error_handler
-from beam_mixpanel.transforms.metrics import LIVE, THROTTLED, Ledger
+from beam_mixpanel.transforms.metrics import DROPPED, LIVE, THROTTLED, Ledger
 from beam_mixpanel.transforms.prepare import PrepareEvents
 from beam_mixpanel.transforms.receipts import receipts_by_windows
 from beam_mixpanel.transforms.stream_batches import PackStream
@@ -400,6 +401,9 @@ class _SendBatchesFn(beam.DoFn):
     def _book(self, result: BatchResult) -> None:
         ledger = self._ledger
         ledger.count("imported", result.imported)
+        ledger.count("dropped", result.dropped)
+        if result.dropped:
+            ledger.count_reason(DROPPED, result.dropped)
         ledger.count("requests", len(result.receipts) + result.unanswered)
         ledger.count("retries", result.retries)
         ledger.count(THROTTLED, self._worker.client.gate.take_throttled_secs())
@@ -419,6 +423,12 @@ class _SendBatchesFn(beam.DoFn):
 
 def _fail_if_undelivered(result: BatchResult, deadline_secs: float) -> None:
     for failure in result.failures:
+        if failure.reason == NOT_TOLD_APART:
+            raise UndeliveredError(
+                f"Mixpanel refused events together without naming those at fault ({failure.message}), and more were at "
+                "fault than could be found. Nothing is lost: choose --mixpanel_on_undelivered=dead_letter to go on "
+                "past them, correct them in the dead letters, and replay these"
+            )
         if failure.fate == "undelivered":
             raise UndeliveredError(
                 f"Mixpanel did not confirm a batch within {deadline_secs:g} s ({failure.reason}: {failure.message}). "

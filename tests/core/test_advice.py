@@ -225,3 +225,11 @@ def test_the_plan_follows_the_documented_limits(events: int, size: int, requests
 def test_reserved_names(name: str, reserved: bool) -> None:
     """Mixpanel's own names are told from documented defaults and the user's."""
     assert bool(meaning_of(name)) == reserved
+
+
+def test_events_that_mixpanel_drops_are_shown_before_the_import() -> None:
+    """`$ignore` draws an advice that says what Mixpanel does, how many have it, and how to import them."""
+    advice = report_of(body(1), body(2, **{"$ignore": True}))["advice"]
+    (found,) = [item for item in advice if "$ignore" in item["title"]]
+    assert "Of 2 events looked at, 1 have it" in found["why"]
+    assert "--redact '$ignore'" in found["flag"]

@@ -1,4 +1,4 @@
-"""The books: read = filtered + invalid + imported + rejected + undelivered."""
+"""The books: read = filtered + invalid + imported + rejected + undelivered + dropped."""
 
 from __future__ import annotations
 
@@ -24,5 +24,6 @@ def test_each_fate_counts(fate: str) -> None:
 
 
 def test_dead_letters_are_what_was_not_sent_on_purpose_or_imported() -> None:
-    """Filtered and imported events are no dead letters; the other three fates are."""
-    assert Books(31, 1, 2, 4, 8, 16).dead_letters == 26
+    """Filtered and imported events are no dead letters, nor those that Mixpanel dropped; the other three fates are."""
+    books = Books(63, 1, 2, 4, 8, 16, 32)
+    assert (books.dead_letters, books.not_imported, books.balanced) == (26, 58, True)

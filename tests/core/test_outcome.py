@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from beam_mixpanel.core.outcome import (
     FailedRecord,
     Imported,
+    Miscounted,
     Outcome,
     PartlyImported,
     Refused,
@@ -49,6 +50,7 @@ def rejected(*indexes: int) -> tuple[FailedRecord, ...]:
     return tuple(FailedRecord(index, "properties.time", "'properties.time' is bad") for index in indexes)
 
 
+WORDLESS = (FailedRecord(1, "", ""),)
 NOT_CONFIRMED = Retry("not_confirmed")
 
 
@@ -56,8 +58,9 @@ NOT_CONFIRMED = Retry("not_confirmed")
     ("status", "body", "expected"),
     [
         (200, {"code": 200, "num_records_imported": 3, "status": "OK"}, Imported()),
-        (200, {"num_records_imported": 2}, NOT_CONFIRMED),
-        (200, {"num_records_imported": 4}, NOT_CONFIRMED),
+        (200, {"num_records_imported": 2}, Miscounted(2)),
+        (200, {"num_records_imported": 0}, Miscounted(0)),
+        (200, {"num_records_imported": 4}, Miscounted(4)),
         (200, {"num_records_imported": "3"}, NOT_CONFIRMED),
         (200, {"num_records_imported": 3.0}, NOT_CONFIRMED),
         (200, {"num_records_imported": None}, NOT_CONFIRMED),
@@ -70,15 +73,15 @@ NOT_CONFIRMED = Retry("not_confirmed")
         (200, b"\xff\xfe", NOT_CONFIRMED),
         (200, b"[" * 100_000, NOT_CONFIRMED),
         (204, {"num_records_imported": 3}, NOT_CONFIRMED),
-        (400, failed(record(1), imported=2), PartlyImported(rejected(1), True)),
-        (400, failed(record(0), record(1), record(2)), PartlyImported(rejected(0, 1, 2), True)),
-        (400, failed(record(2), record(0), imported=1), PartlyImported(rejected(0, 2), True)),
-        (400, failed(record(1), record(1), imported=2), PartlyImported(rejected(1), True)),
-        (400, failed(record(1), imported=1), PartlyImported(rejected(1), False)),
+        (400, failed(record(1), imported=2), PartlyImported(rejected(1), True, 2)),
+        (400, failed(record(0), record(1), record(2)), PartlyImported(rejected(0, 1, 2), True, 0)),
+        (400, failed(record(2), record(0), imported=1), PartlyImported(rejected(0, 2), True, 1)),
+        (400, failed(record(1), record(1), imported=2), PartlyImported(rejected(1), True, 2)),
+        (400, failed(record(1), imported=1), PartlyImported(rejected(1), False, 1)),
         (400, failed(record(1), imported=None), PartlyImported(rejected(1), False)),
         (400, failed(record(1), imported=True), PartlyImported(rejected(1), False)),
-        (400, failed(record(1, field=7, message=None), imported=2), PartlyImported((FailedRecord(1, "", ""),), True)),
-        (400, failed({"index": 1, "$insert_id": "i"}, imported=2), PartlyImported((FailedRecord(1, "", ""),), True)),
+        (400, failed(record(1, field=7, message=None), imported=2), PartlyImported(WORDLESS, True, 2)),
+        (400, failed({"index": 1, "$insert_id": "i"}, imported=2), PartlyImported(WORDLESS, True, 2)),
         (400, failed(record(3), imported=2, error="no"), Split("rejected", "no")),
         (400, failed(record(-1), imported=2, error="no"), Split("rejected", "no")),
         (400, failed(record("1"), imported=2, error="no"), Split("rejected", "no")),
@@ -220,6 +223,9 @@ def test_every_answer_has_an_outcome(status: int, body: bytes, batch_size: int) 
         assert 0 <= indexes[0] <= indexes[-1] < batch_size
         counted = json.loads(body).get("num_records_imported")
         assert found.rest_confirmed is (type(counted) is int and counted + len(indexes) == batch_size)
+    elif isinstance(found, Miscounted):
+        assert status == 200
+        assert json.loads(body)["num_records_imported"] == found.imported != batch_size
     elif isinstance(found, Split):
         assert status in (400, 413)
         assert found.too_large is (status == 413)
