@@ -20,8 +20,9 @@ def receipts_by_windows(
       places: of each event of the batch.
 
     Yields:
-      A receipt whose `events`, `imported` and `rejected` count the events of those windows, and the place that it
-      belongs to, with the latest timestamp of these events. The counts add up to those of the request.
+      A receipt whose `events`, `imported`, `rejected` and `dropped` count the events of those windows, and the place
+      that it belongs to, with the latest timestamp of these events. The counts add up to those of the request. Which
+      events were dropped is unknown: they are counted in the first windows that have room for them.
     """
     events: dict[bytes, int] = {}
     refused: dict[bytes, int] = {}

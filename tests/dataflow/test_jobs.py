@@ -58,8 +58,7 @@ def test_steps_are_what_the_service_knows(name: str, build_job: BuildJob) -> Non
     graph = build_job(name).graph
     urns = {step.spec.urn for step in graph.components.transforms.values()}
     assert urns >= _MAIN_URNS
-    grouping = "group_into_batches" if name == "pubsub_to_mixpanel" else "group_by_key"
-    assert f"beam:transform:{grouping}:v1" in urns
+    assert "beam:transform:group_by_key:v1" in urns
     assert not any("external" in urn for urn in urns)
     assert {environment.urn for environment in graph.components.environments.values()} == {"beam:env:docker:v1"}
 
@@ -69,10 +68,10 @@ def test_events_travel_by_coders_of_ours(name: str, build_job: BuildJob) -> None
     """Chunks have their own coder, dead letters and receipts Beam's for rows, and nothing is pickled on its way."""
     graph = build_job(name).graph
     coders = _coders_of_steps(graph)
-    assert coders["WriteToMixpanel/Prepare/PrepareEvents/ParDo(_PrepareEventsFn).None"] == "EventChunkCoder"
-    assert coders["WriteToMixpanel/Prepare/PrepareEvents/ParDo(_PrepareEventsFn).invalid"] == "beam:coder:row:v1"
-    assert coders["WriteToMixpanel/SendBatches/Send/ParDo(_SendBatchesFn).None"] == "beam:coder:row:v1"
-    remainders = "WriteToMixpanel/Pack/PackBatches/ParDo(_PackBatchesFn).remainders"
+    assert coders["WriteToMixpanel/Prepare/CheckAndEncode/ParDo(_PrepareEventsFn).None"] == "EventChunkCoder"
+    assert coders["WriteToMixpanel/Prepare/CheckAndEncode/ParDo(_PrepareEventsFn).invalid"] == "beam:coder:row:v1"
+    assert coders["WriteToMixpanel/SendBatches/ParDoInWindows(_SendBatchesFn).None"] == "beam:coder:row:v1"
+    remainders = "WriteToMixpanel/Pack/InBundles/ParDoInWindows(_PackBatchesFn).remainders"
     if name != "pubsub_to_mixpanel":
         assert coders[remainders] == "beam:coder:kv:v1(beam:coder:varint:v1,EventChunkCoder)"
     pickled = {step for step, coder in coders.items() if re.search("[Pp]ickleCoder|Dill", coder)}

@@ -152,6 +152,7 @@ def test_configurations_are_typed() -> None:
 
 OTHERWISE_IN_YAML = {
     "credentials": "service_account with project_id, or project_token: YAML has no objects",
+    "listed": "decides how a large CSV file is read, never what; the launcher knows it",
     "patterns": "path, as Beam's own readers in YAML name it",
     "range_bytes": "the size of parts is chosen by measurement; it is an argument for tests",
     "share": "a snapshot that is shared needs a process that outlives the readers",
@@ -298,7 +299,7 @@ def test_unknown_keys_are_refused() -> None:
             "^mapping must have keys with values, such as {event: Order Placed}",
         ),
         ({"project_token": "env:A", "error_handling": "dead"}, "such as {output: dead_letters}, got a text"),
-        ({"service_account": "env:A", "project_id": 1, "endpoint": "track"}, "endpoint track needs a ProjectToken"),
+        ({"service_account": "env:A", "project_id": 1, "endpoint": "track"}, "`endpoint` track needs a ProjectToken"),
     ],
 )
 def test_wrong_configurations_name_the_cure(config: dict[str, object], cure: str) -> None:
@@ -408,7 +409,7 @@ def test_every_key_has_wrong_values_to_be_tried_with() -> None:
         (ReadEventsFromFiles, {"format": "csv", "ndjson_as_rows": True}, "ndjson_as_rows has no effect with format"),
         (ReadRowsFromSql, {"partitions": 4}, "partitions needs partition_column"),
         (ReadRowsFromBigQuery, {"method": "EXPORT", "columns": ["a"]}, "columns has no effect with method: EXPORT"),
-        (ReadRowsFromBigQuery, {"method": "EXPORT", "row_restriction": "a > 1"}, "row_restriction needs the method"),
+        (ReadRowsFromBigQuery, {"method": "EXPORT", "row_restriction": "a > 1"}, "`row_restriction` needs the method"),
     ],
 )
 def test_keys_without_effect_are_refused(transform: type, config: dict[str, object], cure: str) -> None:

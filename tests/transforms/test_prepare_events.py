@@ -168,9 +168,9 @@ def test_options_change_what_they_say(options: dict[str, Any], expected: bytes) 
 @pytest.mark.parametrize(
     ("options", "cure"),
     [
-        ({"insert_id": "random"}, "use content"),
+        ({"insert_id": "random"}, "must be content"),
         ({"time_zone": "Mars/Olympus"}, "IANA"),
-        ({"retention_days": 0}, "at least 1"),
+        ({"retention_days": 0}, "between 1"),
     ],
 )
 def test_misuse_is_refused_with_the_cure(options: dict[str, Any], cure: str) -> None:

@@ -281,7 +281,7 @@ def test_a_job_that_is_run_again_sends_identical_bytes(emulator: Emulator) -> No
         ({"retry_deadline_secs": -1}, "between 0"),
         ({"request_timeout_secs": 0}, "between 0.1"),
         ({"max_events_per_sec": 0}, "between 1"),
-        ({"insert_id": "uuid"}, "use content"),
+        ({"insert_id": "uuid"}, "must be content"),
         ({"time_zone": "X/Y"}, "IANA"),
     ],
 )
