@@ -133,7 +133,8 @@ def _split_files(files: list[InputFile], range_bytes: int) -> Iterator[ByteRange
     def split_one(file: InputFile) -> list[ByteRange]:
         return list(split_lines(look_at(*file, RowSettings(NDJSON)), range_bytes))
 
-    return chain.from_iterable(in_threads(split_one, files))
+    # A generator: --runtime_type_check would empty any other iterator before the next step sees it.
+    yield from chain.from_iterable(in_threads(split_one, files))
 
 
 def read_range(part: ByteRange, block_bytes: int, max_line_bytes: int) -> Iterator[EventBlock]:

@@ -101,7 +101,7 @@ class ReadRowsFromFiles(beam.PTransform):
             raise wrong_type("csv", "a CsvFormat, such as CsvFormat(delimiter=';')", csv)
         csv.check()
         self._patterns = check_paths("patterns", patterns)
-        self._listed = listed
+        self._listed = optional(_check_listed, "listed", listed)
         self._settings = RowSettings(
             check_choice("format", format, (AUTO, *FORMATS)),
             optional(check_names, "columns", columns, "columns"),
@@ -152,6 +152,12 @@ class ReadRowsFromFiles(beam.PTransform):
         else:
             patterns = self._patterns
         return any(file_format != AUTO or may_be_csv(pattern) for pattern in patterns)
+
+
+def _check_listed(name: str, listed: Sequence[InputFile]) -> Sequence[InputFile]:
+    if not isinstance(listed, (list, tuple)) or not all(isinstance(file, InputFile) for file in listed):
+        raise wrong_type(name, "a list of the files that the patterns match, each an InputFile", listed)
+    return listed
 
 
 def look_at_columns(

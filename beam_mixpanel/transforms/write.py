@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, Final, NamedTuple
 
@@ -66,10 +66,10 @@ class WriteToMixpanelResult:
         self,
         receipts: PCollection[ImportReceipt],
         dead_letter_parts: tuple[PCollection[DeadLetter], ...],
-        guard: DeadLetterGuard | None,
+        flatten: Callable[[str], PCollection[DeadLetter]],
     ) -> None:
         self._parts = dead_letter_parts
-        self._guard = guard
+        self._flatten = flatten
         self._flattened: PCollection[DeadLetter] | None = None
         self.receipts = receipts
 
@@ -78,11 +78,8 @@ class WriteToMixpanelResult:
         """Every event that was not imported. Once a step consumes them, the job no longer fails at the first."""
         if self._flattened is None:
             # Named after its sink: a pipeline may have more than one.
-            label = f"{self.receipts.producer.full_label.rpartition('/')[0]}/FlattenDeadLetters"
-            if self._guard is None:
-                self._flattened = self._parts | label >> beam.Flatten()
-            else:
-                self._flattened = self._guard.flatten(label)
+            sink = self.receipts.producer.full_label.rpartition("/")[0]
+            self._flattened = self._flatten(f"{sink}/FlattenDeadLetters")
         return self._flattened
 
     @property
@@ -272,10 +269,10 @@ class WriteToMixpanel(beam.PTransform):
         self, receipts: PCollection[ImportReceipt], parts: tuple[PCollection[DeadLetter], ...]
     ) -> WriteToMixpanelResult:
         if self._error_handler is None:
-            return WriteToMixpanelResult(receipts, parts, DeadLetterGuard(parts))
+            return WriteToMixpanelResult(receipts, parts, DeadLetterGuard(parts).flatten)
         for part in parts:
             self._error_handler.add_error_pcollection(part)
-        return WriteToMixpanelResult(receipts, parts, None)
+        return WriteToMixpanelResult(receipts, parts, lambda label: parts | label >> beam.Flatten())
 
 
 class _Sending(NamedTuple):
@@ -426,7 +423,7 @@ def _fail_if_undelivered(result: BatchResult, deadline_secs: float) -> None:
         if failure.reason == NOT_TOLD_APART:
             raise UndeliveredError(
                 f"Mixpanel refused events together without naming those at fault ({failure.message}), and more were at "
-                "fault than could be found. Nothing is lost: choose --mixpanel_on_undelivered=dead_letter to go on "
+                "fault than could be found. Nothing is lost: set `on_undelivered` to dead_letter to go on "
                 "past them, correct them in the dead letters, and replay these"
             )
         if failure.fate == "undelivered":

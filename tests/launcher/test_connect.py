@@ -10,7 +10,7 @@ from beam_mixpanel.launcher.connect import FailIfNothingImported
 
 
 def _run(*imported: int) -> None:
-    receipt = ImportReceipt(**{name: 0 for name in ImportReceipt._fields})
+    receipt = ImportReceipt(200, 0, 0, 0, 1, 0, 0, 0.0)
     with beam.Pipeline("FnApiRunner") as pipeline:
         receipts = [receipt._replace(imported=number) for number in imported]
         _ = pipeline | beam.Create(receipts, reshuffle=False) | FailIfNothingImported()

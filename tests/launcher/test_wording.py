@@ -16,8 +16,14 @@ from beam_mixpanel.launcher.wording import FLAG_OF, in_flags
 from beam_mixpanel.transforms.guard import TAKE_THEM_OVER
 
 LIBRARY = Path(__file__).parents[2] / "beam_mixpanel"
-OF_THE_COMMAND_LINE = {"core/advice.py", "core/mapping_settings.py", "transforms/options.py"}
-"""What advises and reads flags: the report of a check, the flags of mappings, and the help of options."""
+OF_THE_COMMAND_LINE = {
+    "core/advice.py",
+    "core/mapping_settings.py",
+    "transforms/options.py",
+    "transforms/packaging_check.py",
+}
+"""What advises and reads flags: the report of a check, the flags of mappings, the help of options, and what says which
+of Beam's own options bring the package to workers."""
 
 
 @pytest.mark.parametrize(

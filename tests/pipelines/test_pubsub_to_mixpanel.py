@@ -82,18 +82,19 @@ def test_messages_become_events_while_the_stream_flows(
 
 
 def test_a_stream_is_batched_by_key(emulator: Emulator, token_reference: str, tmp_path: Path) -> None:
-    """The graph has Beam's source and `GroupIntoBatches`, sharded by the runner where it is asked to."""
+    """The graph has Beam's source and a stateful step, or `GroupIntoBatches`, sharded by the runner."""
     arguments = [
         *(f"--subscription={SUBSCRIPTION}", f"--mixpanel_api_host={emulator.url}"),
         *(f"--mixpanel_project_token={token_reference}", f"--dead_letters={tmp_path}/dead"),
     ]
-    grouping = "beam:transform:group_into_batches"
-    for more, urn in (([], f"{grouping}:v1"), (["--mixpanel_auto_sharding"], f"{grouping}_with_sharded_key:v1")):
+    sharded = "beam:transform:group_into_batches_with_sharded_key:v1"
+    for more in ([], ["--mixpanel_auto_sharding"]):
         settings = parse("x", "x", [*arguments, *more], (PubSubOptions,))
         pipeline = beam.Pipeline(options=settings.options)
         pubsub_to_mixpanel.build(pipeline, settings)
         steps = pipeline.to_runner_api().components.transforms.values()
-        assert urn in {step.spec.urn for step in steps}
+        assert (sharded in {step.spec.urn for step in steps}) == bool(more)
+        assert any(step.unique_name == "WriteToMixpanel/Pack/Buffer" for step in steps) != bool(more)
         assert not any("GroupRemainders" in step.unique_name for step in steps)
         assert any(step.unique_name.startswith("ReadMessages/") for step in steps)
 

@@ -95,6 +95,7 @@ WRONG: dict[Any, dict[str, tuple[Any, ...]]] = {
         "csv": (None, ";", {"delimiter": ";"}, CsvFormat),
         "ndjson_as_rows": NO_FLAG,
         "range_bytes": NO_WHOLE_NUMBER,
+        "listed": (5, "a.csv", ["a.csv"], True),
     },
     ReadRowsFromBigQuery: {
         "table": (*NO_OPTIONAL_TEXT, "orders"),

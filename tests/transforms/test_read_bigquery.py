@@ -192,11 +192,11 @@ def test_labels_are_stable(tmp_path: Path, what: dict[str, str], method: str) ->
 @pytest.mark.parametrize(
     ("arguments", "cure"),
     [
-        ({}, "a table or a query"),
+        ({}, "a `table` or a `query`"),
         ({"table": TABLE, "query": "SELECT 1"}, "not both"),
-        ({"table": ""}, "a table or a query"),
+        ({"table": ""}, "PROJECT.DATASET.TABLE, and is empty"),
         ({"table": "just_a_name"}, "PROJECT.DATASET.TABLE"),
-        ({"table": TABLE, "method": "STREAM"}, "DIRECT_READ or EXPORT"),
+        ({"table": TABLE, "method": "STREAM"}, "one of DIRECT_READ, EXPORT"),
         ({"table": TABLE, "method": EXPORT, "row_restriction": "a > 1"}, "use a query"),
     ],
 )
@@ -209,10 +209,10 @@ def test_wrong_arguments_name_the_cure(arguments: dict[str, str], cure: str) -> 
 @pytest.mark.parametrize(
     ("arguments", "flags", "cure"),
     [
-        ({"query": "SELECT 1"}, [], "--project"),
-        ({"table": "a_dataset.a_table"}, [], "--project"),
-        ({"table": TABLE, "method": EXPORT}, [], "--project"),
-        ({"table": TABLE, "method": EXPORT}, ["--project=payer"], "--temp_location"),
+        ({"query": "SELECT 1"}, [], "option `project`"),
+        ({"table": "a_dataset.a_table"}, [], "option `project`"),
+        ({"table": TABLE, "method": EXPORT}, [], "option `project`"),
+        ({"table": TABLE, "method": EXPORT}, ["--project=payer"], "option `temp_location`"),
     ],
 )
 def test_missing_options_name_the_cure(arguments: dict[str, str], flags: list[str], cure: str) -> None:

@@ -242,7 +242,7 @@ def test_a_record_without_end_is_an_error_and_is_not_held(tmp_path: Path) -> Non
     [
         ("a,a", "more than one column is named 'a'"),
         ("a,,b", "column 2 has no name"),
-        ("a, ", "--csv_columns"),
+        ("a, ", "`csv.columns`"),
         ("a" * 140_000, "field larger"),
     ],
 )
