@@ -83,8 +83,8 @@ def has_more(raw: Any, offset: int) -> bool:
     return bool(raw.read(2).removeprefix(b"\n"))
 
 
-def look_at_growth(path: str, size_bytes: int) -> None:
-    """Warn of what was added to a file after it was listed.
+def grown_size(path: str, size_bytes: int) -> int:
+    """Return the size of a file that holds more than when it was listed.
 
     Raises:
       OSError: its size was wrong from the beginning; for `reading` to name the file.
@@ -92,6 +92,11 @@ def look_at_growth(path: str, size_bytes: int) -> None:
     size_bytes_now = size_now(path)
     if size_bytes_now <= size_bytes:
         raise OSError(f"it holds more than the {size_bytes} bytes that its file system says; copy it and read the copy")
+    return size_bytes_now
+
+
+def report_growth(path: str, size_bytes: int, size_bytes_now: int) -> None:
+    """Warn of what was added to a file after it was listed, and count it: on Beam's thread, which metrics need."""
     Ledger().count("grown_files", 1)
     _log.warning(
         "%s had %d bytes when the job began and has %d now; what was added is not read: run the job again when "

@@ -71,7 +71,10 @@ def _match_once(_: bytes, patterns: Sequence[str]) -> Iterator[list[InputFile]]:
 
 
 def in_threads(function: Callable[[_Given], _Found], items: Sequence[_Given]) -> Iterator[_Found]:
-    """Apply a function that mostly waits to some items, and return the results in order."""
+    """Apply a function that mostly waits to some items, and yield the results in order.
+
+    The function must not count: Beam drops metrics of threads that are not its own, silently.
+    """
     if len(items) < 2:
         yield from map(function, items)
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
 from typing import Any
 
 import apache_beam as beam
@@ -23,11 +22,11 @@ from beam_mixpanel.core.file_formats import NDJSON, refuse_utf16
 from beam_mixpanel.core.limits import MAX_LINE_BYTES
 from beam_mixpanel.core.prepare import EventBlock
 from beam_mixpanel.transforms.compression import MAGIC_BYTES, open_decompressed
-from beam_mixpanel.transforms.file_checks import has_more, look_at_growth, reading
+from beam_mixpanel.transforms.file_checks import grown_size, has_more, reading, report_growth
 from beam_mixpanel.transforms.files import InputFile, MatchFiles, in_threads, open_file
 from beam_mixpanel.transforms.files import UnreadableFileError as UnreadableFileError
 from beam_mixpanel.transforms.metrics import LIVE
-from beam_mixpanel.transforms.row_files import RowFile, RowSettings, look_at
+from beam_mixpanel.transforms.row_files import RowFile, RowSettings, look_at, report_growth_of
 
 
 class ReadEventBlocksFromFiles(beam.PTransform):
@@ -130,11 +129,10 @@ def split_lines(file: RowFile, range_bytes: int) -> Iterator[ByteRange]:
 
 
 def _split_files(files: list[InputFile], range_bytes: int) -> Iterator[ByteRange]:
-    def split_one(file: InputFile) -> list[ByteRange]:
-        return list(split_lines(look_at(*file, RowSettings(NDJSON)), range_bytes))
-
     # A generator: --runtime_type_check would empty any other iterator before the next step sees it.
-    yield from chain.from_iterable(in_threads(split_one, files))
+    for file in in_threads(lambda given: look_at(*given, RowSettings(NDJSON)), files):
+        report_growth_of(file)
+        yield from split_lines(file, range_bytes)
 
 
 def read_range(part: ByteRange, block_bytes: int, max_line_bytes: int) -> Iterator[EventBlock]:
@@ -152,7 +150,7 @@ def read_range(part: ByteRange, block_bytes: int, max_line_bytes: int) -> Iterat
             LIVE.add("input_bytes", at - read_to)
             read_to = at
         if last and has_more(raw, max(start + read_to, stop)):
-            look_at_growth(path, stop)
+            report_growth(path, stop, grown_size(path, stop))
 
 
 def _blocks_of(raw: Any, start: int, stop: int, block_bytes: int, max_line_bytes: int) -> Iterator[Block]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import apache_beam as beam
@@ -26,7 +25,7 @@ from beam_mixpanel.core.file_formats import AUTO, AVRO, CSV, FORMATS, JSON, NDJS
 from beam_mixpanel.transforms import read_avro, read_csv, read_json, read_parquet
 from beam_mixpanel.transforms.coding import register_coders
 from beam_mixpanel.transforms.files import InputFile, MatchFiles, in_threads
-from beam_mixpanel.transforms.row_files import RowFile, RowSettings, look_at
+from beam_mixpanel.transforms.row_files import RowFile, RowSettings, look_at, report_growth_of
 
 _TO_SURVEY: Final = "to_survey"
 
@@ -174,19 +173,22 @@ def look_at_columns(
       UnreadableFileError: it cannot be read, or its format cannot be told.
     """
     file = look_at(path, size_bytes, settings)
+    report_growth_of(file)
     return file.file_format, _READERS[file.file_format].columns(file, settings)
 
 
 def _split(files: list[InputFile], settings: RowSettings, surveys: bool) -> Iterator[Any]:
-    def split_one(given: InputFile) -> list[Any]:
+    def split_one(given: InputFile) -> tuple[RowFile, list[Any]]:
         file = look_at(*given, settings)
         # Where nothing was planned to survey its ranges, a CSV file is read in one piece.
         whole = file.file_format in (CSV, TSV) and not surveys
         chosen = settings._replace(range_bytes=sys.maxsize) if whole else settings
-        return list(_READERS[file.file_format].split(file, chosen))
+        return file, list(_READERS[file.file_format].split(file, chosen))
 
-    for part in chain.from_iterable(in_threads(split_one, files)):
-        yield TaggedOutput(_TO_SURVEY, part) if isinstance(part, read_csv.CsvRangeToSurvey) else part
+    for file, parts in in_threads(split_one, files):
+        report_growth_of(file)
+        for part in parts:
+            yield TaggedOutput(_TO_SURVEY, part) if isinstance(part, read_csv.CsvRangeToSurvey) else part
 
 
 def _read(part: Any, settings: RowSettings) -> Iterator[Any]:

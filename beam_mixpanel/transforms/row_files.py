@@ -8,7 +8,13 @@ from beam_mixpanel.core.byte_ranges import DEFAULT_BLOCK_BYTES, DEFAULT_RANGE_BY
 from beam_mixpanel.core.csv_format import CsvFormat
 from beam_mixpanel.core.file_formats import AUTO, HEAD_BYTES, format_of
 from beam_mixpanel.transforms.compression import MAGIC_BYTES, is_compressed, open_decompressed
-from beam_mixpanel.transforms.file_checks import look_at_growth, reading, refuse_archive, refuse_double_compression
+from beam_mixpanel.transforms.file_checks import (
+    grown_size,
+    reading,
+    refuse_archive,
+    refuse_double_compression,
+    report_growth,
+)
 from beam_mixpanel.transforms.files import open_file
 
 
@@ -41,6 +47,7 @@ class RowFile(NamedTuple):
       file_format: one of `file_formats.FORMATS`.
       compressed: as a whole, by gzip, bzip2 or Zstandard.
       head: its first bytes, decompressed.
+      grown_to_bytes: its size now, if it was empty when it was listed; else 0.
     """
 
     path: str
@@ -48,6 +55,7 @@ class RowFile(NamedTuple):
     file_format: str
     compressed: bool
     head: bytes
+    grown_to_bytes: int = 0
 
 
 def look_at(path: str, size_bytes: int | None, settings: RowSettings) -> RowFile:
@@ -64,15 +72,20 @@ def look_at(path: str, size_bytes: int | None, settings: RowSettings) -> RowFile
     with open_file(path) as raw, reading(path):
         magic = raw.read(MAGIC_BYTES)
         refuse_archive(path, magic)
-        if magic and size_bytes == 0:
-            look_at_growth(path, 0)
+        grown_to_bytes = grown_size(path, 0) if magic and size_bytes == 0 else 0
         raw.seek(0)
         head = content_of(raw).read(HEAD_BYTES)
         compressed = is_compressed(magic)
         if compressed:
             refuse_double_compression(head[:MAGIC_BYTES])
         file_format = format_of(path, head) if settings.file_format == AUTO else settings.file_format
-    return RowFile(path, size_bytes or 0, file_format, compressed, head)
+    return RowFile(path, size_bytes or 0, file_format, compressed, head, grown_to_bytes)
+
+
+def report_growth_of(file: RowFile) -> None:
+    """Warn of what a file holds that was listed as empty, and count it: on Beam's thread, which metrics need."""
+    if file.grown_to_bytes:
+        report_growth(file.path, 0, file.grown_to_bytes)
 
 
 def content_of(raw: Any) -> Any:
