@@ -224,7 +224,7 @@ class Shell(Checker):
     def _parse_only(self, pipeline: ModuleType, words: list[str], elided: bool) -> None:
         self._patch.chdir(self._folder)
         given = {word.partition("=")[0] for word in words}
-        extra = [] if not elided or given & set(_DESTINATIONS) else ["--mixpanel_project_token=env:DOCS_SECRET"]
+        extra = [] if not elided or given & set(_DESTINATIONS) else ["--mixpanel_project_token=env:DOCS_TOKEN"]
         if elided and PubSubOptions in pipeline.OPTIONS:
             extra += [] if "--subscription" in given else ["--subscription=projects/p/subscriptions/s"]
             extra += [] if "--dead_letters" in given else ["--dead_letters=dead"]
@@ -271,7 +271,7 @@ class Shell(Checker):
         host = [f"--mixpanel_api_host={self._emulator.url}"]
         has_credentials = mixpanel.mixpanel_service_account or mixpanel.mixpanel_project_token
         if options.view_as(JobOptions).mixpanel_emulator or (elided and not has_credentials):
-            return [*host, "--mixpanel_project_token=env:DOCS_SECRET"]
+            return [*host, "--mixpanel_project_token=env:DOCS_TOKEN"]
         return host
 
     def _source(
@@ -310,15 +310,17 @@ class Shell(Checker):
         make_database(self._folder, url, name.rpartition(".")[2], row)
 
     def _credentials(self, words: list[str]) -> None:
-        """Let every reference lead to something."""
+        """Let every reference lead to something: a service account's name and secret, or a token."""
         self._patch.setenv("DOCS_SECRET", "user:secret")
-        for kind, name in re.findall(r"\b(env|file):([^\s'\"]+)", " ".join(words)):
+        self._patch.setenv("DOCS_TOKEN", "a-token")
+        for token, kind, name in re.findall(r"(project_token[= ])?\b(env|file):([^\s'\"]+)", " ".join(words)):
+            secret = "a-token" if token else "user:secret"
             if kind == "env":
-                self._patch.setenv(name, os.environ.get(name) or "user:secret")
+                self._patch.setenv(name, os.environ.get(name) or secret)
             elif not (self._folder / name).exists():
                 path = self._folder / name.lstrip("/")
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text("user:secret")
+                path.write_text(secret)
                 path.chmod(0o600)
 
     def _pip(self, words: list[str], run: bool) -> None:
