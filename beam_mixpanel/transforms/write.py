@@ -35,6 +35,7 @@ from beam_mixpanel.core.arguments import (
     check_path,
     check_whole_number,
     optional,
+    wrong_type,
 )
 from beam_mixpanel.core.chunk import EventChunk, PreparedEvent
 from beam_mixpanel.core.culprits import NOT_TOLD_APART
@@ -216,7 +217,16 @@ class WriteToMixpanel(beam.PTransform):
         return cls(**arguments)
 
     def with_error_handler(self, error_handler: ErrorHandler | None) -> WriteToMixpanel:
-        """Give dead letters to one of Beam's error handlers, which refuses to run if its output is forgotten."""
+        """Give dead letters to one of Beam's error handlers, which refuses to run if its output is forgotten.
+
+        Args:
+          error_handler: a handler of this pipeline that is open; None to fail at the first dead letter.
+
+        Raises:
+          TypeError: it is no error handler.
+        """
+        if error_handler is not None and not hasattr(error_handler, "add_error_pcollection"):
+            raise wrong_type("error_handler", "one of Beam's error handlers, such as ErrorHandler", error_handler)
         self._error_handler = error_handler
         return self
 

@@ -117,6 +117,12 @@ def test_an_error_handler_is_not_used_for_a_second_pipeline(
         _ = _pipeline() | beam.Create([BAD]) | _sink(emulator).with_error_handler(used)
 
 
+def test_what_is_no_error_handler_is_refused(emulator: Emulator) -> None:
+    """Such as the transform that one would be made of."""
+    with pytest.raises(TypeError, match="ErrorHandler"):
+        _sink(emulator).with_error_handler(beam.ParDo(_Ignore()))  # type: ignore[arg-type]
+
+
 def test_an_error_handler_that_is_closed_is_refused(emulator: Emulator) -> None:
     """What comes after its output was made would be lost."""
     with _pipeline() as pipeline:
