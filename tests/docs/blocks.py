@@ -4,7 +4,11 @@ Comments before a block, which readers do not see, say what cannot be told from 
 
 - `<!-- file: NAME -->`: the block is a file, which is written into the folder where the page's commands run;
 - `<!-- tested by PATH::NAME -->`: that test runs the block;
-- `<!-- settings of Flink -->`: the block is configuration of Flink.
+- `<!-- settings of Flink -->`: the block is configuration of Flink;
+- `<!-- imports: N -->`: this block of Python imports so many events; one that says nothing imports at least one;
+- `<!-- fails: TYPE: TEXT -->`: it raises an exception of that type, whose text holds TEXT;
+- `<!-- writes: PATTERN -->`: it leaves files that match;
+- `<!-- printed -->`: this block of text is what the block of Python before it prints.
 """
 
 from __future__ import annotations

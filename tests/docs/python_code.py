@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import importlib
 import inspect
+import io
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -32,6 +34,7 @@ class PythonPage(Checker):
     def __init__(self, folder: Path, emulator: Emulator, patch: pytest.MonkeyPatch) -> None:
         super().__init__(folder, emulator, patch)
         self._known: dict[str, Any] = {}
+        self._printed = ""
 
     def check(self, block: Block, *, run: bool = True) -> None:
         """Check a block.
@@ -43,7 +46,7 @@ class PythonPage(Checker):
             tree = ast.parse(block.text)
         except SyntaxError as error:
             raise BlockError(f"line {error.lineno} of the block: {error.msg}") from None
-        self._known |= _imported(tree)
+        self._known |= self._imported(tree)
         names = {**_stand_ins(), **self._known}
         _check_calls(tree, names)
         free = _free_names(tree) - set(names)
@@ -54,21 +57,77 @@ class PythonPage(Checker):
         else:
             self._known |= dict.fromkeys(_defined(tree))
 
+    def check_printed(self, block: Block) -> None:
+        """Check a block of text that shows what the last block of Python that was run printed.
+
+        Raises:
+          BlockError: it printed something else.
+        """
+        if block.text != self._printed:
+            raise BlockError(f"the block before it prints {self._printed!r}")
+
     def _run(self, block: Block, names: dict[str, Any]) -> None:
+        accepted = self._emulator.stats()["events_accepted"]
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            failure = self._failure(block, names)
+        self._printed = printed.getvalue()
+        self._check_failure(block, failure)
+        self._check_imported(block, self._emulator.stats()["events_accepted"] - accepted)
+        written = block.comment("writes: ")
+        if written and not list(self._folder.glob(written)):
+            raise BlockError(f"no file matches {written}")
+
+    def _check_failure(self, block: Block, failure: BaseException | None) -> None:
+        expected = block.comment("fails: ")
+        if failure is not None and expected is None:
+            raise failure
+        if expected is not None:
+            kind, _, text = expected.partition(": ")
+            if type(failure).__name__ != kind or text not in str(failure):
+                raise BlockError(f"it should fail with {expected}, not {failure!r}")
+
+    def _check_imported(self, block: Block, imported: int) -> None:
+        expected = block.comment("imports: ")
+        if expected is not None and imported != int(expected):
+            raise BlockError(f"{imported} events were imported, not {expected}")
+        runs = "WriteToMixpanel" in block.text and "Pipeline(" in block.text and block.comment("fails: ") is None
+        if runs and not imported:
+            raise BlockError("it ends well, and no event was imported")
+
+    def _failure(self, block: Block, names: dict[str, Any]) -> BaseException | None:
+        """Run a block; return what it raises, and keep the names that it binds."""
         self._patch.chdir(self._folder)
         self._patch.setattr(write, "resolve_host", lambda *_: self._emulator.url)
-        for name in ("MIXPANEL_SERVICE_ACCOUNT", "MIXPANEL_PROJECT_TOKEN"):
+        for name in ("MIXPANEL_SERVICE_ACCOUNT", "MIXPANEL_SERVICE_ACCOUNT_US", "MIXPANEL_PROJECT_TOKEN"):
             self._patch.setenv(name, "user:secret")
         for node in ast.walk(ast.parse(block.text)):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and "*." in node.value:
                 write_input(self._folder, node.value, row_for(None), None, ())
         module = ModuleType("__main__")
         vars(module).update(names)
+        failure = None
         with self._patch.context() as patch:
             patch.setitem(sys.modules, "docs_block", module)
+            patch.setattr(sys, "argv", ["docs_block"])  # Beam reads options from there
             module.__name__ = "docs_block"
-            exec(compile(block.text, block.place, "exec"), vars(module))
+            try:
+                exec(compile(block.text, block.place, "exec"), vars(module))
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, the block has to say so
+                failure = error
         self._known |= {name: value for name, value in vars(module).items() if not name.startswith("__")}
+        return failure
+
+    def _imported(self, tree: ast.AST) -> dict[str, Any]:
+        """Give what a block imports; modules may be files of the page."""
+        before = set(sys.modules)
+        with self._patch.context() as patch:
+            patch.syspath_prepend(self._folder)
+            found = _imported(tree)
+        for name in set(sys.modules) - before:
+            if (self._folder / f"{name}.py").exists():
+                del sys.modules[name]
+        return found
 
 
 def _stand_ins() -> dict[str, Any]:

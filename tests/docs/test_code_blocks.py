@@ -129,6 +129,8 @@ def test_blocks_of_a_page(page: Path, tmp_path: Path, emulator: Emulator, monkey
                 shell.check(block, run=not elsewhere)
             elif block.language == "python":
                 python.check(block, run=not elsewhere)
+            elif block.comment("printed") is not None:
+                python.check_printed(block)
             elif block.language in CHECKS:
                 CHECKS[block.language](block)
         except (BlockError, AssertionError, ValueError, yaml.YAMLError, duckdb.Error) as error:
@@ -177,6 +179,54 @@ def test_what_is_wrong_is_found(
     checker = (PythonPage if language == "python" else Shell)(tmp_path, emulator, monkeypatch)
     with pytest.raises(BlockError, match=complaint):
         checker.check(block)
+
+
+PIPELINE = """
+with beam.Pipeline() as pipeline:
+    _ = pipeline | beam.Create([{"event": "A", %s}]) | WriteToMixpanel(credentials)
+print("done")
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "comments", "complaint"),
+    [
+        (PIPELINE % '"time": 1790848800', ("imports: 1",), None),
+        (PIPELINE % '"time": 1790848800', ("imports: 2",), "1 events were imported, not 2"),
+        (PIPELINE % '"time": 1790848800', ("fails: EventNotImportedError: x",), "should fail"),
+        (PIPELINE % '"time": 1790848800', ("writes: out/*",), "no file matches"),
+        (PIPELINE % '"at": 1', ("fails: EventNotImportedError: time_missing",), None),
+        (PIPELINE % '"at": 1', ("fails: EventNotImportedError: other",), "should fail"),
+        (PIPELINE.replace("[{", "[][:0] and [{") % '"at": 1', (), "no event was imported"),
+    ],
+)
+def test_what_a_pipeline_of_the_docs_does_is_looked_at(
+    text: str,
+    comments: tuple[str, ...],
+    complaint: str | None,
+    tmp_path: Path,
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """How many events a block imports, what it raises and writes: a comment that is wrong is found."""
+    page = PythonPage(tmp_path, emulator, monkeypatch)
+    block = Block(Path("README.md"), 1, "python", text, comments)
+    if complaint is None:
+        page.check(block)
+    else:
+        with pytest.raises(BlockError, match=complaint):
+            page.check(block)
+
+
+def test_what_a_block_prints_is_compared(
+    tmp_path: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Output that a page shows is that of the block before it."""
+    page = PythonPage(tmp_path, emulator, monkeypatch)
+    page.check(Block(Path("README.md"), 1, "python", "print(1 + 1)\n", ()))
+    page.check_printed(Block(Path("README.md"), 2, "text", "2\n", ("printed",)))
+    with pytest.raises(BlockError, match="prints"):
+        page.check_printed(Block(Path("README.md"), 2, "text", "3\n", ("printed",)))
 
 
 def test_all_languages_of_the_docs_are_met() -> None:
