@@ -55,7 +55,7 @@ class PythonPage(Checker):
         if run and not any(word in block.text for word in CLOUD):
             self._run(block, names)
         else:
-            self._known |= dict.fromkeys(_defined(tree))
+            self._known = dict.fromkeys(_defined(tree)) | self._known
 
     def check_printed(self, block: Block) -> None:
         """Check a block of text that shows what the last block of Python that was run printed.
@@ -99,8 +99,9 @@ class PythonPage(Checker):
         """Run a block; return what it raises, and keep the names that it binds."""
         self._patch.chdir(self._folder)
         self._patch.setattr(write, "resolve_host", lambda *_: self._emulator.url)
-        for name in ("MIXPANEL_SERVICE_ACCOUNT", "MIXPANEL_SERVICE_ACCOUNT_US", "MIXPANEL_PROJECT_TOKEN"):
+        for name in ("MIXPANEL_SERVICE_ACCOUNT", "MIXPANEL_SERVICE_ACCOUNT_US"):
             self._patch.setenv(name, "user:secret")
+        self._patch.setenv("MIXPANEL_PROJECT_TOKEN", "a-token")
         for node in ast.walk(ast.parse(block.text)):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and "*." in node.value:
                 write_input(self._folder, node.value, row_for(None), None, ())
