@@ -100,8 +100,8 @@ class WriteToMixpanel(beam.PTransform):
     with the same bytes and the same `$insert_id`, so Mixpanel shows it once
     (https://docs.mixpanel.com/reference/event-deduplication).
 
-    Events that cannot be imported fail the job at the first, unless the pipeline takes them over: by
-    `result.dead_letters`, or by Beam's error handlers (`with_error_handler`).
+    The first event that cannot be imported fails the job, unless a step consumes `result.dead_letters` or one of Beam's
+    error handlers does (`with_error_handler`).
 
     Args:
       credentials: a `ServiceAccount` or a `ProjectToken`.

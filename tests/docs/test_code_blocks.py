@@ -218,9 +218,7 @@ def test_what_a_pipeline_of_the_docs_does_is_looked_at(
             page.check(block)
 
 
-def test_what_a_block_prints_is_compared(
-    tmp_path: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_block_prints_is_compared(tmp_path: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """Output that a page shows is that of the block before it."""
     page = PythonPage(tmp_path, emulator, monkeypatch)
     page.check(Block(Path("README.md"), 1, "python", "print(1 + 1)\n", ()))

@@ -34,9 +34,7 @@ PATIENCE_SECS = 120
 def _blocks(page: Path, test: str, language: str) -> list[Block]:
     """Give the blocks of a page that name a test of this file."""
     named = f"tests/docs/test_pipeline_guides.py::{test}"
-    blocks = [
-        block for block in blocks_of(page) if block.comment("tested by ") == named and block.language == language
-    ]
+    blocks = [block for block in blocks_of(page) if block.comment("tested by ") == named and block.language == language]
     assert blocks, f"no block of {page} is tested by {test}"
     return blocks
 
