@@ -7,6 +7,7 @@ which Dataflow replaces by its own; there, each event is an element.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
@@ -73,7 +74,8 @@ class PackStream(beam.PTransform):
             return self._group_by_runner(prepared)
         windowfn = prepared.windowing.windowfn
         deal = ParDoInWindows(DealToShardsFn(self._limits, windowfn, self._num_shards), GLOBAL)
-        buffer = _BufferFn(self._limits, self._max_buffering_secs, self._clock)
+        label = prepared.pipeline._current_transform().full_label
+        buffer = _buffer_fn(label, self._limits, self._max_buffering_secs, self._clock)
         return (
             prepared
             | "KeyByShard" >> deal.with_output_types(tuple[int, EventChunk])
@@ -91,32 +93,21 @@ class PackStream(beam.PTransform):
                 most, max_buffering_duration_secs=self._max_buffering_secs, clock=self._clock
             )
             pack = beam.ParDo(_PackGroupFn(self._limits)).with_output_types(EventChunk)
-            batches.append(keyed[kind] | f"Group{kind}" >> group | f"From{kind}" >> pack)
+            # In a stage of its own: see `_buffer_fn`, and Beam's own timers have names that cannot be chosen.
+            apart = keyed[kind] | f"Shuffle{kind}" >> beam.Reshuffle()
+            batches.append(apart | f"Group{kind}" >> group | f"From{kind}" >> pack)
         return tuple(batches) | "Flatten" >> beam.Flatten()
 
 
-class _BufferFn(beam.DoFn):
-    """Keeps the chunks of a key until they fill a batch, their time is over, or the stream ends."""
-
-    CHUNKS: Final = BagStateSpec("chunks", _coder)
-    HELD: Final = ReadModifyWriteStateSpec("held", FastPrimitivesCoder())  # how many events and bytes
-    DUE: Final = TimerSpec("due", TimeDomain.REAL_TIME)
-    END: Final = TimerSpec("end", TimeDomain.WATERMARK)
+class _Buffer(beam.DoFn):
+    """Keeps the chunks of a key until they fill a batch, their time is over, or the stream ends; see `_buffer_fn`."""
 
     def __init__(self, limits: BatchLimits, max_buffering_secs: float, clock: Callable[[], float]) -> None:
         self._limits = limits
         self._max_buffering_secs = max_buffering_secs
         self._clock = clock
 
-    def process(
-        self,
-        element: tuple[int, EventChunk],
-        chunks: Any = beam.DoFn.StateParam(CHUNKS),
-        held: Any = beam.DoFn.StateParam(HELD),
-        due: Any = beam.DoFn.TimerParam(DUE),
-        end: Any = beam.DoFn.TimerParam(END),
-    ) -> Iterator[EventChunk]:
-        chunk = element[1]
+    def _take(self, chunk: EventChunk, chunks: Any, held: Any, due: Any, end: Any) -> Iterator[EventChunk]:
         size = _state_bytes(chunk)
         if len(chunk) >= self._limits.max_events or size > self._limits.max_bytes // 2:
             yield from self._batches([chunk])  # worth a request of its own
@@ -141,24 +132,6 @@ class _BufferFn(beam.DoFn):
             held.write((len(last), _state_bytes(last)))
             due.set(self._clock() + self._max_buffering_secs)
 
-    @on_timer(DUE)
-    def time_is_over(
-        self, chunks: Any = beam.DoFn.StateParam(CHUNKS), held: Any = beam.DoFn.StateParam(HELD)
-    ) -> Iterator[EventChunk]:
-        """Emit what there is."""
-        yield from self._emptied(chunks, held)
-
-    @on_timer(END)
-    def stream_ended(
-        self,
-        chunks: Any = beam.DoFn.StateParam(CHUNKS),
-        held: Any = beam.DoFn.StateParam(HELD),
-        due: Any = beam.DoFn.TimerParam(DUE),
-    ) -> Iterator[EventChunk]:
-        """Emit what there is; a drain ends the global window."""
-        due.clear()
-        yield from self._emptied(chunks, held)
-
     def _emptied(self, chunks: Any, held: Any) -> Iterator[EventChunk]:
         yield from self._batches(chunks.read())
         chunks.clear()
@@ -172,6 +145,51 @@ class _BufferFn(beam.DoFn):
         last = packer.flush()
         if last:
             yield last
+
+
+def _buffer_fn(label: str, limits: BatchLimits, max_buffering_secs: float, clock: Callable[[], float]) -> beam.DoFn:
+    """Make the step that buffers, with timers that carry the name of the step.
+
+    Beam's FnApiRunner, and so its DirectRunner and embedded job service, keep the timers of a fused stage by their
+    names alone (`BundleContextManager.get_buffer` in runners/portability/fn_api_runner/execution.py): with the same
+    names, two sinks behind one source would take each other's timers, and what they hold would never leave.
+    """
+    name = hashlib.sha256(label.encode()).hexdigest()[:16]
+    chunks_spec = BagStateSpec("chunks", _coder)
+    held_spec = ReadModifyWriteStateSpec("held", FastPrimitivesCoder())  # how many events and bytes
+    due_spec = TimerSpec(f"due-{name}", TimeDomain.REAL_TIME)
+    end_spec = TimerSpec(f"end-{name}", TimeDomain.WATERMARK)
+
+    class _BufferFn(_Buffer):
+        def process(
+            self,
+            element: tuple[int, EventChunk],
+            chunks: Any = beam.DoFn.StateParam(chunks_spec),
+            held: Any = beam.DoFn.StateParam(held_spec),
+            due: Any = beam.DoFn.TimerParam(due_spec),
+            end: Any = beam.DoFn.TimerParam(end_spec),
+        ) -> Iterator[EventChunk]:
+            return self._take(element[1], chunks, held, due, end)
+
+        @on_timer(due_spec)
+        def time_is_over(
+            self, chunks: Any = beam.DoFn.StateParam(chunks_spec), held: Any = beam.DoFn.StateParam(held_spec)
+        ) -> Iterator[EventChunk]:
+            """Emit what there is."""
+            return self._emptied(chunks, held)
+
+        @on_timer(end_spec)
+        def stream_ended(
+            self,
+            chunks: Any = beam.DoFn.StateParam(chunks_spec),
+            held: Any = beam.DoFn.StateParam(held_spec),
+            due: Any = beam.DoFn.TimerParam(due_spec),
+        ) -> Iterator[EventChunk]:
+            """Emit what there is; a drain ends the global window."""
+            due.clear()
+            return self._emptied(chunks, held)
+
+    return _BufferFn(limits, max_buffering_secs, clock)
 
 
 def _state_bytes(chunk: EventChunk) -> int:

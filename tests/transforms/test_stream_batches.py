@@ -193,3 +193,17 @@ def test_what_is_left_of_a_stream_that_ends_leaves_with_it() -> None:
     """A stream that is drained ends the global window, and that empties every key without waiting for its time."""
     stream = Stream().add_elements([_chunk("a")]).advance_watermark_to_infinity()
     assert [batch.names for batch in _batches(stream, _pack())] == [("a",)]
+
+
+@pytest.mark.parametrize("auto_sharding", [False, True])
+def test_streams_side_by_side_lose_nothing(auto_sharding: bool) -> None:
+    """Beam's FnApiRunner fuses them into one stage, and keeps timers there by their names alone."""
+    names = [f"small-{number}" for number in range(6)] + [f"large-{number}".ljust(9_000) for number in range(6)]
+    _See.seen.clear()
+    with beam.Pipeline("FnApiRunner", options=PipelineOptions([])) as pipeline:
+        events = pipeline | beam.Create(names) | beam.Map(_chunk)
+        events.is_bounded = False
+        for sink in range(3):
+            pack = PackStream(BatchLimits(50, 200_000), 2, BUFFERING_SECS, auto_sharding=auto_sharding)
+            _ = events | f"Pack {sink}" >> pack | f"See {sink}" >> beam.ParDo(_See())
+    assert Counter(name for batch in _See.seen for name in batch.names) == Counter(names * 3)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms import trigger, window
-from apache_beam.transforms.window import TimestampedValue, WindowedValue, WindowFn
+from apache_beam.transforms.window import TimestampedValue, WindowedValue
 from apache_beam.utils.timestamp import Timestamp
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -21,10 +20,10 @@ from beam_mixpanel import DeadLetter, ImportReceipt, ProjectToken, WriteToMixpan
 from beam_mixpanel.core.chunk import EventChunk
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.transforms.windows import Places
+from tests.windowings import ACCUMULATING, DISCARDING, WINDOWINGS, windows_of
 
 REFERENCE = "env:TEST_MIXPANEL_TOKEN"
 NOW_MS = int(time.time() * 1000)
-DISCARDING, ACCUMULATING = trigger.AccumulationMode.DISCARDING, trigger.AccumulationMode.ACCUMULATING
 
 
 @pytest.fixture(autouse=True)
@@ -50,10 +49,6 @@ def _event(number: int, second: int) -> tuple[int, dict[str, Any]]:
 
 def _timed(pair: tuple[int, Any]) -> TimestampedValue:
     return TimestampedValue(pair[1], pair[0])
-
-
-def _assigned(windowfn: WindowFn, second: int) -> tuple[Any, ...]:
-    return tuple(sorted(windowfn.assign(WindowFn.AssignContext(Timestamp(second)))))
 
 
 def _run(
@@ -89,13 +84,13 @@ def _run(
         if isinstance(letter, DeadLetter)
     )
     assert letters == Counter(
-        (number, _assigned(windowfn, second), second) for number, second in enumerate(seconds) if number % 5 == 4
+        (number, windows_of(windowfn, second), second) for number, second in enumerate(seconds) if number % 5 == 4
     )
     imported: Counter[Any] = Counter()
     for receipt, windows, _ in _Note.seen:
         if isinstance(receipt, ImportReceipt):
             imported[windows] += receipt.imported
-    assert imported == Counter(_assigned(windowfn, second) for second in good.values())
+    assert imported == Counter(windows_of(windowfn, second) for second in good.values())
 
 
 windowfns = st.one_of(
@@ -158,28 +153,6 @@ def test_each_event_is_sent_once_and_its_results_keep_its_windows(
 ) -> None:
     """A law over drawn windowings, triggers and accumulation modes."""
     _run(emulator, seconds, windowed, bounded=bounded, **options)
-
-
-WINDOWINGS: dict[str, Callable[[], beam.WindowInto]] = {
-    "counts in the global window": lambda: beam.WindowInto(
-        window.GlobalWindows(), trigger=trigger.Repeatedly(trigger.AfterCount(10)), accumulation_mode=DISCARDING
-    ),
-    "once in the global window": lambda: beam.WindowInto(
-        window.GlobalWindows(), trigger=trigger.AfterCount(10), accumulation_mode=DISCARDING
-    ),
-    "times": lambda: beam.WindowInto(
-        window.FixedWindows(60),
-        trigger=trigger.Repeatedly(trigger.AfterProcessingTime(30)),
-        accumulation_mode=DISCARDING,
-    ),
-    "accumulating": lambda: beam.WindowInto(
-        window.FixedWindows(60),
-        trigger=trigger.AfterWatermark(early=trigger.AfterCount(1)),
-        accumulation_mode=ACCUMULATING,
-    ),
-    "sliding": lambda: beam.WindowInto(window.SlidingWindows(60, 10)),
-    "sessions": lambda: beam.WindowInto(window.Sessions(5)),
-}
 
 
 @pytest.mark.parametrize("num_shards", [None, 2])
