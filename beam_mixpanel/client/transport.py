@@ -174,11 +174,19 @@ def _no_answer(error: Exception) -> NoAnswerError:
         return NoAnswerError("tls_failed", "the server's certificate could not be verified, or TLS failed")
     if isinstance(error, (requests.exceptions.ProxyError, requests.exceptions.InvalidProxyURL)):
         return NoAnswerError("connection_failed", "cannot connect through the proxy")
-    if "NewConnectionError" in repr(error) or "NameResolutionError" in repr(error):
+    if _is_or_wraps(error, urllib3.exceptions.NewConnectionError):
         return NoAnswerError("connection_failed", "cannot connect to the server")
-    if "TimeoutError" in repr(error):  # while sending the body
+    if _is_or_wraps(error, (urllib3.exceptions.TimeoutError, TimeoutError)):  # while sending the body
         return _timeout()
     return NoAnswerError("connection_lost", "the connection was lost before the answer was whole")
+
+
+def _is_or_wraps(error: Exception, kinds: type[Exception] | tuple[type[Exception], ...]) -> bool:
+    """Look for an error in another: requests and urllib3 hand on what they caught as an argument, or as the reason."""
+    if isinstance(error, kinds):
+        return True
+    inner = (*error.args, getattr(error, "reason", None))
+    return any(isinstance(each, Exception) and _is_or_wraps(each, kinds) for each in inner)
 
 
 class _Authorization(AuthBase):

@@ -21,6 +21,7 @@ _NUMBER_CUT_CHARS: Final = 3
 """Of a number that is cut off, so many characters may look like something that follows it: `1.`, `1e` or `1e+`."""
 _EXACT_CHARS: Final = 15
 
+_match_string = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL).match
 _skip_space = re.compile(r"[ \t\r\n]*").match
 
 
@@ -122,11 +123,15 @@ class _Text:
     def _go_on_after(self, error: StopIteration | json.JSONDecodeError) -> None:
         """Read on where the value may only be cut off."""
         at = error.pos if isinstance(error, json.JSONDecodeError) else int(error.value)
-        cut = at >= len(self._window) - _LOOKS_CUT_CHARS or "Unterminated string" in str(error)
+        cut = at >= len(self._window) - _LOOKS_CUT_CHARS or self._is_open_string(at)
         too_long = len(self._window) - self.at > MAX_VALUE_CHARS
         if not cut or too_long or not self._read_on():
             self.at = at
             self.fail("a value is too long" if cut and too_long else getattr(error, "msg", "expected a value"))
+
+    def _is_open_string(self, at: int) -> bool:
+        """Tell whether a string begins here that does not end in the window."""
+        return self._window[at] == '"' and _match_string(self._window, at) is None
 
     def _read_on(self) -> bool:
         """Move the window: drop what was read, add what follows; tell whether there was more."""

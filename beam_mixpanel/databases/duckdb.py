@@ -73,6 +73,9 @@ class DuckDbSession:
     def __init__(self, url: DatabaseUrl, driver: ModuleType) -> None:
         self._url = url
         self._errors = (driver.Error, OSError)
+        self._io_error = driver.IOException
+        # What ends a stream of Arrow's batches comes as an OSError, which says nothing of DuckDB's class.
+        self._of_a_value = (driver.ConversionException, driver.InvalidInputException, OSError)
         if not os.path.exists(url.path):
             raise DatabaseError(f"cannot open {url.place}: there is no such file")
         with self._explained():
@@ -113,9 +116,9 @@ class DuckDbSession:
             yield
         except self._errors as error:
             message = self._url.scrub(str(error).partition("\n\nLINE")[0])
-            if "IO Error" in message and "lock" in message.lower():
+            if isinstance(error, self._io_error) and "lock" in message.lower():
                 raise LostConnectionError(f"{self._url.place} is open for writing elsewhere: {message}") from None
-            if "Conversion Error" in message or "Invalid Input" in message:
+            if isinstance(error, self._of_a_value):
                 message = _QUOTED.sub("…", message)  # the value that could not be computed with is a row's
             raise DatabaseError(f"{self._url.place} refuses: {message}") from None
 

@@ -20,11 +20,12 @@ from typing import Any, NamedTuple
 
 import pytest
 import requests
+from urllib3 import exceptions as _urllib3
 
 from beam_mixpanel.client.client import MixpanelClient
 from beam_mixpanel.client.credentials import ServiceAccount
 from beam_mixpanel.client.errors import MixpanelError
-from beam_mixpanel.client.transport import Answer, NoAnswerError, PooledTransport, abandon_requests
+from beam_mixpanel.client.transport import Answer, NoAnswerError, PooledTransport, _no_answer, abandon_requests
 
 SECRET = "s3cret-of-the-account"
 BASIC = base64.b64encode(f"a-user:{SECRET}".encode()).decode()
@@ -474,6 +475,23 @@ class TestLostConnections:
     def test_errors_belong_to_the_family(self):
         """Whoever catches the package's errors catches these."""
         assert issubclass(NoAnswerError, MixpanelError)
+
+
+_NO_CONNECTION = _urllib3.NewConnectionError(None, "refused")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (requests.ConnectionError(_urllib3.MaxRetryError(None, "/", _NO_CONNECTION)), "connection_failed"),  # type: ignore[arg-type]
+        (requests.ConnectionError(_urllib3.ProtocolError("Aborted", TimeoutError("late"))), "timeout"),
+        (requests.ConnectionError(_urllib3.ProtocolError("Aborted", ConnectionResetError())), "connection_lost"),
+        (requests.ConnectionError("a text that says TimeoutError or NewConnectionError"), "connection_lost"),
+    ],
+)
+def test_reasons_are_told_by_the_errors_within(error, reason):
+    """By their classes, however deep, not by what their text happens to say."""
+    assert _no_answer(error).reason == reason
 
 
 class TestRedirects:

@@ -121,6 +121,17 @@ def test_damage_does_not_read_the_rest_of_the_file_into_memory() -> None:
     assert endless.given < json_stream.MAX_VALUE_CHARS + 3_000_000
 
 
+@pytest.mark.parametrize("size", [1, 7, 40, 1_000])
+@pytest.mark.parametrize("text", ["x" * 200, '\\"' * 100, "\\\\" * 100, "ü\\u0041 " * 50])
+def test_long_strings_that_are_cut_are_read_on(text: str, size: int) -> None:
+    """Whatever quotes and escapes they hold; a string that ends, where none belongs, is told at once."""
+    assert _read(f'["{text}", {{"{text}": "{text}"}}]', size)[0] == json.loads(f'"{text}"')
+    damaged = _Pieces(f'["a" "{text}", ' + "1," * 10_000, size)
+    with pytest.raises(DamagedJsonError, match=r"Expecting ',' delimiter|expected ','"):
+        list(read_values(damaged))
+    assert damaged.given <= len(text) + size + 100
+
+
 def test_an_empty_text_holds_nothing() -> None:
     """Neither does white space, nor an empty array."""
     assert _read("") == _read(" \n") == _read("[]") == _read(" [ ] ") == []

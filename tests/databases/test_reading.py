@@ -336,6 +336,21 @@ def test_nanoseconds_that_python_has_no_value_for_do_not_keep_the_last_row_back(
             state = State("events", "at", reading.mark)
 
 
+@pytest.mark.parametrize("bad_row", [0, 250_000])
+def test_errors_of_duckdb_hold_no_value_of_a_row(tmp_path: Path, bad_row: int) -> None:
+    """Neither at once nor in the middle of a result, whose errors come through Arrow without DuckDB's class."""
+    with duckdb.connect(str(tmp_path / "a.duckdb")) as file:
+        file.execute(
+            "CREATE TABLE events AS SELECT CASE n WHEN ? THEN 's3cret' ELSE '1' END AS id FROM range(300000) q(n)",
+            [bad_row],
+        )
+    query = "SELECT id::INTEGER AS id FROM events"
+    with pytest.raises(DatabaseError) as caught, SqlReading(f"duckdb:///{tmp_path}/a.duckdb", query=query) as reading:
+        _read(reading)
+    assert "s3cret" not in str(caught.value)
+    assert "refuses" in str(caught.value)
+
+
 @pytest.mark.parametrize("mark", ["9999-12-31 23:59:59.999999", "2024-01-01"])
 def test_the_last_moment_of_all_is_read(tmp_path: Path, mark: str) -> None:
     """Behind it there is no other to read up to."""
