@@ -21,7 +21,7 @@ from apache_beam.transforms.window import (
 
 from beam_mixpanel.core.chunk import EventChunk
 from beam_mixpanel.transforms.batches import BatchLimits
-from beam_mixpanel.transforms.stream_batches import PackStream
+from beam_mixpanel.transforms.stream_batches import PackStream, _buffer_fn, _state_bytes
 from beam_mixpanel.transforms.windows import GLOBAL, Places
 
 LIMITS = BatchLimits(max_events=4, max_bytes=1_000)
@@ -207,3 +207,71 @@ def test_streams_side_by_side_lose_nothing(auto_sharding: bool) -> None:
             pack = PackStream(BatchLimits(50, 200_000), 2, BUFFERING_SECS, auto_sharding=auto_sharding)
             _ = events | f"Pack {sink}" >> pack | f"See {sink}" >> beam.ParDo(_See())
     assert Counter(name for batch in _See.seen for name in batch.names) == Counter(names * 3)
+
+
+class _Bag:
+    """State of one key, which remembers how large it became."""
+
+    def __init__(self) -> None:
+        self.chunks: list[EventChunk] = []
+        self.most = 0
+
+    def read(self) -> list[EventChunk]:
+        return list(self.chunks)
+
+    def add(self, chunk: EventChunk) -> None:
+        self.chunks.append(chunk)
+        self.most = max(self.most, sum(map(_state_bytes, self.chunks)))
+
+    def clear(self) -> None:
+        self.chunks = []
+
+
+class _Cell:
+    def __init__(self) -> None:
+        self.value: Any = None
+
+    def read(self) -> Any:
+        return self.value
+
+    def write(self, value: Any) -> None:
+        self.value = value
+
+    def clear(self) -> None:
+        self.value = None
+
+
+class _Timer:
+    def set(self, _: Any) -> None:
+        pass
+
+    def clear(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("size", [100, 100_000, 1_000_000])
+@pytest.mark.parametrize("together", [1, 7])
+def test_a_key_holds_less_than_a_batch_of_bytes(size: int, together: int) -> None:
+    """2,000 events of 100 kB are 200 MB; of them at most 10 MB are held."""
+    limits = BatchLimits(2_000, 10_000_000)
+    buffer = _buffer_fn("a", limits, BUFFERING_SECS, _start)
+    bag, held, count = _Bag(), _Cell(), 0
+    event = b"x" * size
+    for _ in range(2_000):
+        chunk = EventChunk([event] * together, [None] * together, [""] * together, [-1] * together)
+        taken = buffer.process((0, chunk), bag, held, _Timer(), _Timer())
+        count += sum(map(len, taken))
+    assert bag.most <= limits.max_bytes
+    at_once = size * together > limits.max_bytes // 2
+    assert (bag.most == 0) == at_once
+    assert count + sum(map(len, bag.chunks)) == 2_000 * together
+
+
+def test_the_bytes_that_auto_sharding_holds_are_bounded() -> None:
+    """Large events leave ten at a time, at once, while small ones wait for their number."""
+    names = [f"{number}".ljust(100_000) for number in range(25)] + [f"{number}".ljust(1_000) for number in range(100)]
+    stream = Stream().add_elements([_chunk(*names)]).advance_processing_time(BUFFERING_SECS)
+    pack = PackStream(BatchLimits(2_000, 10_000_000), 1, BUFFERING_SECS, clock=_start, auto_sharding=True)
+    batches = _batches(stream, pack)
+    assert Counter(name for batch in batches for name in batch.names) == Counter(names)
+    assert sorted(len(batch.events) for batch in batches) == [5, 10, 10, 100]
