@@ -63,6 +63,9 @@ bench-rows: $(STAMP)  ## Measure rows of files and of PostgreSQL beside npm's mi
 bench-flink: $(STAMP)  ## Measure one TaskManager of Flink beside two; needs scripts/fetch-engines
 	$(BIN)/python -m benchmarks.flink
 
+bench-stream: $(STAMP)  ## Measure streams by chunks beside GroupIntoBatches, on FnApiRunner, Prism and Flink if fetched
+	$(BIN)/python -m benchmarks.stream
+
 bench-limits: $(STAMP)  ## Measure how much of a rate limit is used, and how many requests it refuses
 	$(BIN)/python -m benchmarks.limits
 
@@ -86,4 +89,4 @@ docs-links: $(STAMP)  ## Ask for every page of others that the documentation lin
 clean:  ## Remove .venv and what tools left behind
 	rm -rf $(VENV) build dist site docs/_generated *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo test test-fast constraints test-engines test-pythons test-newest dist check bench bench-rows bench-flink bench-limits bench-refusals fuzz docs docs-links clean
+.PHONY: help setup demo test test-fast constraints test-engines test-pythons test-newest dist check bench bench-rows bench-flink bench-stream bench-limits bench-refusals fuzz docs docs-links clean

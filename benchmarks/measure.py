@@ -92,8 +92,10 @@ def counting_server(*options: str) -> Iterator[CountingServer]:
         process.wait()
 
 
-def descendants_cpu_secs() -> float:
-    """Read the CPU time so far of what this process started, and of what that started; where there is no /proc, 0.
+def descendants_cpu_secs(ancestor: int | None = None) -> float:
+    """Read the CPU time so far of what a process started, and of what that started; where there is no /proc, 0.
+
+    The process is this one unless its id is given.
 
     The time of a process that has ended is with the one that waited for it.
     """
@@ -106,7 +108,7 @@ def descendants_cpu_secs() -> float:
             pid = int(stat.parent.name)
             ticks[pid] = sum(int(field) for field in fields[11:15])
             children[int(fields[1])].append(pid)
-    found = list(children[os.getpid()])
+    found = list(children[ancestor or os.getpid()])
     for pid in found:
         found.extend(children[pid])
     return sum(ticks[pid] for pid in found) / os.sysconf("SC_CLK_TCK")
