@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+pytest.importorskip("google.cloud.bigquery_storage_v1", reason="needs the extra gcp")
+
 from apache_beam.options.value_provider import StaticValueProvider
 from apache_beam.transforms import PTransform
 from apache_beam.transforms.display import DisplayData
