@@ -7,6 +7,7 @@ has one class, and imports no other.
 from __future__ import annotations
 
 import argparse
+import difflib
 from typing import Any, Final
 
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -63,6 +64,20 @@ class MixpanelOptions(PipelineOptions):
         """Give the arguments of `WriteToMixpanel` that the options hold, but for the credentials."""
         names = (action.dest.removeprefix(_PREFIX) for action in _actions())
         return {name: getattr(self, _PREFIX + name) for name in names if name not in _OF_CREDENTIALS}
+
+
+def check_names_of_options(options: PipelineOptions) -> None:
+    """Refuse options `--mixpanel_*` that do not exist: Beam only logs that it drops what no option is named.
+
+    Raises:
+      ValueError: there is none of such a name; the message suggests one.
+    """
+    options.view_as(MixpanelOptions)
+    known = options.get_all_options().keys()
+    for name in options.get_all_options(retain_unknown_options=True).keys() - known:
+        if name.startswith(_PREFIX):
+            close = difflib.get_close_matches(name, [each for each in known if each.startswith(_PREFIX)], 1)
+            raise ValueError(f"there is no option {name}" + (f"; did you mean {close[0]}?" if close else ""))
 
 
 def _actions() -> list[argparse.Action]:

@@ -206,10 +206,11 @@ class WriteToMixpanel(beam.PTransform):
 
         Raises:
           TypeError: an override is no argument, or an argument has the wrong type.
-          ValueError: an argument or an option is wrong.
+          ValueError: an argument or an option is wrong, or there is no option of that name.
         """
-        from beam_mixpanel.transforms.options import MixpanelOptions  # registers options: not for jobs without them
+        from beam_mixpanel.transforms.options import MixpanelOptions, check_names_of_options  # registers options
 
+        check_names_of_options(options)
         chosen = options.view_as(MixpanelOptions)
         arguments = chosen.arguments() | overrides
         if "credentials" not in arguments:

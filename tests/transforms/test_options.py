@@ -136,3 +136,17 @@ def test_a_job_imports_with_options(emulator: Emulator, monkeypatch: pytest.Monk
     with beam.Pipeline(options=options) as pipeline:
         _ = pipeline | beam.Create([event]) | WriteToMixpanel.from_options(options)
     assert [each["event"] for each in emulator.events()] == ["A"]
+
+
+@pytest.mark.parametrize(
+    ("flag", "meant"),
+    [
+        ("--mixpanel_regoin=eu", "did you mean mixpanel_region"),
+        ("--mixpanel_num_shard=3", "did you mean mixpanel_num_shards"),
+        ("--mixpanel_x=1", "no option mixpanel_x"),
+    ],
+)
+def test_an_option_that_does_not_exist_is_refused(flag: str, meant: str) -> None:
+    """Beam drops it with a warning, and the job would send elsewhere, or otherwise, than was asked."""
+    with pytest.raises(ValueError, match=meant):
+        WriteToMixpanel.from_options(PipelineOptions(["--mixpanel_project_token=env:A", flag, "--other=1"]))
