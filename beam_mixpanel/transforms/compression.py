@@ -18,6 +18,7 @@ _GZIP: Final = b"\x1f\x8b"
 _BZIP2: Final = b"BZh"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _BUFFER_BYTES: Final = 1_000_000
+_LEAST_PIECE_BYTES: Final = 256
 _INPUT_BYTES: Final = 2_048
 """How much is decompressed at once. Four bytes of Zstandard may stand for 128 KB, so this bounds memory at 64 MB."""
 
@@ -44,8 +45,9 @@ def open_decompressed(raw: IO[bytes], head: bytes) -> Any:
         return io.BufferedReader(_MembersReader(raw, _Bzip2Member, OSError), _BUFFER_BYTES)
     import zstandard
 
-    new_member = zstandard.ZstdDecompressor().decompressobj
-    return io.BufferedReader(_MembersReader(raw, new_member, zstandard.ZstdError), _BUFFER_BYTES)
+    decompressor = zstandard.ZstdDecompressor()
+    members = _MembersReader(raw, lambda: _ZstdMember(decompressor.decompressobj()), zstandard.ZstdError)
+    return io.BufferedReader(members, _BUFFER_BYTES)
 
 
 class _Member(Protocol):
@@ -83,6 +85,43 @@ class _Bzip2Member:
 
     def decompress(self, data: bytes, /) -> bytes:
         return self._inner.decompress(data, _BUFFER_BYTES)
+
+
+class _ZstdMember:
+    """Bounds what is given at once: four bytes of Zstandard may stand for a block of 128 KiB.
+
+    Input is taken in pieces, larger ones while they give little, smaller ones when they give much.
+    """
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self._data = b""
+        self._at = 0
+        self._piece_bytes = _LEAST_PIECE_BYTES
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._inner.eof)
+
+    @property
+    def unused_data(self) -> bytes:
+        return bytes(self._inner.unused_data) + self._data[self._at :]
+
+    @property
+    def needs_input(self) -> bool:
+        return self._at >= len(self._data)
+
+    def decompress(self, data: bytes, /) -> bytes:
+        if data:
+            self._data, self._at = self._data[self._at :] + data, 0
+        piece = self._data[self._at : self._at + self._piece_bytes]
+        self._at += len(piece)
+        output: bytes = self._inner.decompress(piece)
+        if len(output) > _BUFFER_BYTES:
+            self._piece_bytes = max(self._piece_bytes // 4, _LEAST_PIECE_BYTES)
+        elif len(output) < _BUFFER_BYTES // 4:
+            self._piece_bytes = min(self._piece_bytes * 2, _INPUT_BYTES)
+        return output
 
 
 class _MembersReader(io.RawIOBase):

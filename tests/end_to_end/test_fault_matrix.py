@@ -710,7 +710,7 @@ REFUSED = _params(
     Row("401", (_status(401),), code=1, letters=True, says="service account's user name and secret"),
     Row("402", (_status(402),), code=1, says="the project's plan does not allow this import"),
     Row("403", (_status(403),), code=1, says="needs the role Owner or Admin"),
-    Row("404", (_status(404),), code=1, says="check the region and --mixpanel_api_host"),
+    Row("404", (_status(404),), code=1, says="check --mixpanel_region and --mixpanel_api_host"),
     Row("405", (_status(405),), code=1, says="check the API host and any proxy between"),
     Row("411", (_status(411),), code=1, says="check the API host and any proxy between"),
     Row("415", (_status(415),), code=1, says="check the API host and any proxy between"),

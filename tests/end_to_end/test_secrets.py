@@ -333,7 +333,21 @@ ROWS = [
         ({"kind": "status", "status": 401, "body": {"error": ECHO}},),
         kinds=FAILED,
     ),
-    Row("rejected with an echo", (*BY_ENV, *LETTERS), 3, ACCOUNT, ({"kind": "status", "status": 400, "body": ECHO},)),
+    Row(
+        "refused with an echo, all of them",
+        (*BY_ENV, *LETTERS),
+        1,
+        ACCOUNT,
+        ({"kind": "status", "status": 400, "body": ECHO},),
+        kinds=FAILED,
+    ),
+    Row(
+        "rejected with an echo",
+        (*BY_ENV, *LETTERS, "--mixpanel_max_batch_events=1"),
+        3,
+        ACCOUNT,
+        ({"kind": "status", "status": 400, "body": ECHO, "skip": 1, "times": 5},),
+    ),
     Row(
         "undelivered",
         (*BY_ENV, "--mixpanel_retry_deadline_secs=0", *LETTERS),
