@@ -173,7 +173,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _absent(name: str, cure: str) -> type:
-    """Make what stands for a name whose extra is not installed: `import *` and `help` work, and to use it does not."""
+    """Return a placeholder for a name whose extra is not installed: `import *` and `help` work; using it raises."""
 
     def refuse(self: object, *_: object, **__: object) -> None:
         raise ImportError(cure)

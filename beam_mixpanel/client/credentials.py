@@ -57,7 +57,7 @@ class SecretReference:
       text: `env:NAME`, `file:PATH` or `gcp-secret:projects/P/secrets/S/versions/V`.
 
     Raises:
-      TypeError: it is no text.
+      TypeError: it is not text.
       ValueError: the text is no reference; it is not repeated, since it may be the secret itself.
     """
 
@@ -146,7 +146,7 @@ def _check_secret(name: str, value: object) -> str:
     """Give a text that may be a secret, and is never repeated.
 
     Raises:
-      TypeError: it is no text.
+      TypeError: it is not text.
       ValueError: it is empty, or cannot be sent.
     """
     text = check_text(name, value, "text")
@@ -272,7 +272,7 @@ class ServiceAccount:
 
     Raises:
       TypeError: an argument has the wrong type.
-      ValueError: the user name or the secret is empty, or the project id is no number.
+      ValueError: the user name or the secret is empty, or the project id is not a number.
 
     Source: https://docs.mixpanel.com/reference/service-accounts
     """
@@ -289,7 +289,7 @@ class ServiceAccount:
         """Name `username:secret` by a reference that the workers resolve.
 
         Raises:
-          ValueError: it is no reference, or the project id is no number.
+          ValueError: it is no reference, or the project id is not a number.
         """
         account = cls.__new__(cls)
         account._hold(_Referenced(reference), project_id)
@@ -300,8 +300,8 @@ class ServiceAccount:
         """Take `username:secret` from an object that the workers ask for it, such as one of Beam's `Secret` classes.
 
         Raises:
-          TypeError: it is no such object.
-          ValueError: the project id is no number.
+          TypeError: it is not such an object.
+          ValueError: the project id is not a number.
         """
         account = cls.__new__(cls)
         account._hold(_from_source(secret), project_id)
@@ -355,7 +355,7 @@ class ProjectToken:
         use `from_reference`.
 
     Raises:
-      TypeError: the token is no text.
+      TypeError: the token is not text.
       ValueError: the token is empty.
 
     Source: https://docs.mixpanel.com/reference/project-token
@@ -380,7 +380,7 @@ class ProjectToken:
         """Take the token from an object that the workers ask for it, such as one of Beam's `Secret` classes.
 
         Raises:
-          TypeError: it is no such object.
+          TypeError: it is not such an object.
         """
         token = cls.__new__(cls)
         token._secret = _from_source(secret)

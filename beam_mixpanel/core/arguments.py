@@ -44,7 +44,7 @@ def check_text(name: str, value: object, expected: str = "text") -> str:
     """Give a text that is not empty.
 
     Raises:
-      TypeError: it is no text.
+      TypeError: it is not text.
       ValueError: it is empty.
     """
     if not isinstance(value, str):
@@ -68,7 +68,7 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> str:
     """Give one of some texts.
 
     Raises:
-      TypeError: it is no text.
+      TypeError: it is not text.
       ValueError: it is another.
     """
     expected = f"one of {', '.join(choices)}"

@@ -96,7 +96,7 @@ class Connection:
         files without a password.
 
     Raises:
-      TypeError: it is no text.
+      TypeError: it is not text.
       ValueError: it is neither; it is not repeated, since it may hold a password.
     """
 

@@ -224,7 +224,7 @@ class WriteToMixpanel(beam.PTransform):
           error_handler: a handler of this pipeline that is open; None to fail at the first dead letter.
 
         Raises:
-          TypeError: it is no error handler.
+          TypeError: it is not an error handler.
         """
         if error_handler is not None and not hasattr(error_handler, "add_error_pcollection"):
             raise wrong_type("error_handler", "one of Beam's error handlers, such as ErrorHandler", error_handler)
