@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import apache_beam as beam
+import pyarrow as pa
 import pytest
 from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -13,7 +14,7 @@ from apache_beam.pvalue import PCollection
 from apache_beam.testing.util import assert_that, equal_to
 from google.protobuf import struct_pb2
 
-from beam_mixpanel import EventMapping, PrepareEvents, ProjectToken, RowBatch, WriteToMixpanel
+from beam_mixpanel import DeadLetter, EventMapping, PrepareEvents, ProjectToken, RowBatch, RowList, WriteToMixpanel
 from beam_mixpanel.core.prepare import EventBlock
 
 EVENT = {"event": "A", "time": 1_700_000_000, "distinct_id": "u"}
@@ -100,3 +101,22 @@ def test_elements_that_are_no_events_are_dead_letters(mapping: EventMapping | No
         expected = ["int", "NoneType", "float", "tuple", "list", "PubsubMessage"]
         assert_that(types, equal_to([("not_an_object", name) for name in expected]), "invalid")
         assert_that(prepared | beam.Map(len), equal_to([1]), "prepared")
+
+
+@pytest.mark.parametrize("mapping", [None, EventMapping(event="A", time_column="time")], ids=["events", "rows"])
+def test_elements_of_ours_that_hold_something_else_are_dead_letters(mapping: EventMapping | None) -> None:
+    """Such as a table in place of a batch, or a text in place of bytes: each names what it holds."""
+    odd = {
+        "Table": RowBatch(pa.table({"a": [1]}), "source", 0),  # type: ignore[arg-type]
+        "int": RowList(5, "source", 0),  # type: ignore[arg-type]
+        "NoneType": RowList([None], "source", 0),  # type: ignore[list-item]
+        "str": EventBlock("text", "source", 0),  # type: ignore[arg-type]
+        "list": DeadLetter([1], "parse", "invalid_json"),  # type: ignore[arg-type]
+    }
+    with beam.Pipeline("FnApiRunner", options=PipelineOptions([])) as pipeline:
+        names = list(odd)
+        events = pipeline | beam.Create(names) | beam.Map(odd.__getitem__).with_output_types(Any)
+        prepared, invalid = events | PrepareEvents(mapping=mapping)
+        types = invalid | beam.Map(lambda letter: letter.message.split(": ")[1].split(";")[0])
+        assert_that(types, equal_to(names), "invalid")
+        assert_that(prepared, equal_to([]), "prepared")
