@@ -21,26 +21,28 @@ if TYPE_CHECKING:
         SecretText,
         ServiceAccount,
     )
-    from beam_mixpanel.client.errors import (
+    from beam_mixpanel.core.events.chunk import EventChunk, PreparedEvent
+    from beam_mixpanel.core.events.dead_letter import DeadLetter, Refused
+    from beam_mixpanel.core.events.prepare import EventBlock
+    from beam_mixpanel.core.formats.csv_format import CsvFormat, CsvHeaderError
+    from beam_mixpanel.core.rows.batches import RefusedRows, RowBatch, RowList
+    from beam_mixpanel.core.rows.mapping import ColumnPlan, EventMapping, MappingError
+    from beam_mixpanel.core.rows.mapping_settings import mapping_of
+    from beam_mixpanel.core.sources.increments import Increment, IncrementalError, State
+    from beam_mixpanel.core.user_function import UserFunctionError
+    from beam_mixpanel.databases.reading import Part, SqlReading
+    from beam_mixpanel.errors import (
         ClosedError,
         CredentialsError,
+        DatabaseError,
         ImportRefusedError,
+        LostConnectionError,
+        LostSnapshotError,
         MixpanelError,
         UndeliveredError,
+        UnreadableFileError,
     )
-    from beam_mixpanel.core.chunk import EventChunk, PreparedEvent
-    from beam_mixpanel.core.csv_format import CsvFormat, CsvHeaderError
-    from beam_mixpanel.core.dead_letter import DeadLetter, Refused
-    from beam_mixpanel.core.incremental import Increment, IncrementalError, State
-    from beam_mixpanel.core.mapping import ColumnPlan, EventMapping, MappingError
-    from beam_mixpanel.core.mapping_settings import mapping_of
-    from beam_mixpanel.core.prepare import EventBlock
-    from beam_mixpanel.core.rows import RefusedRows, RowBatch, RowList
-    from beam_mixpanel.core.user_function import UserFunctionError
-    from beam_mixpanel.databases.errors import DatabaseError, LostConnectionError, LostSnapshotError
-    from beam_mixpanel.databases.reading import Part, SqlReading
     from beam_mixpanel.transforms.dead_letters import ReadDeadLetters, WriteDeadLetters
-    from beam_mixpanel.transforms.files import UnreadableFileError
     from beam_mixpanel.transforms.guard import EventNotImportedError
     from beam_mixpanel.transforms.options import MixpanelOptions
     from beam_mixpanel.transforms.prepare import PreparedEvents, PrepareEvents
@@ -53,29 +55,29 @@ if TYPE_CHECKING:
 _HOMES = {
     "SecretText": "client.credentials",
     "Part": "databases.reading",
-    "ColumnPlan": "core.mapping",
-    "ClosedError": "client.errors",
+    "ColumnPlan": "core.rows.mapping",
+    "ClosedError": "errors",
     "Credentials": "client.credentials",
-    "CredentialsError": "client.errors",
-    "CsvFormat": "core.csv_format",
-    "CsvHeaderError": "core.csv_format",
-    "DatabaseError": "databases.errors",
-    "DeadLetter": "core.dead_letter",
-    "EventBlock": "core.prepare",
-    "EventChunk": "core.chunk",
-    "EventMapping": "core.mapping",
+    "CredentialsError": "errors",
+    "CsvFormat": "core.formats.csv_format",
+    "CsvHeaderError": "core.formats.csv_format",
+    "DatabaseError": "errors",
+    "DeadLetter": "core.events.dead_letter",
+    "EventBlock": "core.events.prepare",
+    "EventChunk": "core.events.chunk",
+    "EventMapping": "core.rows.mapping",
     "EventNotImportedError": "transforms.guard",
     "ImportReceipt": "client.client",
-    "ImportRefusedError": "client.errors",
-    "Increment": "core.incremental",
-    "IncrementalError": "core.incremental",
-    "LostConnectionError": "databases.errors",
-    "LostSnapshotError": "databases.errors",
-    "MappingError": "core.mapping",
-    "MixpanelError": "client.errors",
+    "ImportRefusedError": "errors",
+    "Increment": "core.sources.increments",
+    "IncrementalError": "core.sources.increments",
+    "LostConnectionError": "errors",
+    "LostSnapshotError": "errors",
+    "MappingError": "core.rows.mapping",
+    "MixpanelError": "errors",
     "MixpanelOptions": "transforms.options",
     "PrepareEvents": "transforms.prepare",
-    "PreparedEvent": "core.chunk",
+    "PreparedEvent": "core.events.chunk",
     "PreparedEvents": "transforms.prepare",
     "ProjectToken": "client.credentials",
     "ReadDeadLetters": "transforms.dead_letters",
@@ -84,22 +86,22 @@ _HOMES = {
     "ReadRowsFromBigQuery": "transforms.read_bigquery",
     "ReadRowsFromFiles": "transforms.read_rows",
     "ReadRowsFromSql": "transforms.read_sql",
-    "Refused": "core.dead_letter",
-    "RefusedRows": "core.rows",
-    "RowBatch": "core.rows",
-    "RowList": "core.rows",
+    "Refused": "core.events.dead_letter",
+    "RefusedRows": "core.rows.batches",
+    "RowBatch": "core.rows.batches",
+    "RowList": "core.rows.batches",
     "SecretReference": "client.credentials",
     "SecretSource": "client.credentials",
     "ServiceAccount": "client.credentials",
     "SqlReading": "databases.reading",
-    "State": "core.incremental",
-    "UndeliveredError": "client.errors",
-    "UnreadableFileError": "transforms.files",
+    "State": "core.sources.increments",
+    "UndeliveredError": "errors",
+    "UnreadableFileError": "errors",
     "UserFunctionError": "core.user_function",
     "WriteDeadLetters": "transforms.dead_letters",
     "WriteToMixpanel": "transforms.write",
     "WriteToMixpanelResult": "transforms.write",
-    "mapping_of": "core.mapping_settings",
+    "mapping_of": "core.rows.mapping_settings",
 }
 
 _NEEDS_EXTRA = frozenset({"ReadRowsFromBigQuery"})

@@ -45,7 +45,7 @@ def _pipeline(file: Path, url: str, *more: str) -> Cost:
     return run(
         [
             "-m",
-            "pipelines.files_to_mixpanel",
+            "beam_mixpanel.pipelines.files_to_mixpanel",
             f"--input={file}",
             f"--mixpanel_api_host={url}",
             "--mixpanel_project_token=env:MIXPANEL_BENCH_TOKEN",

@@ -39,11 +39,13 @@ def main() -> None:
 
 def _import(file: Path, url: str) -> Cost:
     destination = (f"--mixpanel_api_host={url}", "--mixpanel_project_token=env:MIXPANEL_BENCH_TOKEN")
-    return run(["-m", "pipelines.files_to_mixpanel", f"--input={file}", *destination], environment=_TOKEN)
+    return run(["-m", "beam_mixpanel.pipelines.files_to_mixpanel", f"--input={file}", *destination], environment=_TOKEN)
 
 
 def _check(file: Path) -> Cost:
-    return run(["-m", "pipelines.check_events", f"--input={file}", f"--report={file.with_suffix('.html')}"])
+    return run(
+        ["-m", "beam_mixpanel.pipelines.check_events", f"--input={file}", f"--report={file.with_suffix('.html')}"]
+    )
 
 
 def _say(line: str) -> None:

@@ -13,8 +13,8 @@ import requests
 from rich.console import Console
 
 from beam_mixpanel.emulator import EmulatorProcess
+from beam_mixpanel.pipelines import files_to_mixpanel
 from benchmarks.events import write
-from pipelines import files_to_mixpanel
 
 _TOKEN = "MIXPANEL_DEMO_TOKEN"
 

@@ -103,7 +103,7 @@ def _measure(folder: Path, server: CountingServer, managers: int, count: int, fl
         before, began, cpu = server.counts(), time.monotonic(), descendants_cpu_secs()
         job = subprocess.Popen(
             [
-                *(sys.executable, "-m", "pipelines.files_to_mixpanel", f"--input={folder}/*.ndjson"),
+                *(sys.executable, "-m", "beam_mixpanel.pipelines.files_to_mixpanel", f"--input={folder}/*.ndjson"),
                 *(f"--mixpanel_api_host={server.url}", "--mixpanel_project_token=env:MIXPANEL_BENCH_TOKEN"),
                 *("--runner=PortableRunner", f"--job_endpoint={address}", f"--parallelism={managers}"),
                 *(*engines._external(pool), f"--summary={work}/summary.json", *flags),

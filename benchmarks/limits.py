@@ -24,7 +24,7 @@ from isal import igzip
 from rich.console import Console
 from rich.table import Table
 
-from beam_mixpanel.core.backoff import delay_secs
+from beam_mixpanel.core.sending.backoff import delay_secs
 from benchmarks import events
 from benchmarks.measure import CountingServer, counting_server, machine, run
 
@@ -119,7 +119,7 @@ def _pipelines(files: list[Path], url: str) -> None:
 def _arguments(file: Path, url: str) -> list[str]:
     return [
         "-m",
-        "pipelines.files_to_mixpanel",
+        "beam_mixpanel.pipelines.files_to_mixpanel",
         f"--input={file}",
         f"--mixpanel_api_host={url}",
         "--mixpanel_project_token=env:MIXPANEL_BENCH_TOKEN",

@@ -16,9 +16,9 @@ from typing import Final, NamedTuple
 
 from beam_mixpanel.client.client import MixpanelClient
 from beam_mixpanel.client.credentials import ProjectToken
-from beam_mixpanel.client.errors import ImportRefusedError
 from beam_mixpanel.client.transport import Answer
 from beam_mixpanel.core.limits import MAX_BATCH_EVENTS
+from beam_mixpanel.errors import ImportRefusedError
 
 SMALL: Final = 2_000
 LARGE: Final = 1_000_000

@@ -102,7 +102,7 @@ def _run_peer(node: str, folder: Path, file: str, url: str) -> Cost:
 def _pipeline(name: str, folder: Path, more: Sequence[str], url: str) -> Cost:
     summary = folder / "summary.json"
     options = [f"--mixpanel_api_host={url}", "--mixpanel_project_token=env:MIXPANEL_BENCH_TOKEN"]
-    cost = run(["-m", f"pipelines.{name}", *options, f"--summary={summary}", *more], environment=_TOKEN)
+    cost = run(["-m", f"beam_mixpanel.pipelines.{name}", *options, f"--summary={summary}", *more], environment=_TOKEN)
     if not json.loads(summary.read_text())["balanced"]:
         raise RuntimeError(f"{name} {' '.join(more)}: the books do not balance")
     return cost

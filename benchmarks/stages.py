@@ -9,11 +9,11 @@ from pathlib import Path
 
 import requests
 
-from beam_mixpanel.core.batching import BatchPacker
-from beam_mixpanel.core.byte_ranges import read_blocks
-from beam_mixpanel.core.encoding import compress, encode_json
+from beam_mixpanel.core.events.prepare import EventBlock, EventPreparer
+from beam_mixpanel.core.formats.byte_ranges import read_blocks
 from beam_mixpanel.core.limits import MAX_BATCH_BYTES, MAX_BATCH_EVENTS
-from beam_mixpanel.core.prepare import EventBlock, EventPreparer
+from beam_mixpanel.core.sending.batching import BatchPacker
+from beam_mixpanel.core.sending.encoding import compress, encode_json
 
 STAGES = ("read", "prepare", "pack", "encode", "gzip", "post")
 

@@ -28,9 +28,9 @@ from rich.console import Console
 from rich.table import Table
 
 from beam_mixpanel import ProjectToken, WriteToMixpanel
-from beam_mixpanel.core.batching import pack_batches
-from beam_mixpanel.core.chunk import EventChunk, PreparedEvent
-from beam_mixpanel.core.prepare import EventBlock
+from beam_mixpanel.core.events.chunk import EventChunk, PreparedEvent
+from beam_mixpanel.core.events.prepare import EventBlock
+from beam_mixpanel.core.sending.batching import pack_batches
 from beam_mixpanel.emulator import EmulatorProcess
 from beam_mixpanel.transforms import write
 from beam_mixpanel.transforms.batches import BatchLimits

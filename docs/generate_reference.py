@@ -15,17 +15,18 @@ import click
 from apache_beam.options.pipeline_options import PipelineOptions
 
 import beam_mixpanel
+from beam_mixpanel import metrics
 from beam_mixpanel.cli.__main__ import ModuleCommand
 from beam_mixpanel.cli.__main__ import main as command_line
-from beam_mixpanel.core import dead_letter, limits
-from beam_mixpanel.core.dead_letter import DeadLetter
-from beam_mixpanel.core.validation import RULES
+from beam_mixpanel.core import limits
+from beam_mixpanel.core.events import dead_letter
+from beam_mixpanel.core.events.dead_letter import DeadLetter
+from beam_mixpanel.core.events.validation import RULES
 from beam_mixpanel.emulator.__main__ import _parser as emulator_parser
 from beam_mixpanel.launcher import job
 from beam_mixpanel.launcher.arguments import COMMON_OPTIONS
 from beam_mixpanel.launcher.plain_flags import actions_of, is_list
 from beam_mixpanel.launcher.summary import Summary
-from beam_mixpanel.transforms import metrics
 
 PAGES = {
     "python": "Python",
@@ -71,14 +72,14 @@ def _python() -> str:
 
 def _options() -> str:
     """List the options of each pipeline by group; groups that several share stand once."""
-    pipelines = {name: importlib.import_module(f"pipelines.{name}") for name in PIPELINES}
+    pipelines = {name: importlib.import_module(f"beam_mixpanel.pipelines.{name}") for name in PIPELINES}
     groups: dict[type[PipelineOptions], None] = {}
     parts = ["Every option of Beam and of the chosen runner works, too.\n"]
     for name, module in pipelines.items():
         of_pipeline = (*module.OPTIONS, *COMMON_OPTIONS)
         groups |= dict.fromkeys(of_pipeline)
         links = ", ".join(f"[{_title(group)}](#{_title(group).lower().replace(' ', '-')})" for group in of_pipeline)
-        parts.append(f"## pipelines.{name}\n\n{module.DESCRIPTION}\n\nOptions: {links}.\n")
+        parts.append(f"## beam_mixpanel.pipelines.{name}\n\n{module.DESCRIPTION}\n\nOptions: {links}.\n")
     tables = (f"## {_title(group)}\n\n{inspect.getdoc(group)}\n\n{_table_of(actions_of(group))}\n" for group in groups)
     return "\n".join([*parts, *tables])
 
@@ -125,7 +126,7 @@ def _command(command: click.Command, name: str) -> Iterator[str]:
         for child in command.list_commands(context):
             yield from _command(command.commands[child], f"{name} {child}")
     elif isinstance(command, ModuleCommand):
-        if command._module.startswith("pipelines."):
+        if command._module.startswith("beam_mixpanel.pipelines."):
             yield f"Its options are those of [{command._module}](options.md).\n"
         else:
             yield _table_of(emulator_parser()._actions)

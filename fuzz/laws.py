@@ -7,17 +7,17 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from beam_mixpanel.core import outcome
-from beam_mixpanel.core.advice import EVENTS
-from beam_mixpanel.core.check import check_report
-from beam_mixpanel.core.chunk import PreparedEvent
-from beam_mixpanel.core.dead_letter import IMPORT, DeadLetter, from_json_line, to_json_line
-from beam_mixpanel.core.event import Form
-from beam_mixpanel.core.insert_id import InsertIdStrategy
+from beam_mixpanel.core.check.advice import EVENTS
+from beam_mixpanel.core.check.findings import check_report
+from beam_mixpanel.core.check.profile import Profile, ProfileSettings
+from beam_mixpanel.core.events.chunk import PreparedEvent
+from beam_mixpanel.core.events.dead_letter import IMPORT, DeadLetter, from_json_line, to_json_line
+from beam_mixpanel.core.events.event import Form
+from beam_mixpanel.core.events.insert_id import InsertIdStrategy
+from beam_mixpanel.core.events.prepare import EventBlock, EventPreparer, Preparation, identity_of
+from beam_mixpanel.core.events.validation import RULES
 from beam_mixpanel.core.limits import DEFAULT_RETENTION_DAYS, TRACK_MAX_AGE_MS
-from beam_mixpanel.core.prepare import EventBlock, EventPreparer, Preparation, identity_of
-from beam_mixpanel.core.profile import Profile, ProfileSettings
-from beam_mixpanel.core.validation import RULES
+from beam_mixpanel.core.sending import outcome
 from fuzz import judge
 
 NOW_MS: Final = 1_700_000_000_000

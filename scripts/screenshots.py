@@ -75,7 +75,7 @@ def _report() -> None:
 
 def _run(pipeline: str, folder: str, *options: str) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "MIXPANEL_PROJECT_TOKEN": "a-token"}
-    command = [sys.executable, "-m", f"pipelines.{pipeline}", *options]
+    command = [sys.executable, "-m", f"beam_mixpanel.pipelines.{pipeline}", *options]
     subprocess.run(command, cwd=folder, env=environment, check=True)
 
 

@@ -91,7 +91,7 @@ _LIST_HINT: Final = '; several as JSON: ["A","B"]'
 def metadata_of(name: str) -> dict[str, Any]:
     """Describe a pipeline's template, as Google's `TemplateMetadata` has it."""
     template = TEMPLATES[name]
-    groups = (*importlib.import_module(f"pipelines.{name}").OPTIONS, *COMMON_OPTIONS)
+    groups = (*importlib.import_module(f"beam_mixpanel.pipelines.{name}").OPTIONS, *COMMON_OPTIONS)
     actions = [action for group in groups for action in actions_of(group) if action.dest not in NOT_IN_TEMPLATES]
     return {
         "name": template.title,

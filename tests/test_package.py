@@ -17,8 +17,8 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 import beam_mixpanel
-from beam_mixpanel.core.mapping_settings import FLAGS
-from beam_mixpanel.core.presets import PRESETS
+from beam_mixpanel.core.rows.mapping_settings import FLAGS
+from beam_mixpanel.core.rows.presets import PRESETS
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.launcher.options import (
     BigQueryOptions,
@@ -62,7 +62,7 @@ def test_every_public_name_can_be_imported() -> None:
     "module",
     [
         "beam_mixpanel",
-        "beam_mixpanel.core.prepare",
+        "beam_mixpanel.core.events.prepare",
         "beam_mixpanel.client.client",
         "beam_mixpanel.databases.reading",
         "beam_mixpanel.emulator",

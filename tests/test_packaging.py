@@ -81,7 +81,7 @@ def _import_an_event(python: str | Path, folder: Path, **variables: str) -> None
     """Run an import of one event into an emulator, in a folder, where the package is whatever that Python finds."""
     (folder / "events.ndjson").write_text('{"event": "A", "time": "2026-01-02T03:04:05Z", "distinct_id": "u"}\n')
     done = subprocess.run(
-        [python, "-m", "pipelines.files_to_mixpanel", "--input=events.ndjson", "--mixpanel_emulator"],
+        [python, "-m", "beam_mixpanel.pipelines.files_to_mixpanel", "--input=events.ndjson", "--mixpanel_emulator"],
         capture_output=True,
         text=True,
         cwd=folder,
@@ -168,8 +168,8 @@ def test_wheel_holds_the_package_and_nothing_else(release: Path) -> None:
     """Code, type marker, page and licence are in the wheel; tests, benchmarks and fuzz are not."""
     names = zipfile.ZipFile(next(release.glob("*.whl"))).namelist()
     tops = {name.partition("/")[0] for name in names}
-    assert {"beam_mixpanel", "pipelines"} == {top for top in tops if not top.endswith(".dist-info")}
-    pages = {"beam_mixpanel/emulator/page.html", "beam_mixpanel/launcher/page.css"}
+    assert {"beam_mixpanel"} == {top for top in tops if not top.endswith(".dist-info")}
+    pages = {"beam_mixpanel/emulator/page.html", "beam_mixpanel/launcher/reports/page.css"}
     assert {"beam_mixpanel/py.typed"} | pages <= set(names)
     assert any(name.endswith("LICENSE") for name in names)
 

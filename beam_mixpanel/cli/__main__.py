@@ -20,10 +20,10 @@ from beam_mixpanel.cli.insert_id import insert_id
 from beam_mixpanel.version import VERSION
 
 _SOURCES = {
-    "files": ("pipelines.files_to_mixpanel", "NDJSON, JSON, CSV, TSV, Avro and Parquet files."),
-    "bigquery": ("pipelines.bigquery_to_mixpanel", "A table of BigQuery, or what a query gives."),
-    "sql": ("pipelines.sql_to_mixpanel", "A table of a SQL database, or what a query gives."),
-    "pubsub": ("pipelines.pubsub_to_mixpanel", "Messages of Pub/Sub, as they come."),
+    "files": ("beam_mixpanel.pipelines.files_to_mixpanel", "NDJSON, JSON, CSV, TSV, Avro and Parquet files."),
+    "bigquery": ("beam_mixpanel.pipelines.bigquery_to_mixpanel", "A table of BigQuery, or what a query gives."),
+    "sql": ("beam_mixpanel.pipelines.sql_to_mixpanel", "A table of a SQL database, or what a query gives."),
+    "pubsub": ("beam_mixpanel.pipelines.pubsub_to_mixpanel", "Messages of Pub/Sub, as they come."),
 }
 
 
@@ -135,7 +135,7 @@ class ModuleCommand(click.Command):
 
     def _call(self, arguments: Sequence[str]) -> None:
         code = getattr(importlib.import_module(self._module), self._run)(list(arguments))
-        if not self._module.startswith("pipelines."):
+        if not self._module.startswith("beam_mixpanel.pipelines."):
             sys.exit(code)  # without Beam, which takes seconds to load
         from beam_mixpanel.launcher.job import end_process
 
@@ -148,8 +148,10 @@ class ModuleCommand(click.Command):
 
 for _name, (_module, _meaning) in _SOURCES.items():
     import_.add_command(ModuleCommand(_name, _module, _meaning))
-main.add_command(ModuleCommand("replay", "pipelines.replay_dead_letters", "Send dead letters again."))
-main.add_command(ModuleCommand("check", "pipelines.check_events", "Tell what an import would do, and send nothing."))
+main.add_command(ModuleCommand("replay", "beam_mixpanel.pipelines.replay_dead_letters", "Send dead letters again."))
+main.add_command(
+    ModuleCommand("check", "beam_mixpanel.pipelines.check_events", "Tell what an import would do, and send nothing.")
+)
 main.add_command(
     ModuleCommand("emulator", "beam_mixpanel.emulator.__main__", "Run a server that answers as Mixpanel does.", "main")
 )

@@ -25,22 +25,22 @@ _COMMON: Final = """
     --validate_only --check_report --show_values
 """
 _ALSO: Final = {
-    "pipelines.files_to_mixpanel": """
+    "beam_mixpanel.pipelines.files_to_mixpanel": """
         --input --input_format --csv_delimiter --csv_columns --csv_encoding --csv_types --csv_text
     """,
-    "pipelines.bigquery_to_mixpanel": """
+    "beam_mixpanel.pipelines.bigquery_to_mixpanel": """
         --table --query --bigquery_method --cursor_column --since --until --state --overlap
     """,
-    "pipelines.sql_to_mixpanel": """
+    "beam_mixpanel.pipelines.sql_to_mixpanel": """
         --table --query --connection --partition_column --partitions --cursor_column --since --until --state
         --overlap
     """,
-    "pipelines.pubsub_to_mixpanel": "--subscription --topic --id_attribute",
-    "pipelines.replay_dead_letters": """
+    "beam_mixpanel.pipelines.pubsub_to_mixpanel": "--subscription --topic --id_attribute",
+    "beam_mixpanel.pipelines.replay_dead_letters": """
         --input --input_format --csv_delimiter --csv_columns --csv_encoding --csv_types --csv_text
         --only-reason --fix
     """,
-    "pipelines.check_events": """
+    "beam_mixpanel.pipelines.check_events": """
         --input --input_format --csv_delimiter --csv_columns --csv_encoding --csv_types --csv_text
     """,
 }

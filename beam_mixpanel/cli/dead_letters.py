@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from beam_mixpanel.core.dead_letter import DeadLetter, from_json_line
+from beam_mixpanel.core.events.dead_letter import DeadLetter, from_json_line
 
 _NO_LETTER = DeadLetter(b"", "parse", "not_a_dead_letter", message="a line that is no dead letter")
 _LONGEST = 300
@@ -42,7 +42,8 @@ def summary(patterns: tuple[str, ...], as_json: bool, show_events: bool) -> None
 
 
 def _letters(patterns: Iterable[str]) -> Iterator[DeadLetter]:
-    from beam_mixpanel.transforms.files import UnreadableFileError, match_files, open_file
+    from beam_mixpanel.errors import UnreadableFileError
+    from beam_mixpanel.files.listing import match_files, open_file
 
     try:
         files = dict.fromkeys(file.path for pattern in patterns for file in match_files(pattern))

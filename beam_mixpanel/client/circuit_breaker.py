@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from beam_mixpanel.core.backoff import delay_secs
+from beam_mixpanel.core.sending.backoff import delay_secs
 
 CLOSED: Final = "closed"
 OPEN: Final = "open"

@@ -17,13 +17,13 @@ import msgspec
 
 from beam_mixpanel.client.circuit_breaker import CLOSED, PROBE, REFUSE, CircuitBreaker
 from beam_mixpanel.client.credentials import Credentials, forms_of_secret, is_mixpanel_host
-from beam_mixpanel.client.errors import CredentialsError, ImportRefusedError
 from beam_mixpanel.client.gate import Gate, TurnMissedError
 from beam_mixpanel.client.notices import Streak, Warnings
 from beam_mixpanel.client.pacing import ConcurrencyLimit, RatePacer, cost_in_events
 from beam_mixpanel.client.transport import TOTAL_TIMEOUT_SECS, Answer, NoAnswerError, PooledTransport, Transport
-from beam_mixpanel.core.backoff import MAX_DELAY_SECS, delay_secs
-from beam_mixpanel.core.culprits import (
+from beam_mixpanel.core.limits import MAX_EVENTS_PER_SEC, RECOMMENDED_REQUESTS_IN_FLIGHT
+from beam_mixpanel.core.sending.backoff import MAX_DELAY_SECS, delay_secs
+from beam_mixpanel.core.sending.culprits import (
     IDENTITY_REFUSED,
     Ask,
     Blame,
@@ -34,9 +34,8 @@ from beam_mixpanel.core.culprits import (
     Step,
     Verdict,
 )
-from beam_mixpanel.core.encoding import compress, encode_json
-from beam_mixpanel.core.limits import MAX_EVENTS_PER_SEC, RECOMMENDED_REQUESTS_IN_FLIGHT
-from beam_mixpanel.core.outcome import (
+from beam_mixpanel.core.sending.encoding import compress, encode_json
+from beam_mixpanel.core.sending.outcome import (
     Imported,
     Miscounted,
     Outcome,
@@ -47,6 +46,7 @@ from beam_mixpanel.core.outcome import (
     read_import_answer,
     read_track_answer,
 )
+from beam_mixpanel.errors import CredentialsError, ImportRefusedError
 from beam_mixpanel.version import VERSION
 
 DEFAULT_RETRY_DEADLINE_SECS: Final = 300.0

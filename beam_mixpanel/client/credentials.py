@@ -21,8 +21,8 @@ from numbers import Integral
 from typing import Final, Protocol
 from urllib.parse import SplitResult, urlsplit
 
-from beam_mixpanel.client.errors import CredentialsError
 from beam_mixpanel.core.arguments import check_choice, check_text, wrong_type
+from beam_mixpanel.errors import CredentialsError
 
 REGION_HOSTS: Final = {
     "us": "https://api.mixpanel.com",

@@ -8,8 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from beam_mixpanel.client.errors import ClosedError
 from beam_mixpanel.client.pacing import ConcurrencyLimit, RatePacer
+from beam_mixpanel.errors import ClosedError
 
 _MAX_NAP_SECS = 0.5
 """Waiting is done in naps, so that a change of the limits, or the end, is noticed."""

@@ -18,7 +18,7 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from beam_mixpanel.client.errors import MixpanelError
+from beam_mixpanel.errors import MixpanelError
 
 CONNECT_TIMEOUT_SECS: Final = 10.0
 TOTAL_TIMEOUT_SECS: Final = 60.0

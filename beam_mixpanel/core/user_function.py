@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from beam_mixpanel.core.json_values import fields_of
+from beam_mixpanel.core.json.values import fields_of
 
 FAILED: Final = "map_failed"
 NO_EVENT: Final = "map_gave_no_event"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from beam_mixpanel.core.arrow_rows import array_of, rows_of
+from beam_mixpanel.core.rows.arrow import array_of, rows_of
 
 if TYPE_CHECKING:
     from beam_mixpanel.databases.database import Rows

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
-from beam_mixpanel.databases.errors import DatabaseError
+from beam_mixpanel.errors import DatabaseError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from beam_mixpanel.databases.arrow_values import as_json, from_numeric, without_endless_moments
 from beam_mixpanel.databases.database import BATCH_BYTES, Column, check_names, python_row, quote_ansi, quote_text
-from beam_mixpanel.databases.errors import DatabaseError, LostConnectionError, LostSnapshotError
 from beam_mixpanel.databases.url import DatabaseUrl
+from beam_mixpanel.errors import DatabaseError, LostConnectionError, LostSnapshotError
 
 if TYPE_CHECKING:
     from beam_mixpanel.databases.database import Rows

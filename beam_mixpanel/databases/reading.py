@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from beam_mixpanel.core import arguments
 from beam_mixpanel.core.arguments import check_flag, check_text, check_whole_number, optional
-from beam_mixpanel.core.backoff import delay_secs
-from beam_mixpanel.core.incremental import Increment, Mark, State
-from beam_mixpanel.core.key_ranges import KeyRange, split_range
+from beam_mixpanel.core.sending.backoff import delay_secs
+from beam_mixpanel.core.sources.increments import Increment, Mark, State
+from beam_mixpanel.core.sources.key_ranges import KeyRange, split_range
 from beam_mixpanel.databases.database import Column, Database, Session, check_names, find_column, near, quote_table
 from beam_mixpanel.databases.duckdb import DuckDb
-from beam_mixpanel.databases.errors import DatabaseError, LostConnectionError, LostSnapshotError
 from beam_mixpanel.databases.postgresql import PostgreSql
 from beam_mixpanel.databases.sqlalchemy import SqlAlchemy
 from beam_mixpanel.databases.sqlite import Sqlite
 from beam_mixpanel.databases.url import Connection, DatabaseUrl
+from beam_mixpanel.errors import DatabaseError, LostConnectionError, LostSnapshotError
 
 if TYPE_CHECKING:
     from beam_mixpanel.databases.database import Rows

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from beam_mixpanel.databases.arrow_values import from_python
 from beam_mixpanel.databases.database import BATCH_ROWS, Column, check_names, quote_ansi, quote_text
-from beam_mixpanel.databases.errors import DatabaseError, LostConnectionError
 from beam_mixpanel.databases.url import DatabaseUrl
+from beam_mixpanel.errors import DatabaseError, LostConnectionError
 
 if TYPE_CHECKING:
     from beam_mixpanel.databases.database import Rows

@@ -18,14 +18,16 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from apache_beam.runners.runner import create_runner
 
 from beam_mixpanel.client.credentials import Credentials, SecretReference
-from beam_mixpanel.client.errors import MixpanelError
 from beam_mixpanel.client.transport import PooledTransport
-from beam_mixpanel.core.csv_format import CsvFormat
-from beam_mixpanel.core.mapping import EventMapping, MappingError
-from beam_mixpanel.core.mapping_settings import FLAGS, mapping_of, settings_from_flags, settings_from_yaml
-from beam_mixpanel.core.profile import ProfileSettings
+from beam_mixpanel.core.check.profile import ProfileSettings
+from beam_mixpanel.core.formats.csv_format import CsvFormat
+from beam_mixpanel.core.rows.mapping import EventMapping, MappingError
+from beam_mixpanel.core.rows.mapping_settings import FLAGS, mapping_of, settings_from_flags, settings_from_yaml
 from beam_mixpanel.core.user_function import UserFunctionError, load
 from beam_mixpanel.databases.url import EMBEDDED, Connection
+from beam_mixpanel.errors import MixpanelError, UnreadableFileError
+from beam_mixpanel.files.listing import InputFile, match_files, open_file
+from beam_mixpanel.files.row_file import RowSettings
 from beam_mixpanel.launcher.examples import examples_of
 from beam_mixpanel.launcher.options import (
     BigQueryOptions,
@@ -40,12 +42,10 @@ from beam_mixpanel.launcher.options import (
     TableOptions,
 )
 from beam_mixpanel.launcher.plain_flags import actions_of, plain_flags
-from beam_mixpanel.transforms.files import InputFile, UnreadableFileError, match_files, open_file
 from beam_mixpanel.transforms.options import MixpanelOptions
 from beam_mixpanel.transforms.packaging_check import check_options
 from beam_mixpanel.transforms.prepare import PrepareEvents
 from beam_mixpanel.transforms.read_rows import ReadRowsFromFiles, look_at_columns
-from beam_mixpanel.transforms.row_files import RowSettings
 from beam_mixpanel.transforms.write import WriteToMixpanel
 
 DEFAULT_RUNNER = "FnApiRunner"

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions
 
-from beam_mixpanel.core.bigquery_sql import Source, identifier, literal
-from beam_mixpanel.core.incremental import IncrementalError, Mark
-from beam_mixpanel.core.mapping import EventMapping
+from beam_mixpanel.core.rows.mapping import EventMapping
+from beam_mixpanel.core.sources.bigquery_sql import Source, identifier, literal
+from beam_mixpanel.core.sources.increments import IncrementalError, Mark
 from beam_mixpanel.launcher.arguments import Settings, UsageError
 from beam_mixpanel.launcher.bigquery_columns import BigQueryColumns, columns_of, newest_of
 from beam_mixpanel.launcher.epilogue import Epilogue

@@ -6,8 +6,8 @@ import shlex
 import sys
 from typing import NamedTuple
 
-from beam_mixpanel.core.incremental import Increment, IncrementalError, Mark, State, source_of_query
-from beam_mixpanel.core.mapping import ColumnPlan
+from beam_mixpanel.core.rows.mapping import ColumnPlan
+from beam_mixpanel.core.sources.increments import Increment, IncrementalError, Mark, State, source_of_query
 from beam_mixpanel.launcher.arguments import Settings, UsageError
 from beam_mixpanel.launcher.options import IncrementalOptions, TableOptions
 from beam_mixpanel.launcher.state_file import read_state, write_state

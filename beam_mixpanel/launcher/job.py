@@ -29,18 +29,18 @@ from apache_beam.pipeline import PipelineVisitor
 from apache_beam.runners.portability.portable_runner import PipelineResult as PortableResult
 from rich.console import Console
 
-from beam_mixpanel.client.errors import MixpanelError
+from beam_mixpanel.errors import MixpanelError
 from beam_mixpanel.launcher.arguments import IN_PROCESS_RUNNERS, OptionGroups, Settings, UsageError, parse
-from beam_mixpanel.launcher.check_report import write_report
-from beam_mixpanel.launcher.course import Course
 from beam_mixpanel.launcher.epilogue import Epilogue
 from beam_mixpanel.launcher.options import FileOptions
 from beam_mixpanel.launcher.progress import ProgressDisplay
-from beam_mixpanel.launcher.run_report import Run, write_run_report
+from beam_mixpanel.launcher.reports.check_report import write_report
+from beam_mixpanel.launcher.reports.course import Course
+from beam_mixpanel.launcher.reports.run_report import Run, write_run_report
 from beam_mixpanel.launcher.summary import Summary
 from beam_mixpanel.launcher.wording import in_flags
+from beam_mixpanel.metrics import LIVE, NAMESPACE
 from beam_mixpanel.transforms.dead_letters import WriteDeadLetters, remove_unfinished
-from beam_mixpanel.transforms.metrics import LIVE, NAMESPACE
 from beam_mixpanel.transforms.write import abandon_sending
 
 Build = Callable[[beam.Pipeline, Settings], Epilogue | None]
@@ -316,7 +316,7 @@ def _say_what_next(summary: Summary, settings: Settings, console: Console) -> No
         return
     where = (
         f"they are in {settings.dead_letters}-*.jsonl; after the cause is gone: "
-        f"python -m pipelines.replay_dead_letters --input {shlex.quote(f'{settings.dead_letters}-*')} "
+        f"python -m beam_mixpanel.pipelines.replay_dead_letters --input {shlex.quote(f'{settings.dead_letters}-*')} "
         "and the options of this run"
         if settings.dead_letters
         else "add --dead_letters PREFIX to keep them"

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from beam_mixpanel.client.errors import MixpanelError
-from beam_mixpanel.core.file_formats import CSV, JSON, NDJSON, TSV, UnknownFormatError
-from beam_mixpanel.core.mapping import ColumnPlan, EventMapping, MappingError, may_hold_events
+from beam_mixpanel.core.formats.detection import CSV, JSON, NDJSON, TSV, UnknownFormatError
+from beam_mixpanel.core.rows.mapping import ColumnPlan, EventMapping, MappingError, may_hold_events
+from beam_mixpanel.errors import MixpanelError
 from beam_mixpanel.launcher.arguments import Settings, UsageError
 
 _LOOKED_AT: Final = 10

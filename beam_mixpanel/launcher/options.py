@@ -11,11 +11,11 @@ from typing import Final
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_mixpanel.core.csv_types import COLUMN_TYPES
-from beam_mixpanel.core.file_formats import AUTO, FORMATS
-from beam_mixpanel.core.mapping import TIME_UNITS
-from beam_mixpanel.core.mapping_settings import FLAGS
-from beam_mixpanel.core.presets import PRESETS
+from beam_mixpanel.core.formats.csv_types import COLUMN_TYPES
+from beam_mixpanel.core.formats.detection import AUTO, FORMATS
+from beam_mixpanel.core.rows.mapping import TIME_UNITS
+from beam_mixpanel.core.rows.mapping_settings import FLAGS
+from beam_mixpanel.core.rows.presets import PRESETS
 
 
 class JobOptions(PipelineOptions):

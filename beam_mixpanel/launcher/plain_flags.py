@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_mixpanel.core.json_text import UNREADABLE
+from beam_mixpanel.core.json.text import UNREADABLE
 
 
 def actions_of(group: type[PipelineOptions]) -> list[argparse.Action]:

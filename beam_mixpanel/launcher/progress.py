@@ -10,8 +10,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from beam_mixpanel.core.books import FATES, Books
-from beam_mixpanel.transforms.metrics import LIVE
+from beam_mixpanel.core.sending.books import FATES, Books
+from beam_mixpanel.metrics import LIVE
 
 _TERMINAL_EVERY_SECS = 0.2
 _LINE_EVERY_SECS = 5.0

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from beam_mixpanel.client.errors import CredentialsError
-from beam_mixpanel.core.incremental import IncrementalError
-from beam_mixpanel.databases.errors import DatabaseError, LostConnectionError
+from beam_mixpanel.core.sources.increments import IncrementalError
 from beam_mixpanel.databases.reading import SqlReading
+from beam_mixpanel.errors import CredentialsError, DatabaseError, LostConnectionError
 from beam_mixpanel.launcher.arguments import Settings, UsageError
 from beam_mixpanel.launcher.epilogue import Epilogue
 from beam_mixpanel.launcher.incremental import Recurrence, recurrence_of

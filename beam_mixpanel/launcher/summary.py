@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from beam_mixpanel.core.books import Books
-from beam_mixpanel.transforms.metrics import CHOSEN_PREFIX, LEFT_OUT_PREFIX, REASON_PREFIX, THROTTLED
+from beam_mixpanel.core.sending.books import Books
+from beam_mixpanel.metrics import CHOSEN_PREFIX, LEFT_OUT_PREFIX, REASON_PREFIX, THROTTLED
 
 
 class Summary:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from beam_mixpanel.core.mapping_settings import FLAGS
+from beam_mixpanel.core.rows.mapping_settings import FLAGS
 from beam_mixpanel.launcher.options import FileOptions, IncrementalOptions, RedactionOptions, SqlOptions, TableOptions
 from beam_mixpanel.launcher.plain_flags import actions_of
 from beam_mixpanel.transforms.guard import TAKE_THEM_OVER

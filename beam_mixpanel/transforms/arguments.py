@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from beam_mixpanel.client.credentials import Credentials, ProjectToken, ServiceAccount
 from beam_mixpanel.core.arguments import wrong_type
-from beam_mixpanel.core.mapping import EventMapping
-from beam_mixpanel.core.mapping_settings import mapping_of
+from beam_mixpanel.core.rows.mapping import EventMapping
+from beam_mixpanel.core.rows.mapping_settings import mapping_of
 
 ENDPOINTS: Final = ("import", "track")
 ON_UNDELIVERED: Final = ("fail", "dead_letter")

@@ -12,8 +12,8 @@ from apache_beam.transforms.window import WindowFn
 from apache_beam.utils.timestamp import MAX_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
-from beam_mixpanel.core.batching import BatchPacker
-from beam_mixpanel.core.chunk import EventChunk
+from beam_mixpanel.core.events.chunk import EventChunk
+from beam_mixpanel.core.sending.batching import BatchPacker
 from beam_mixpanel.transforms.coding import register_coders
 from beam_mixpanel.transforms.windows import GLOBAL, ParDoInWindows, Places, in_global_window
 

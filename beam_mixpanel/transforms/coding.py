@@ -10,10 +10,10 @@ from apache_beam import coders
 from apache_beam.typehints.schemas import SCHEMA_REGISTRY, named_tuple_to_schema
 
 from beam_mixpanel.client.client import ImportReceipt
-from beam_mixpanel.core.chunk import EventChunk
-from beam_mixpanel.core.dead_letter import DeadLetter
-from beam_mixpanel.core.prepare import EventBlock
-from beam_mixpanel.core.rows import RowBatch
+from beam_mixpanel.core.events.chunk import EventChunk
+from beam_mixpanel.core.events.dead_letter import DeadLetter
+from beam_mixpanel.core.events.prepare import EventBlock
+from beam_mixpanel.core.rows.batches import RowBatch
 
 _plain = coders.FastPrimitivesCoder()
 _ROW_TYPES: Final = (DeadLetter, EventBlock, ImportReceipt)

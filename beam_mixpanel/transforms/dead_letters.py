@@ -20,13 +20,13 @@ from apache_beam.transforms.window import GlobalWindow, GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_mixpanel.core.arguments import FileNames, check_path, check_paths
-from beam_mixpanel.core.chunk import origin_of
-from beam_mixpanel.core.dead_letter import PARSE, DeadLetter, Refused, from_json_line, to_json_line
+from beam_mixpanel.core.events.chunk import origin_of
+from beam_mixpanel.core.events.dead_letter import PARSE, DeadLetter, Refused, from_json_line, to_json_line
+from beam_mixpanel.core.events.prepare import EventBlock
+from beam_mixpanel.core.events.repair import as_given, refuse, repaired
 from beam_mixpanel.core.limits import MAX_LINE_BYTES
-from beam_mixpanel.core.prepare import EventBlock
-from beam_mixpanel.core.repair import as_given, refuse, repaired
 from beam_mixpanel.core.user_function import Failure, call, load
-from beam_mixpanel.transforms.metrics import CHOSEN_PREFIX, LEFT_OUT_PREFIX, Ledger
+from beam_mixpanel.metrics import CHOSEN_PREFIX, LEFT_OUT_PREFIX, Ledger
 from beam_mixpanel.transforms.read import ReadEventBlocksFromFiles, lines_of
 from beam_mixpanel.transforms.windows import GLOBAL, ParDoInWindows, in_global_window
 

@@ -8,7 +8,7 @@ from apache_beam.pvalue import PCollection
 from apache_beam.typehints import typehints
 from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 
-from beam_mixpanel.core.elements import advice_for
+from beam_mixpanel.core.events.elements import advice_for
 
 _COLLECTIONS: Final = (
     typehints.TupleConstraint,

@@ -11,8 +11,8 @@ from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 from apache_beam.pvalue import PCollection
 from apache_beam.transforms.error_handling import ErrorHandler
 
-from beam_mixpanel.client.errors import MixpanelError
-from beam_mixpanel.core.dead_letter import DeadLetter
+from beam_mixpanel.core.events.dead_letter import DeadLetter
+from beam_mixpanel.errors import MixpanelError
 
 TAKE_THEM_OVER: Final = "use the result's dead_letters or with_error_handler (in Beam YAML: error_handling)"
 """How to go on past dead letters; the command line has another way."""

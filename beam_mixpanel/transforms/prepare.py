@@ -11,21 +11,21 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
 
 from beam_mixpanel.core.arguments import check_text, check_whole_number, optional, wrong_type
-from beam_mixpanel.core.chunk import EventChunk
-from beam_mixpanel.core.dead_letter import DeadLetter, Refused
-from beam_mixpanel.core.event import Form
-from beam_mixpanel.core.insert_id import InsertIdStrategy
+from beam_mixpanel.core.events.chunk import EventChunk
+from beam_mixpanel.core.events.dead_letter import DeadLetter, Refused
+from beam_mixpanel.core.events.event import Form
+from beam_mixpanel.core.events.insert_id import InsertIdStrategy
+from beam_mixpanel.core.events.prepare import EventBlock, EventPreparer, Preparation
+from beam_mixpanel.core.events.redaction import check_redacted
 from beam_mixpanel.core.limits import DEFAULT_RETENTION_DAYS
-from beam_mixpanel.core.mapping import EventMapping
-from beam_mixpanel.core.prepare import EventBlock, EventPreparer, Preparation
-from beam_mixpanel.core.redaction import check_redacted
-from beam_mixpanel.core.row_prepare import RowPreparer
-from beam_mixpanel.core.rows import RefusedRows, RowBatch, RowList
+from beam_mixpanel.core.rows.batches import RefusedRows, RowBatch, RowList
+from beam_mixpanel.core.rows.by_row import RowPreparer
+from beam_mixpanel.core.rows.mapping import EventMapping
 from beam_mixpanel.core.user_function import load
+from beam_mixpanel.metrics import Ledger
 from beam_mixpanel.transforms.arguments import MOST_AGE_MS, MOST_RETENTION_DAYS, check_mapping
 from beam_mixpanel.transforms.coding import register_coders
 from beam_mixpanel.transforms.element_types import check_element_type
-from beam_mixpanel.transforms.metrics import Ledger
 from beam_mixpanel.transforms.packaging_check import check_workers_have_package
 
 INVALID: Final = "invalid"
@@ -56,7 +56,7 @@ class PrepareEvents(beam.PTransform):
       time_zone: IANA name of the zone of times that name none.
       retention_days: how long the project keeps events; older ones are counted as `past_retention`.
       max_age_ms: events older than this are invalid; None for no such bound.
-      redact: names of properties that are neither sent nor kept in dead letters; see `core/redaction.py`.
+      redact: names of properties that are neither sent nor kept in dead letters; see `core/events/redaction.py`.
       mapping: how rows become events, an `EventMapping` or a dict with the keys of a mapping file; None where dicts and
         JSON text are events already. Rows of files and warehouses (`RowBatch`, `RowList`) are always mapped, without
         one by the names of their columns.

@@ -1,4 +1,4 @@
-"""`ProfileEvents`: what is in events, as `core/profile.py` tells it, of any number of them on any number of workers."""
+"""`ProfileEvents`: profiles of any number of events on any number of workers; see `core/check/profile.py`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
-from beam_mixpanel.core.chunk import EventChunk
-from beam_mixpanel.core.dead_letter import DeadLetter
-from beam_mixpanel.core.profile import Profile, ProfileSettings
+from beam_mixpanel.core.check.profile import Profile, ProfileSettings
+from beam_mixpanel.core.events.chunk import EventChunk
+from beam_mixpanel.core.events.dead_letter import DeadLetter
 from beam_mixpanel.transforms.prepare import PreparedEvents
 
 _FANOUT: Final = 16

@@ -9,24 +9,19 @@ import apache_beam as beam
 from apache_beam.pvalue import PBegin, PCollection
 
 from beam_mixpanel.core.arguments import FileNames, check_paths, check_whole_number
-from beam_mixpanel.core.byte_ranges import (
+from beam_mixpanel.core.events.prepare import EventBlock
+from beam_mixpanel.core.formats.byte_ranges import (
     DEFAULT_BLOCK_BYTES,
     DEFAULT_RANGE_BYTES,
     MOST_BYTES,
-    Block,
     ByteRange,
-    read_blocks,
-    split,
 )
-from beam_mixpanel.core.file_formats import NDJSON, refuse_utf16
+from beam_mixpanel.core.formats.detection import NDJSON
 from beam_mixpanel.core.limits import MAX_LINE_BYTES
-from beam_mixpanel.core.prepare import EventBlock
-from beam_mixpanel.transforms.compression import MAGIC_BYTES, open_decompressed
-from beam_mixpanel.transforms.file_checks import grown_size, has_more, reading, report_growth
-from beam_mixpanel.transforms.files import InputFile, MatchFiles, in_threads, open_file
-from beam_mixpanel.transforms.files import UnreadableFileError as UnreadableFileError
-from beam_mixpanel.transforms.metrics import LIVE
-from beam_mixpanel.transforms.row_files import RowFile, RowSettings, look_at, report_growth_of
+from beam_mixpanel.files.lines import read_range, split_lines
+from beam_mixpanel.files.listing import InputFile, in_threads
+from beam_mixpanel.files.row_file import RowSettings, look_at, report_growth_of
+from beam_mixpanel.transforms.match_files import MatchFiles
 
 
 class ReadEventBlocksFromFiles(beam.PTransform):
@@ -117,47 +112,8 @@ def lines_of(block: EventBlock) -> list[bytes]:
     return [line for _, line in block.lines()]
 
 
-def split_lines(file: RowFile, range_bytes: int) -> Iterator[ByteRange]:
-    """Cut a file of lines into byte ranges; one that is compressed is a range of its own.
-
-    Raises:
-      UnreadableFileError: it is no text in UTF-8.
-    """
-    with reading(file.path):
-        refuse_utf16(file.head)
-    return iter([ByteRange(file.path, 0, -1)]) if file.compressed else split(file.path, file.size_bytes, range_bytes)
-
-
 def _split_files(files: list[InputFile], range_bytes: int) -> Iterator[ByteRange]:
     # A generator: --runtime_type_check would empty any other iterator before the next step sees it.
     for file in in_threads(lambda given: look_at(*given, RowSettings(NDJSON)), files):
         report_growth_of(file)
         yield from split_lines(file, range_bytes)
-
-
-def read_range(part: ByteRange, block_bytes: int, max_line_bytes: int) -> Iterator[EventBlock]:
-    """Read the lines that begin in a byte range, in blocks.
-
-    Raises:
-      UnreadableFileError: the file cannot be read to its end, or to the end of the range.
-    """
-    path, start, stop, last = part
-    with open_file(path) as raw, reading(path):
-        read_to = 0
-        for block in _blocks_of(raw, start, stop, block_bytes, max_line_bytes):
-            yield EventBlock(block.data, path, block.offset, block.cut_line_bytes, block.cut_line_sha256)
-            at = raw.tell() if stop < 0 else block.end - start
-            LIVE.add("input_bytes", at - read_to)
-            read_to = at
-        if last and has_more(raw, max(start + read_to, stop)):
-            report_growth(path, stop, grown_size(path, stop))
-
-
-def _blocks_of(raw: Any, start: int, stop: int, block_bytes: int, max_line_bytes: int) -> Iterator[Block]:
-    if stop < 0:
-        head = raw.read(MAGIC_BYTES)
-        raw.seek(0)
-        return read_blocks(open_decompressed(raw, head), 0, -1, block_bytes, max_line_bytes)
-    if start:
-        raw.seek(start - 1)
-    return read_blocks(raw, start, stop, block_bytes, max_line_bytes)

@@ -18,7 +18,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from apache_beam.pvalue import PBegin, PCollection
 
 from beam_mixpanel.core.arguments import check_choice, check_names, check_text, optional
-from beam_mixpanel.core.rows import RowBatch
+from beam_mixpanel.core.rows.batches import RowBatch
 from beam_mixpanel.transforms.coding import register_coders
 
 try:

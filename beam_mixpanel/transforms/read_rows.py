@@ -19,13 +19,17 @@ from beam_mixpanel.core.arguments import (
     optional,
     wrong_type,
 )
-from beam_mixpanel.core.byte_ranges import DEFAULT_RANGE_BYTES, MOST_BYTES
-from beam_mixpanel.core.csv_format import CsvFormat
-from beam_mixpanel.core.file_formats import AUTO, AVRO, CSV, FORMATS, JSON, NDJSON, PARQUET, TSV, may_be_csv
-from beam_mixpanel.transforms import read_avro, read_csv, read_json, read_parquet
+from beam_mixpanel.core.formats.byte_ranges import DEFAULT_RANGE_BYTES, MOST_BYTES
+from beam_mixpanel.core.formats.csv_format import CsvFormat
+from beam_mixpanel.core.formats.detection import AUTO, AVRO, CSV, FORMATS, JSON, NDJSON, PARQUET, TSV, may_be_csv
+from beam_mixpanel.files import avro as read_avro
+from beam_mixpanel.files import csv as read_csv
+from beam_mixpanel.files import json as read_json
+from beam_mixpanel.files import parquet as read_parquet
+from beam_mixpanel.files.listing import InputFile, in_threads
+from beam_mixpanel.files.row_file import RowFile, RowSettings, look_at, report_growth_of
 from beam_mixpanel.transforms.coding import register_coders
-from beam_mixpanel.transforms.files import InputFile, MatchFiles, in_threads
-from beam_mixpanel.transforms.row_files import RowFile, RowSettings, look_at, report_growth_of
+from beam_mixpanel.transforms.match_files import MatchFiles
 
 _TO_SURVEY: Final = "to_survey"
 

@@ -10,11 +10,11 @@ import pyarrow as pa
 from apache_beam.pvalue import PBegin, PCollection
 
 from beam_mixpanel.core.arguments import wrong_type
-from beam_mixpanel.core.rows import RowBatch, RowList
+from beam_mixpanel.core.rows.batches import RowBatch, RowList
 from beam_mixpanel.databases.reading import Part, SqlReading, read_part
 from beam_mixpanel.databases.url import Connection
+from beam_mixpanel.metrics import Ledger
 from beam_mixpanel.transforms.coding import register_coders
-from beam_mixpanel.transforms.metrics import Ledger
 
 register_coders()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from beam_mixpanel.client.client import ImportReceipt
-from beam_mixpanel.core.chunk import Place
+from beam_mixpanel.core.events.chunk import Place
 
 
 def receipts_by_windows(

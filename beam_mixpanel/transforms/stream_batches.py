@@ -19,7 +19,7 @@ from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.transforms.window import GlobalWindow, WindowFn
 
-from beam_mixpanel.core.chunk import EventChunk
+from beam_mixpanel.core.events.chunk import EventChunk
 from beam_mixpanel.transforms.batches import BatchLimits, DealToShardsFn
 from beam_mixpanel.transforms.coding import EventChunkCoder, register_coders
 from beam_mixpanel.transforms.windows import GLOBAL, ParDoInWindows, Places, in_global_window

@@ -17,7 +17,7 @@ from apache_beam.transforms.window import BoundedWindow, GlobalWindow, GlobalWin
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
-from beam_mixpanel.core.chunk import EventChunk, Place
+from beam_mixpanel.core.events.chunk import EventChunk, Place
 
 
 class _Windows(tuple[BoundedWindow, ...]):

@@ -24,7 +24,6 @@ from beam_mixpanel.client.client import (
     MixpanelClient,
 )
 from beam_mixpanel.client.credentials import Credentials, ServiceAccount, resolve_host
-from beam_mixpanel.client.errors import UndeliveredError
 from beam_mixpanel.client.threads import DaemonThreads
 from beam_mixpanel.client.transport import TOTAL_TIMEOUT_SECS, abandon_requests
 from beam_mixpanel.core import limits
@@ -37,16 +36,17 @@ from beam_mixpanel.core.arguments import (
     optional,
     wrong_type,
 )
-from beam_mixpanel.core.chunk import EventChunk, PreparedEvent
-from beam_mixpanel.core.culprits import NOT_TOLD_APART
-from beam_mixpanel.core.dead_letter import IMPORT, DeadLetter
-from beam_mixpanel.core.mapping import EventMapping
-from beam_mixpanel.core.prepare import identity_of
+from beam_mixpanel.core.events.chunk import EventChunk, PreparedEvent
+from beam_mixpanel.core.events.dead_letter import IMPORT, DeadLetter
+from beam_mixpanel.core.events.prepare import identity_of
+from beam_mixpanel.core.rows.mapping import EventMapping
+from beam_mixpanel.core.sending.culprits import NOT_TOLD_APART
+from beam_mixpanel.errors import UndeliveredError
+from beam_mixpanel.metrics import DROPPED, LIVE, THROTTLED, Ledger
 from beam_mixpanel.transforms.arguments import ENDPOINTS, MAX_BUFFERING_SECS, ON_UNDELIVERED, check_credentials
 from beam_mixpanel.transforms.batches import BatchLimits, PackByShard, PackInBundles
 from beam_mixpanel.transforms.coding import register_coders
 from beam_mixpanel.transforms.guard import DeadLetterGuard, check_error_handler
-from beam_mixpanel.transforms.metrics import DROPPED, LIVE, THROTTLED, Ledger
 from beam_mixpanel.transforms.prepare import PrepareEvents
 from beam_mixpanel.transforms.receipts import receipts_by_windows
 from beam_mixpanel.transforms.stream_batches import PackStream

@@ -10,8 +10,8 @@ from typing import Any, Final, Optional
 import apache_beam as beam
 from apache_beam.pvalue import PBegin, PCollection
 
-from beam_mixpanel.core.csv_format import CsvFormat
-from beam_mixpanel.core.file_formats import AUTO, AVRO, JSON, NDJSON, PARQUET
+from beam_mixpanel.core.formats.csv_format import CsvFormat
+from beam_mixpanel.core.formats.detection import AUTO, AVRO, JSON, NDJSON, PARQUET
 from beam_mixpanel.databases.reading import SqlReading
 from beam_mixpanel.databases.url import Connection
 from beam_mixpanel.transforms import read_sql

@@ -16,8 +16,8 @@ from beam_mixpanel.client.client import DEFAULT_RETRY_DEADLINE_SECS
 from beam_mixpanel.client.credentials import Credentials, ProjectToken, ServiceAccount, resolve_host
 from beam_mixpanel.client.transport import TOTAL_TIMEOUT_SECS
 from beam_mixpanel.core import limits
-from beam_mixpanel.core.dead_letter import DeadLetter, to_json_line
-from beam_mixpanel.core.mapping_settings import mapping_of
+from beam_mixpanel.core.events.dead_letter import DeadLetter, to_json_line
+from beam_mixpanel.core.rows.mapping_settings import mapping_of
 from beam_mixpanel.transforms.arguments import MAX_BUFFERING_SECS
 from beam_mixpanel.transforms.prepare import PrepareEvents
 from beam_mixpanel.transforms.write import WriteToMixpanel as Write

@@ -22,8 +22,8 @@ from beam_mixpanel.cli.completion import CHOICES, SWITCHES, options_of
 from beam_mixpanel.cli.doctor import ask
 from beam_mixpanel.client.credentials import REGION_HOSTS, ProjectToken
 from beam_mixpanel.client.transport import Answer, NoAnswerError
-from beam_mixpanel.core.dead_letter import DeadLetter, to_json_line
-from beam_mixpanel.core.presets import PRESETS
+from beam_mixpanel.core.events.dead_letter import DeadLetter, to_json_line
+from beam_mixpanel.core.rows.presets import PRESETS
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.emulator.__main__ import main as run_emulator
 from beam_mixpanel.launcher.arguments import COMMON_OPTIONS
@@ -90,12 +90,12 @@ def test_what_is_unknown_names_the_nearest(arguments: tuple[str, ...], near: str
 
 
 COMMANDS = {
-    "import files": "pipelines.files_to_mixpanel",
-    "import bigquery": "pipelines.bigquery_to_mixpanel",
-    "import sql": "pipelines.sql_to_mixpanel",
-    "import pubsub": "pipelines.pubsub_to_mixpanel",
-    "replay": "pipelines.replay_dead_letters",
-    "check": "pipelines.check_events",
+    "import files": "beam_mixpanel.pipelines.files_to_mixpanel",
+    "import bigquery": "beam_mixpanel.pipelines.bigquery_to_mixpanel",
+    "import sql": "beam_mixpanel.pipelines.sql_to_mixpanel",
+    "import pubsub": "beam_mixpanel.pipelines.pubsub_to_mixpanel",
+    "replay": "beam_mixpanel.pipelines.replay_dead_letters",
+    "check": "beam_mixpanel.pipelines.check_events",
 }
 
 

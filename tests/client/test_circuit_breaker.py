@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from beam_mixpanel.client.circuit_breaker import CLOSED, HALF_OPEN, OPEN, PROBE, REFUSE, SEND, CircuitBreaker
 from beam_mixpanel.client.client import BatchResult, MixpanelClient
 from beam_mixpanel.client.credentials import ProjectToken
-from beam_mixpanel.client.errors import ImportRefusedError
 from beam_mixpanel.client.transport import Answer, NoAnswerError
+from beam_mixpanel.errors import ImportRefusedError
 
 DEADLINE_SECS = 300.0
 WHY = "http_503: the server answered 503"

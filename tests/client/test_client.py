@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 
 from beam_mixpanel.client.client import BatchResult, MixpanelClient
 from beam_mixpanel.client.credentials import Credentials, ProjectToken, ServiceAccount
-from beam_mixpanel.client.errors import ClosedError, CredentialsError, ImportRefusedError, MixpanelError
 from beam_mixpanel.client.transport import Answer, NoAnswerError
-from beam_mixpanel.core.culprits import HOPELESS_EVENTS, MAX_VAIN_REQUESTS
+from beam_mixpanel.core.sending.culprits import HOPELESS_EVENTS, MAX_VAIN_REQUESTS
+from beam_mixpanel.errors import ClosedError, CredentialsError, ImportRefusedError, MixpanelError
 from beam_mixpanel.version import VERSION
 
 HOST = "http://localhost"

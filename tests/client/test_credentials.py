@@ -25,7 +25,7 @@ from beam_mixpanel.client.credentials import (
     is_mixpanel_host,
     resolve_host,
 )
-from beam_mixpanel.client.errors import CredentialsError, MixpanelError
+from beam_mixpanel.errors import CredentialsError, MixpanelError
 
 SECRET = "pl4in-s3cret"
 VARIABLE = "TEST_MIXPANEL_SECRET"

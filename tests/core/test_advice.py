@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from beam_mixpanel.core import advice as advices
-from beam_mixpanel.core.check import check_report, plan
-from beam_mixpanel.core.dead_letter import DeadLetter
-from beam_mixpanel.core.mapping import KEYS, MAP_TAKES
-from beam_mixpanel.core.profile import Profile, ProfileSettings
-from beam_mixpanel.core.reserved_names import meaning_of
+from beam_mixpanel.core.check import advice as advices
+from beam_mixpanel.core.check.findings import check_report, plan
+from beam_mixpanel.core.check.profile import Profile, ProfileSettings
+from beam_mixpanel.core.events.dead_letter import DeadLetter
+from beam_mixpanel.core.events.reserved_names import meaning_of
+from beam_mixpanel.core.rows.mapping import KEYS, MAP_TAKES
 from beam_mixpanel.launcher.options import FileOptions, JobOptions, MappingOptions, RedactionOptions
 from beam_mixpanel.transforms.options import MixpanelOptions
 
@@ -107,7 +107,7 @@ def test_the_gravest_comes_first_and_dead_letters_get_a_place() -> None:
 
 
 def test_every_flag_that_is_advised_exists() -> None:
-    """All flags named in the source of the advice are options of the pipelines."""
+    """All flags named in the source of the advice are options of the beam_mixpanel.pipelines."""
     parser = argparse.ArgumentParser(add_help=False)
     for group in (FileOptions, MappingOptions, MixpanelOptions, RedactionOptions, JobOptions):
         group._add_argparse_args(parser)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core.backoff import delay_secs
+from beam_mixpanel.core.sending.backoff import delay_secs
 
 
 def low(least: float, most: float) -> float:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core.batching import BatchPacker, pack_batches
-from beam_mixpanel.core.chunk import EventChunk, PreparedEvent
-from beam_mixpanel.core.encoding import encode_json
+from beam_mixpanel.core.events.chunk import EventChunk, PreparedEvent
+from beam_mixpanel.core.sending.batching import BatchPacker, pack_batches
+from beam_mixpanel.core.sending.encoding import encode_json
 
 SIZES = st.lists(st.integers(1, 18), max_size=40)
 LIMITS = st.tuples(st.integers(1, 7), st.integers(20, 60))

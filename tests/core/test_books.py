@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from beam_mixpanel.core.books import FATES, Books
+from beam_mixpanel.core.sending.books import FATES, Books
 
 
 def test_counters_become_books() -> None:

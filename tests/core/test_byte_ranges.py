@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core.byte_ranges import Block, ByteRange, read_blocks, split
+from beam_mixpanel.core.formats.byte_ranges import Block, ByteRange, read_blocks, split
 from beam_mixpanel.core.limits import MAX_LINE_BYTES
 
 PIECES = st.sampled_from([b"\n", b"\r\n", b"a", b"bc\n", b'{"event":1}\n', b"\n\n\n", b"x" * 30, b"\x00\xff\n", b" "])

@@ -18,15 +18,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beam_mixpanel.core import csv_types, row_prepare
-from beam_mixpanel.core.arrow_rows import batch_of, rows_of
-from beam_mixpanel.core.columnar import ColumnarPreparer
-from beam_mixpanel.core.event import Form
-from beam_mixpanel.core.insert_id import CONTENT_IDS
-from beam_mixpanel.core.mapping import EventMapping
-from beam_mixpanel.core.prepare import EventBlock, Preparation
-from beam_mixpanel.core.row_prepare import RowPreparer
-from beam_mixpanel.core.rows import RowBatch, RowList
+from beam_mixpanel.core.events.event import Form
+from beam_mixpanel.core.events.insert_id import CONTENT_IDS
+from beam_mixpanel.core.events.prepare import EventBlock, Preparation
+from beam_mixpanel.core.formats import csv_types
+from beam_mixpanel.core.rows import by_row as row_prepare
+from beam_mixpanel.core.rows.arrow import batch_of, rows_of
+from beam_mixpanel.core.rows.batches import RowBatch, RowList
+from beam_mixpanel.core.rows.by_column import ColumnarPreparer
+from beam_mixpanel.core.rows.by_row import RowPreparer
+from beam_mixpanel.core.rows.mapping import EventMapping
 
 NOW_MS = 1_790_000_000_000
 DAY_MS = 86_400_000
@@ -456,9 +457,9 @@ class NoPandas:
             raise ImportError(name)
 sys.meta_path.insert(0, NoPandas())
 import pyarrow as pa
-from beam_mixpanel.core.mapping import EventMapping
-from beam_mixpanel.core.row_prepare import RowPreparer
-from beam_mixpanel.core.rows import RowBatch
+from beam_mixpanel.core.rows.mapping import EventMapping
+from beam_mixpanel.core.rows.by_row import RowPreparer
+from beam_mixpanel.core.rows.batches import RowBatch
 nanoseconds = pa.array([1_790_000_000_123_456_789], pa.int64()).view(pa.timestamp("ns"))
 roles_of_at = ("time_column", "distinct_id_column", "insert_id_columns", "include")
 for at, role in itertools.product((nanoseconds, nanoseconds.dictionary_encode()), roles_of_at):

@@ -8,7 +8,7 @@ import io
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core.csv_ranges import CsvRange, Stretch, find_record, plan, ranges_of, survey, survey_range
+from beam_mixpanel.core.formats.csv_ranges import CsvRange, Stretch, find_record, plan, ranges_of, survey, survey_range
 
 FIELDS = st.text(alphabet='ab,"\n\r;é', max_size=4)
 FILES = st.tuples(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core import csv_types
+from beam_mixpanel.core.formats import csv_types
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 FIELDS = (

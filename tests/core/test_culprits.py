@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beam_mixpanel.core.culprits import (
+from beam_mixpanel.core.sending.culprits import (
     HOPELESS_EVENTS,
     IDENTITY_REFUSED,
     MAX_VAIN_REQUESTS,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core.dead_letter import DeadLetter, from_json_line, to_json_line
+from beam_mixpanel.core.events.dead_letter import DeadLetter, from_json_line, to_json_line
 
 LETTERS = st.builds(
     DeadLetter,

@@ -13,11 +13,11 @@ from google.protobuf import struct_pb2, wrappers_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core.event import Form
-from beam_mixpanel.core.mapping import EventMapping
-from beam_mixpanel.core.prepare import EventPreparer, Preparation
-from beam_mixpanel.core.row_prepare import RowPreparer
-from beam_mixpanel.core.rows import RowList
+from beam_mixpanel.core.events.event import Form
+from beam_mixpanel.core.events.prepare import EventPreparer, Preparation
+from beam_mixpanel.core.rows.batches import RowList
+from beam_mixpanel.core.rows.by_row import RowPreparer
+from beam_mixpanel.core.rows.mapping import EventMapping
 
 NOW = 1_700_000_000_000
 FIELDS = {"event": "Tested", "time": NOW, "distinct_id": "ann", "$insert_id": "id-1"}

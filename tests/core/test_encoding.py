@@ -9,7 +9,7 @@ import zlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core.encoding import compress, encode_json, encode_ndjson
+from beam_mixpanel.core.sending.encoding import compress, encode_json, encode_ndjson
 
 EVENTS = st.lists(
     st.dictionaries(st.text(), st.integers() | st.text(), max_size=3).map(lambda e: json.dumps(e).encode())

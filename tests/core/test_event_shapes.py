@@ -13,9 +13,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from beam_mixpanel.core.chunk import PreparedEvent
-from beam_mixpanel.core.event import Form
-from beam_mixpanel.core.prepare import EventPreparer
+from beam_mixpanel.core.events.chunk import PreparedEvent
+from beam_mixpanel.core.events.event import Form
+from beam_mixpanel.core.events.prepare import EventPreparer
 
 NOW = 1_700_000_000_000
 T = 1_686_668_880_123

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core.event_time import to_epoch_ms
-from beam_mixpanel.core.json_values import unwrap
+from beam_mixpanel.core.events.time import to_epoch_ms
+from beam_mixpanel.core.json.values import unwrap
 
 MS = 1_686_668_880_123
 """2023-06-13T15:08:00.123Z."""

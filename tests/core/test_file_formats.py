@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core.file_formats import CSV, HEAD_BYTES, TSV, UnknownFormatError, format_of, may_be_csv
+from beam_mixpanel.core.formats.detection import CSV, HEAD_BYTES, TSV, UnknownFormatError, format_of, may_be_csv
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from beam_mixpanel.core.dead_letter import IMPORT, DeadLetter
-from beam_mixpanel.core.insert_id import is_acceptable
-from beam_mixpanel.core.prepare import EventPreparer, Preparation, identity_of
+from beam_mixpanel.core.events.dead_letter import IMPORT, DeadLetter
+from beam_mixpanel.core.events.insert_id import is_acceptable
+from beam_mixpanel.core.events.prepare import EventPreparer, Preparation, identity_of
 from beam_mixpanel.emulator.rules import Context
 from beam_mixpanel.emulator.validation import MalformedJSONError, check_import
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from beam_mixpanel.core.incremental import Increment, IncrementalError, Mark, State, read_mark
+from beam_mixpanel.core.sources.increments import Increment, IncrementalError, Mark, State, read_mark
 
 UTC = timezone.utc
 NOON = datetime(2024, 2, 29, 12, 0, 0, 123456)

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core import insert_id as insert_ids
-from beam_mixpanel.core.event import Form
-from beam_mixpanel.core.insert_id import InsertIdStrategy, is_acceptable
+from beam_mixpanel.core.events import insert_id as insert_ids
+from beam_mixpanel.core.events.event import Form
+from beam_mixpanel.core.events.insert_id import InsertIdStrategy, is_acceptable
+from beam_mixpanel.core.events.prepare import EventBlock, EventPreparer, identity_of
 from beam_mixpanel.core.limits import PLACEHOLDER_IDS
-from beam_mixpanel.core.prepare import EventBlock, EventPreparer, identity_of
 
 T = 1_686_668_880_123
 NOW = 1_700_000_000_000
@@ -143,8 +143,8 @@ def test_ids_of_mixpanel_import_take_the_time_as_the_source_has_it() -> None:
 def test_another_process_makes_the_same_ids() -> None:
     """Neither the seed of Python's hashes nor the process has a part in an id."""
     script = (
-        "from beam_mixpanel.core.prepare import EventBlock, EventPreparer, identity_of as read\n"
-        "from beam_mixpanel.core.insert_id import from_mixpanel_import as murmur\n"
+        "from beam_mixpanel.core.events.prepare import EventBlock, EventPreparer, identity_of as read\n"
+        "from beam_mixpanel.core.events.insert_id import from_mixpanel_import as murmur\n"
         f"event = {{'event': 'Bought', 'time': {T}, 'tags': {{'c', 'a', 'b'}}}}\n"
         f"print(read(EventPreparer().prepare_object(event, {NOW}).events[0].body)[0], murmur('e', 'u', 1))"
     )

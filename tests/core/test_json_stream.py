@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core import json_stream
-from beam_mixpanel.core.json_stream import DamagedJsonError, read_values
+from beam_mixpanel.core.json import stream as json_stream
+from beam_mixpanel.core.json.stream import DamagedJsonError, read_values
 
 
 class _Pieces:

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core import prepare
-from beam_mixpanel.core.dead_letter import DeadLetter, from_json_line, to_json_line
-from beam_mixpanel.core.event import Form
-from beam_mixpanel.core.insert_id import InsertIdStrategy
-from beam_mixpanel.core.json_text import UNREADABLE, fault_of, is_utf8
-from beam_mixpanel.core.mapping import EventMapping
-from beam_mixpanel.core.prepare import EventBlock, EventPreparer, Preparation
-from beam_mixpanel.core.row_prepare import RowPreparer
-from beam_mixpanel.core.rows import RowList
+from beam_mixpanel.core.events import prepare
+from beam_mixpanel.core.events.dead_letter import DeadLetter, from_json_line, to_json_line
+from beam_mixpanel.core.events.event import Form
+from beam_mixpanel.core.events.insert_id import InsertIdStrategy
+from beam_mixpanel.core.events.prepare import EventBlock, EventPreparer, Preparation
+from beam_mixpanel.core.json.text import UNREADABLE, fault_of, is_utf8
+from beam_mixpanel.core.rows.batches import RowList
+from beam_mixpanel.core.rows.by_row import RowPreparer
+from beam_mixpanel.core.rows.mapping import EventMapping
 
 NOW = 1_700_000_000_000
 GOOD = b'{"event":"e","properties":{"time":1686668880123,"$insert_id":"id-1","distinct_id":"ann"}}'

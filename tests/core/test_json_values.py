@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core.json_values import UnsupportedValueError, fields_of, to_json_value, unwrap
+from beam_mixpanel.core.json.values import UnsupportedValueError, fields_of, to_json_value, unwrap
 
 encode = msgspec.json.Encoder(decimal_format="number").encode
 PLAIN = (type(None), bool, int, float, str, Decimal, list, dict)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core.key_ranges import Key, KeyRange, split_range
+from beam_mixpanel.core.sources.key_ranges import Key, KeyRange, split_range
 
 
 @given(st.integers(), st.integers(min_value=0, max_value=10**20), st.integers(min_value=1, max_value=64))

@@ -13,9 +13,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core.mapping import KEYS, EventMapping, Filtered, MappingError, Unmappable, map_row, matches
-from beam_mixpanel.core.mapping_settings import FLAGS, mapping_of, settings_from_flags, settings_from_yaml
-from beam_mixpanel.core.validation import Violation
+from beam_mixpanel.core.events.validation import Violation
+from beam_mixpanel.core.rows.mapping import KEYS, EventMapping, Filtered, MappingError, Unmappable, map_row, matches
+from beam_mixpanel.core.rows.mapping_settings import FLAGS, mapping_of, settings_from_flags, settings_from_yaml
 
 TIME_MS = 1_700_000_000_123
 ROW = {"event": "A", "time": TIME_MS, "plan": "pro", "n": 1}

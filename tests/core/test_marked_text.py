@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core.marked_text import NUL_MARK, MarkedText, Utf8Stream, encoding_of, is_marked, original_bytes
+from beam_mixpanel.core.formats.marked_text import (
+    NUL_MARK,
+    MarkedText,
+    Utf8Stream,
+    encoding_of,
+    is_marked,
+    original_bytes,
+)
 
 
 def _read_all(stream: Utf8Stream, size: int) -> bytes:

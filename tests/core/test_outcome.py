@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core.outcome import (
+from beam_mixpanel.core.sending.outcome import (
     FailedRecord,
     Imported,
     Miscounted,

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from beam_mixpanel.core.chunk import PreparedEvent
-from beam_mixpanel.core.dead_letter import from_json_line, to_json_line
-from beam_mixpanel.core.event import Form
-from beam_mixpanel.core.insert_id import InsertIdStrategy
-from beam_mixpanel.core.prepare import EventBlock, EventPreparer, Preparation, identity_of
+from beam_mixpanel.core.events.chunk import PreparedEvent
+from beam_mixpanel.core.events.dead_letter import from_json_line, to_json_line
+from beam_mixpanel.core.events.event import Form
+from beam_mixpanel.core.events.insert_id import InsertIdStrategy
+from beam_mixpanel.core.events.prepare import EventBlock, EventPreparer, Preparation, identity_of
 
 NOW = 1_700_000_000_000
 GOOD = b'{"event":"e","properties":{"time":1686668880123,"$insert_id":"id-1","distinct_id":"ann"}}'

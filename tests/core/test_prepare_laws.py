@@ -12,15 +12,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core import insert_id as insert_ids
 from beam_mixpanel.core import limits
-from beam_mixpanel.core.dead_letter import DeadLetter, from_json_line, to_json_line
-from beam_mixpanel.core.event import Form, normalise, to_event
-from beam_mixpanel.core.insert_id import InsertIdStrategy
-from beam_mixpanel.core.prepare import EventBlock, EventPreparer, Preparation
-from beam_mixpanel.core.rewrite import Rewriter
-from beam_mixpanel.core.skim import skim
-from beam_mixpanel.core.validation import Event, Violation, check_event
+from beam_mixpanel.core.events import insert_id as insert_ids
+from beam_mixpanel.core.events.dead_letter import DeadLetter, from_json_line, to_json_line
+from beam_mixpanel.core.events.event import Form, normalise, to_event
+from beam_mixpanel.core.events.insert_id import InsertIdStrategy
+from beam_mixpanel.core.events.prepare import EventBlock, EventPreparer, Preparation
+from beam_mixpanel.core.events.rewrite import Rewriter
+from beam_mixpanel.core.events.skim import skim
+from beam_mixpanel.core.events.validation import Event, Violation, check_event
 
 NOW = 1_700_000_000_000
 decode = msgspec.json.Decoder(float_hook=float).decode

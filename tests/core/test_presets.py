@@ -9,12 +9,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from beam_mixpanel.core.mapping import EventMapping
-from beam_mixpanel.core.mapping_settings import mapping_of
-from beam_mixpanel.core.prepare import EventBlock, Preparation
-from beam_mixpanel.core.presets import PRESETS, ga4_event, segment_event
-from beam_mixpanel.core.row_prepare import RowPreparer
-from beam_mixpanel.core.rows import RowBatch
+from beam_mixpanel.core.events.prepare import EventBlock, Preparation
+from beam_mixpanel.core.rows.batches import RowBatch
+from beam_mixpanel.core.rows.by_row import RowPreparer
+from beam_mixpanel.core.rows.mapping import EventMapping
+from beam_mixpanel.core.rows.mapping_settings import mapping_of
+from beam_mixpanel.core.rows.presets import PRESETS, ga4_event, segment_event
 
 NOW_MS = 1_720_000_000_000
 DATA = Path(__file__).parent.parent / "data" / "presets"

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core import profile as profiles
-from beam_mixpanel.core.dead_letter import DeadLetter
-from beam_mixpanel.core.profile import Profile, ProfileSettings
-from beam_mixpanel.core.property_table import PropertySample
+from beam_mixpanel.core.check import profile as profiles
+from beam_mixpanel.core.check.profile import Profile, ProfileSettings
+from beam_mixpanel.core.check.property_table import PropertySample
+from beam_mixpanel.core.events.dead_letter import DeadLetter
 
 NOW_MS = 1_790_000_000_000
 DAY_MS = 86_400_000

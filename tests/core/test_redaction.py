@@ -14,15 +14,15 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core.dead_letter import DeadLetter, to_json_line
-from beam_mixpanel.core.event import Form
-from beam_mixpanel.core.insert_id import InsertIdStrategy
+from beam_mixpanel.core.events.dead_letter import DeadLetter, to_json_line
+from beam_mixpanel.core.events.event import Form
+from beam_mixpanel.core.events.insert_id import InsertIdStrategy
+from beam_mixpanel.core.events.prepare import EventBlock, EventPreparer, Preparation
+from beam_mixpanel.core.events.redaction import Redaction, check_redacted, withhold
 from beam_mixpanel.core.limits import MAX_EVENT_BYTES, TRACK_MAX_AGE_MS
-from beam_mixpanel.core.mapping import EventMapping
-from beam_mixpanel.core.prepare import EventBlock, EventPreparer, Preparation
-from beam_mixpanel.core.redaction import Redaction, check_redacted, withhold
-from beam_mixpanel.core.row_prepare import RowPreparer
-from beam_mixpanel.core.rows import RowBatch
+from beam_mixpanel.core.rows.batches import RowBatch
+from beam_mixpanel.core.rows.by_row import RowPreparer
+from beam_mixpanel.core.rows.mapping import EventMapping
 
 NOW = 1_700_000_000_000
 CANARY = "ca-na-ry-7"

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core.dead_letter import DeadLetter, Refused
-from beam_mixpanel.core.event import Form
-from beam_mixpanel.core.prepare import EventPreparer, Preparation, identity_of
-from beam_mixpanel.core.repair import as_given, refuse, repaired
+from beam_mixpanel.core.events.dead_letter import DeadLetter, Refused
+from beam_mixpanel.core.events.event import Form
+from beam_mixpanel.core.events.prepare import EventPreparer, Preparation, identity_of
+from beam_mixpanel.core.events.repair import as_given, refuse, repaired
 
 NOW_MS = 1_700_000_000_000
 SENT_MS = 1_690_000_000_000

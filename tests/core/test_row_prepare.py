@@ -13,12 +13,12 @@ import pyarrow as pa
 import pytest
 
 from beam_mixpanel.core import user_function
-from beam_mixpanel.core.dead_letter import DeadLetter
-from beam_mixpanel.core.event import Form
-from beam_mixpanel.core.mapping import EventMapping
-from beam_mixpanel.core.prepare import EventBlock, EventPreparer, Preparation
-from beam_mixpanel.core.row_prepare import RowPreparer
-from beam_mixpanel.core.rows import RowBatch, RowList
+from beam_mixpanel.core.events.dead_letter import DeadLetter
+from beam_mixpanel.core.events.event import Form
+from beam_mixpanel.core.events.prepare import EventBlock, EventPreparer, Preparation
+from beam_mixpanel.core.rows.batches import RowBatch, RowList
+from beam_mixpanel.core.rows.by_row import RowPreparer
+from beam_mixpanel.core.rows.mapping import EventMapping
 from beam_mixpanel.core.user_function import Failure, UserFunctionError
 
 NOW_MS = 1_720_000_000_000

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core.sketches import CountedNames, DistinctKeys, Examples, HeavyKeys, SampledIds, hash_of, hashes_of
+from beam_mixpanel.core.check.sketches import (
+    CountedNames,
+    DistinctKeys,
+    Examples,
+    HeavyKeys,
+    SampledIds,
+    hash_of,
+    hashes_of,
+)
 
 WORDS = st.lists(st.text("abcdefgh", min_size=1, max_size=3), max_size=120)
 

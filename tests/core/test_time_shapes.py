@@ -6,8 +6,8 @@ from datetime import datetime
 
 import pytest
 
-from beam_mixpanel.core.masking import mask
-from beam_mixpanel.core.time_shapes import proposed_formats
+from beam_mixpanel.core.check.masking import mask
+from beam_mixpanel.core.check.time_shapes import proposed_formats
 
 
 @pytest.mark.parametrize(

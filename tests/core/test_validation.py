@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_mixpanel.core import limits
-from beam_mixpanel.core.event import Form
-from beam_mixpanel.core.insert_id import InsertIdStrategy
-from beam_mixpanel.core.prepare import EventBlock, EventPreparer
-from beam_mixpanel.core.validation import RULES, Event, Violation, check_event
+from beam_mixpanel.core.events.event import Form
+from beam_mixpanel.core.events.insert_id import InsertIdStrategy
+from beam_mixpanel.core.events.prepare import EventBlock, EventPreparer
+from beam_mixpanel.core.events.validation import RULES, Event, Violation, check_event
 
 NOW = 1_700_000_000_000
 HOUR_MS = 3_600_000

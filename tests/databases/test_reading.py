@@ -15,9 +15,9 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from beam_mixpanel.core.incremental import Increment, State
-from beam_mixpanel.databases.errors import DatabaseError, LostConnectionError
+from beam_mixpanel.core.sources.increments import Increment, State
 from beam_mixpanel.databases.reading import MOST_ATTEMPTS, Part, SqlReading, read_part
+from beam_mixpanel.errors import DatabaseError, LostConnectionError
 from benchmarks.private_postgres import PostgresMissingError, PrivatePostgres
 
 _OURS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'beam_mixpanel'"

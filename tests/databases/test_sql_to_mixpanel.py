@@ -22,8 +22,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_mixpanel import ReadRowsFromSql, SqlReading
 from beam_mixpanel.emulator import Emulator, EmulatorProcess
+from beam_mixpanel.pipelines import sql_to_mixpanel
 from benchmarks.private_postgres import PrivatePostgres
-from pipelines import sql_to_mixpanel
 
 ROWS = 6_000
 MAPPING = ("--event=Ordered", "--time_column=at", "--user_id_column=customer")
@@ -383,7 +383,14 @@ def slow_emulator() -> Iterator[EmulatorProcess]:
 
 
 def _start(job: Job, *flags: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "pipelines.sql_to_mixpanel", *job.flags, "--mixpanel_max_batch_events=100", *flags]
+    command = [
+        sys.executable,
+        "-m",
+        "beam_mixpanel.pipelines.sql_to_mixpanel",
+        *job.flags,
+        "--mixpanel_max_batch_events=100",
+        *flags,
+    ]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 

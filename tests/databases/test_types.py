@@ -14,9 +14,9 @@ import duckdb
 import msgspec
 import pyarrow as pa
 
-from beam_mixpanel.core.mapping import EventMapping
-from beam_mixpanel.core.row_prepare import RowPreparer
-from beam_mixpanel.core.rows import RowBatch, RowList
+from beam_mixpanel.core.rows.batches import RowBatch, RowList
+from beam_mixpanel.core.rows.by_row import RowPreparer
+from beam_mixpanel.core.rows.mapping import EventMapping
 from beam_mixpanel.databases.reading import SqlReading, read_part
 from benchmarks.private_postgres import PrivatePostgres
 

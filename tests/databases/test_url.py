@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from beam_mixpanel.client.credentials import SecretText
-from beam_mixpanel.databases.errors import DatabaseError
 from beam_mixpanel.databases.url import Connection, DatabaseUrl
+from beam_mixpanel.errors import DatabaseError
 
 SECRET = "hunter2"
 

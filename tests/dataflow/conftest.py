@@ -153,7 +153,7 @@ def build_job(uploads: dict[str, bytes]) -> BuildJob:
 
     def build_anew(name: str, *more: str) -> Job:
         uploads.clear()
-        pipeline = importlib.import_module(f"pipelines.{name}")
+        pipeline = importlib.import_module(f"beam_mixpanel.pipelines.{name}")
         assert pipeline.run([*COMMON, f"--template_location={TEMPLATE_LOCATION}", *PIPELINES[name], *more]) == 0
         description = json.loads(uploads.pop(TEMPLATE_LOCATION))
         graph_name = description["environment"]["sdkPipelineOptions"]["options"]["pipelineUrl"]

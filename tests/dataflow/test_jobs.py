@@ -206,7 +206,7 @@ def _submission(answer: Callable[[Any], Any]) -> tuple[Any, str, Any]:
 
 
 def _run(name: str, *more: str) -> int:
-    code: int = importlib.import_module(f"pipelines.{name}").run([*COMMON, *PIPELINES[name], *more])
+    code: int = importlib.import_module(f"beam_mixpanel.pipelines.{name}").run([*COMMON, *PIPELINES[name], *more])
     return code
 
 

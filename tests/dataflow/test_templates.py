@@ -59,7 +59,7 @@ def test_a_file_that_differs_is_told_and_mended(tmp_path: Path, monkeypatch: pyt
 def test_options_are_those_that_the_pipeline_takes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each option that the command has is a parameter, but for those that a launcher refuses."""
     taken: list[Any] = []
-    module = importlib.import_module(f"pipelines.{name}")
+    module = importlib.import_module(f"beam_mixpanel.pipelines.{name}")
 
     def run_job(*_: Any, also: Any, **__: Any) -> int:
         taken.extend(also)
@@ -120,7 +120,7 @@ def test_what_is_left_out_is_refused(
     from tests.dataflow.conftest import COMMON, TEMPLATE_LOCATION
 
     name, flag = _LEFT_OUT_ARE_REFUSED[option]
-    pipeline = importlib.import_module(f"pipelines.{name}")
+    pipeline = importlib.import_module(f"beam_mixpanel.pipelines.{name}")
     assert pipeline.run([*COMMON, f"--template_location={TEMPLATE_LOCATION}", *PIPELINES[name], flag]) == 2
     assert option in capsys.readouterr().err
     assert uploads == {}

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from beam_mixpanel.core.mapping import EventMapping
+from beam_mixpanel.core.rows.mapping import EventMapping
 
 PRESETS = Path(__file__).parents[1] / "data" / "presets"
 _COMPRESSORS = {".gz": gzip.compress, ".bz2": bz2.compress, ".zst": zstandard.compress}

@@ -26,8 +26,8 @@ from click.testing import CliRunner
 
 from beam_mixpanel.cli.__main__ import ModuleCommand
 from beam_mixpanel.cli.__main__ import main as cli
-from beam_mixpanel.core.mapping import EventMapping
-from beam_mixpanel.core.mapping_settings import FLAGS, mapping_of, settings_from_flags, settings_from_yaml
+from beam_mixpanel.core.rows.mapping import EventMapping
+from beam_mixpanel.core.rows.mapping_settings import FLAGS, mapping_of, settings_from_flags, settings_from_yaml
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.emulator.__main__ import _parser as emulator_parser
 from beam_mixpanel.launcher import arguments as launcher
@@ -49,7 +49,7 @@ from tests.docs.samples import make_database, row_for, write_input
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 LOCAL_RUNNERS = launcher.LOCAL_RUNNERS - {"PrismRunner"}
-CLOUD_PIPELINES = ("pipelines.bigquery_to_mixpanel", "pipelines.pubsub_to_mixpanel")
+CLOUD_PIPELINES = ("beam_mixpanel.pipelines.bigquery_to_mixpanel", "beam_mixpanel.pipelines.pubsub_to_mixpanel")
 """Those whose sources are not on this machine: their options are parsed and checked, and that is all."""
 ENGINE_FLAGS = ("runner", "prism_location", "job_endpoint", "environment_type", "environment_config", "parallelism")
 """What names another engine; the same command is run in this process."""
@@ -107,7 +107,7 @@ class Shell(Checker):
         program = words[0].removeprefix(".venv/bin/")
         rule = _RULES.get(program)
         if program.startswith("-"):
-            self._pipeline("pipelines.files_to_mixpanel", [*words], run=False)
+            self._pipeline("beam_mixpanel.pipelines.files_to_mixpanel", [*words], run=False)
         elif program.startswith("scripts/"):
             _expect(os.access(ROOT / program, os.X_OK), f"{program} is not there or cannot be executed")
         elif program in HARMLESS or program.startswith("./"):
@@ -128,7 +128,7 @@ class Shell(Checker):
     def _module(self, module: str, rest: list[str], run: bool) -> None:
         if module == "pip":
             self._pip(rest, run)
-        elif module.startswith("pipelines."):
+        elif module.startswith("beam_mixpanel.pipelines."):
             self._pipeline(module, rest, run)
         elif module == "beam_mixpanel.emulator":
             _parsed(emulator_parser(), rest)
@@ -166,7 +166,7 @@ class Shell(Checker):
 
     def _beam_mixpanel(self, words: list[str], run: bool) -> None:
         command, rest = _command_of(words)
-        if isinstance(command, ModuleCommand) and command._module.startswith("pipelines."):
+        if isinstance(command, ModuleCommand) and command._module.startswith("beam_mixpanel.pipelines."):
             self._pipeline(command._module, rest, run)
         elif isinstance(command, ModuleCommand):
             _parsed(emulator_parser(), rest)
@@ -204,7 +204,7 @@ class Shell(Checker):
         except launcher.UsageError as error:
             raise BlockError(str(error)) from None
         words = [word for word in words if word != "--mixpanel_emulator"]
-        words += self._destination(options, elided, checks=module == "pipelines.check_events")
+        words += self._destination(options, elided, checks=module == "beam_mixpanel.pipelines.check_events")
         words += self._source(options, mapping, pipeline.OPTIONS, elided)
         if run:
             self._run(pipeline.run, words)
@@ -393,7 +393,7 @@ def _parsed(parser: argparse.ArgumentParser, words: list[str]) -> None:
 
 
 def _knows_flags(source: str, words: list[str]) -> None:
-    """See that each flag is one of a module of Beam, or of Beam's pipelines."""
+    """See that each flag is one of a module of Beam, or of Beam's beam_mixpanel.pipelines."""
     parser = launcher._all_options(())
     for word in words:
         name = word.partition("=")[0]

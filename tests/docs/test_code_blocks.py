@@ -19,7 +19,7 @@ import tomllib
 import yaml
 from dockerfile_parse import DockerfileParser
 
-from beam_mixpanel.core.mapping_settings import mapping_of, settings_from_yaml
+from beam_mixpanel.core.rows.mapping_settings import mapping_of, settings_from_yaml
 from beam_mixpanel.emulator import Emulator
 from tests.docs.blocks import PAGES, ROOT, Block, blocks_of
 from tests.docs.checker import BlockError
@@ -152,9 +152,13 @@ def _write_file(block: Block, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("language", "text", "complaint"),
     [
-        ("sh", "python -m pipelines.files_to_mixpanel --input 'a/*.csv' --mixpanel_emulater", "did you mean"),
-        ("sh", "python -m pipelines.pubsub_to_mixpanel --subscribtion x …", "unknown option"),
-        ("sh", "python -m pipelines.nothing --input a.csv", "no module"),
+        (
+            "sh",
+            "beam-mixpanel import files --input 'a/*.csv' --mixpanel_emulater",
+            "did you mean",
+        ),
+        ("sh", "python -m beam_mixpanel.pipelines.pubsub_to_mixpanel --subscribtion x …", "unknown option"),
+        ("sh", "python -m beam_mixpanel.pipelines.nothing --input a.csv", "no module"),
         ("sh", "beam-mixpanel imports files", "exit code 2"),
         ("sh", "beam-mixpanel doctor --region eu", "exit code 2"),
         ("sh", "python -m beam_mixpanel.emulator --ports 8080", "refuses"),

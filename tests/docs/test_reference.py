@@ -11,12 +11,12 @@ import pytest
 import beam_mixpanel
 from beam_mixpanel.client.circuit_breaker import CircuitBreaker
 from beam_mixpanel.core import limits
-from beam_mixpanel.core.books import Books
-from beam_mixpanel.core.dead_letter import DeadLetter
-from beam_mixpanel.core.validation import RULES
+from beam_mixpanel.core.events.dead_letter import DeadLetter
+from beam_mixpanel.core.events.validation import RULES
+from beam_mixpanel.core.sending.books import Books
 from beam_mixpanel.launcher.arguments import option_names
 from beam_mixpanel.launcher.summary import Summary
-from beam_mixpanel.transforms.metrics import COUNTERS, DISTRIBUTIONS
+from beam_mixpanel.metrics import COUNTERS, DISTRIBUTIONS
 from tests.docs.blocks import PAGES, ROOT
 
 DOCS = ROOT / "docs"
@@ -52,11 +52,11 @@ def test_every_public_name_has_its_docstring_shown(reference: dict[str, str]) ->
 @pytest.mark.parametrize("pipeline", GENERATOR.PIPELINES)
 def test_every_option_of_a_pipeline_is_listed(pipeline: str, reference: dict[str, str]) -> None:
     """All flags of a pipeline are rows of the groups that its section names."""
-    section = reference["options"].partition(f"## pipelines.{pipeline}\n")[2].partition("\n## ")[0]
+    section = reference["options"].partition(f"## beam_mixpanel.pipelines.{pipeline}\n")[2].partition("\n## ")[0]
     groups = re.findall(r"\[([\w ]+ options)\]\(#", section)
     tables = [reference["options"].partition(f"\n## {group}\n")[2].partition("\n## ")[0] for group in groups]
     cells = re.findall(r"^\| (`--.*?) \| ", "".join(tables), re.MULTILINE)
-    assert set(re.findall(r"`(--[\w-]+)`", "".join(cells))) == set(option_names(f"pipelines.{pipeline}"))
+    assert set(re.findall(r"`(--[\w-]+)`", "".join(cells))) == set(option_names(f"beam_mixpanel.pipelines.{pipeline}"))
 
 
 def test_all_pipelines_are_listed() -> None:

@@ -54,7 +54,7 @@ def main() -> int:
     from beam_mixpanel.client.client import MixpanelClient
     from beam_mixpanel.client.transport import PooledTransport
     from beam_mixpanel.launcher import job
-    from pipelines import files_to_mixpanel
+    from beam_mixpanel.pipelines import files_to_mixpanel
 
     class Shower(PipelineVisitor):
         def visit_transform(self, transform_node: Any) -> None:

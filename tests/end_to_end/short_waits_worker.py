@@ -10,7 +10,7 @@ import json
 
 from apache_beam.runners.worker.sdk_worker import SdkHarness
 
-from beam_mixpanel.core import backoff
+from beam_mixpanel.core.sending import backoff
 
 
 def main() -> None:

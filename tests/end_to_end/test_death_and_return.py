@@ -46,7 +46,7 @@ def events(tmp_path: Path) -> list[dict[str, Any]]:
 def _start(folder: Path, url: str, reference: str, *flags: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [
-            *(sys.executable, "-m", "pipelines.files_to_mixpanel", f"--input={folder}/*.ndjson"),
+            *(sys.executable, "-m", "beam_mixpanel.pipelines.files_to_mixpanel", f"--input={folder}/*.ndjson"),
             f"--mixpanel_api_host={url}",
             f"--mixpanel_project_token={reference}",
             f"--mixpanel_max_batch_events={BATCH_EVENTS}",

@@ -24,9 +24,9 @@ from typing import Any
 
 import pytest
 
-from beam_mixpanel.core import backoff
+from beam_mixpanel.core.sending import backoff
 from beam_mixpanel.emulator import Emulator
-from pipelines import files_to_mixpanel
+from beam_mixpanel.pipelines import files_to_mixpanel
 
 EVENTS = 300
 BATCH_EVENTS = 50

@@ -28,7 +28,7 @@ from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.localfilesystem import LocalFileSystem
 
 from beam_mixpanel.emulator import Emulator
-from pipelines import files_to_mixpanel, replay_dead_letters
+from beam_mixpanel.pipelines import files_to_mixpanel, replay_dead_letters
 
 NOW_MS = int(time.time() * 1000)
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
@@ -259,7 +259,7 @@ def test_memory_does_not_grow_with_a_line(job: Job, kind: str) -> None:
         content = b"\n".join((A, b"x" * length, B))
         file.write_bytes(COMPRESSORS[kind](content) if kind != "plain" else content)
         del content
-        command = [sys.executable, "-m", "pipelines.files_to_mixpanel", f"--input={file}", *job.flags()]
+        command = [sys.executable, "-m", "beam_mixpanel.pipelines.files_to_mixpanel", f"--input={file}", *job.flags()]
         measured = subprocess.run(
             [sys.executable, "-c", _PEAK_OF_CHILD, *command],
             stderr=subprocess.DEVNULL,

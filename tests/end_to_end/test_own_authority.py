@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from beam_mixpanel.emulator import Emulator
-from pipelines import files_to_mixpanel
+from beam_mixpanel.pipelines import files_to_mixpanel
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from threading import Thread
 import pytest
 
 from beam_mixpanel.emulator import Emulator
+from beam_mixpanel.pipelines import files_to_mixpanel
 from beam_mixpanel.transforms.dead_letters import remove_unfinished
-from pipelines import files_to_mixpanel
 
 NOW_MS = int(time.time() * 1000)
 # Not preexec_fn: between fork and exec it would run beside the threads of gRPC, which this process may have. -B: else
@@ -24,7 +24,7 @@ WITH_SMALL_FILES = """
 import os, resource, sys
 most_bytes = int(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
-os.execv(sys.executable, [sys.executable, "-B", "-m", "pipelines.files_to_mixpanel", *sys.argv[2:]])
+os.execv(sys.executable, [sys.executable, "-B", "-m", "beam_mixpanel.pipelines.files_to_mixpanel", *sys.argv[2:]])
 """
 CURE = "give --dead_letters a place that can be written to"
 

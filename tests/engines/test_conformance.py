@@ -71,7 +71,7 @@ def engine(request: pytest.FixtureRequest) -> EngineLike:
 def _run(folder: Path, url: str, reference: str, engine: EngineLike) -> tuple[int, dict[str, Any], str]:
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "pipelines.files_to_mixpanel", f"--input={folder}/*.ndjson"),
+            *(sys.executable, "-m", "beam_mixpanel.pipelines.files_to_mixpanel", f"--input={folder}/*.ndjson"),
             f"--mixpanel_api_host={url}",
             f"--mixpanel_project_token={reference}",
             f"--dead_letters={folder}/dead",

@@ -58,7 +58,7 @@ def test_each_event_is_shown_once(
         started = time.monotonic()
         job = subprocess.Popen(
             [
-                *(sys.executable, "-m", "pipelines.files_to_mixpanel", f"--input={tmp_path}/*.ndjson"),
+                *(sys.executable, "-m", "beam_mixpanel.pipelines.files_to_mixpanel", f"--input={tmp_path}/*.ndjson"),
                 *(f"--mixpanel_api_host={emulator.url}", f"--mixpanel_project_token={token_reference}"),
                 *("--mixpanel_max_batch_events=100", "--mixpanel_max_concurrent_requests=4"),
                 f"--summary={tmp_path}/summary.json",

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from beam_mixpanel.launcher.course import Course, Moment
 from beam_mixpanel.launcher.progress import secs_left, share_done
+from beam_mixpanel.launcher.reports.course import Course, Moment
 
 
 def _course(secs: int) -> Course:

@@ -61,7 +61,9 @@ def test_contrast_is_as_the_guidelines_count_it() -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(
-    ("file", "pairs"), [("launcher/page.css", REPORTS), ("emulator/page.html", EMULATOR)], ids=["reports", "emulator"]
+    ("file", "pairs"),
+    [("launcher/reports/page.css", REPORTS), ("emulator/page.html", EMULATOR)],
+    ids=["reports", "emulator"],
 )
 def test_everything_can_be_told_from_its_ground(
     file: str, pairs: dict[float, list[tuple[str, str]]], scheme: str

@@ -17,8 +17,8 @@ from beam_mixpanel.transforms.guard import TAKE_THEM_OVER
 
 LIBRARY = Path(__file__).parents[2] / "beam_mixpanel"
 OF_THE_COMMAND_LINE = {
-    "core/advice.py",
-    "core/mapping_settings.py",
+    "core/check/advice.py",
+    "core/rows/mapping_settings.py",
     "transforms/options.py",
     "transforms/packaging_check.py",
 }

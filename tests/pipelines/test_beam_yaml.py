@@ -33,7 +33,7 @@ from apache_beam.yaml.yaml_provider import load_providers
 from apache_beam.yaml.yaml_transform import expand_pipeline
 
 import beam_mixpanel
-from beam_mixpanel.core.mapping_settings import FLAGS
+from beam_mixpanel.core.rows.mapping_settings import FLAGS
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.yaml import PROVIDERS, ReadEventsFromFiles, ReadRowsFromBigQuery, ReadRowsFromSql, WriteToMixpanel
 from tests.docs.blocks import blocks_of

@@ -19,7 +19,7 @@ from apache_beam.io.gcp.internal.clients.bigquery import TableReference
 from google.cloud import bigquery
 
 from beam_mixpanel.emulator import Emulator
-from pipelines import bigquery_to_mixpanel
+from beam_mixpanel.pipelines import bigquery_to_mixpanel
 from tests.bigquery_service import JobServer, StorageServer
 
 TABLE = "a-project.a_dataset.orders"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from beam_mixpanel.emulator import Emulator
-from pipelines import check_events, files_to_mixpanel, sql_to_mixpanel
+from beam_mixpanel.pipelines import check_events, files_to_mixpanel, sql_to_mixpanel
 
 README = Path(__file__).parent.parent.parent / "README.md"
 HOSTILE = "</title></style><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"

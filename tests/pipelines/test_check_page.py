@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pytest
 
-from pipelines import check_events
+from beam_mixpanel.pipelines import check_events
 from tests.browser import NARROW, WIDE, open_page
 from tests.shop import DAY_MS, FIRST_MS, shop_events
 

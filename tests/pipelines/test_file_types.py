@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_mixpanel.emulator import Emulator
-from pipelines import files_to_mixpanel
+from beam_mixpanel.pipelines import files_to_mixpanel
 
 DOCS = Path(__file__).parents[2] / "docs" / "files.md"
 UTC = dt.timezone.utc

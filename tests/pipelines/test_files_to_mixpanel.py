@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from beam_mixpanel.emulator import Emulator
-from pipelines import files_to_mixpanel, replay_dead_letters
+from beam_mixpanel.pipelines import files_to_mixpanel, replay_dead_letters
 
 NOW_MS = int(time.time() * 1000)
 
@@ -247,7 +247,7 @@ def test_an_interrupted_job_ends_within_seconds_and_says_so(job: Job, emulator: 
         [
             sys.executable,
             "-m",
-            "pipelines.files_to_mixpanel",
+            "beam_mixpanel.pipelines.files_to_mixpanel",
             f"--input={job.input(_event(1))}",
             f"--mixpanel_api_host={emulator.url}",
             f"--mixpanel_project_token={job.reference}",

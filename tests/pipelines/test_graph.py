@@ -9,9 +9,9 @@ import apache_beam as beam
 import pytest
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
-from beam_mixpanel.core.byte_ranges import DEFAULT_RANGE_BYTES
+from beam_mixpanel.core.formats.byte_ranges import DEFAULT_RANGE_BYTES
 from beam_mixpanel.launcher import arguments
-from pipelines import files_to_mixpanel, replay_dead_letters
+from beam_mixpanel.pipelines import files_to_mixpanel, replay_dead_letters
 
 EVENT = '{"event":"A","properties":{"time":1700000000000,"distinct_id":"u"}}\n'
 ROWS = "event,time,distinct_id\nA,1700000000000,u\n"

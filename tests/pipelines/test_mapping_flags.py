@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from beam_mixpanel.emulator import Emulator
-from pipelines import files_to_mixpanel, replay_dead_letters
+from beam_mixpanel.pipelines import files_to_mixpanel, replay_dead_letters
 
 DATA = Path(__file__).parent.parent / "data" / "presets"
 ROWS = [

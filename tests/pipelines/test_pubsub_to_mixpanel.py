@@ -20,7 +20,7 @@ pytest.importorskip("google.pubsub_v1", reason="needs the extra gcp")
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.launcher.arguments import parse
 from beam_mixpanel.launcher.options import PubSubOptions
-from pipelines import pubsub_to_mixpanel
+from beam_mixpanel.pipelines import pubsub_to_mixpanel
 from tests.pubsub_service import PubSubServer
 
 SUBSCRIPTION = "projects/a-project/subscriptions/orders"
@@ -32,7 +32,7 @@ PATIENCE_SECS = 60
 def _job(folder: Path, messages: PubSubServer, url: str, token: str) -> Iterator[subprocess.Popen[str]]:
     """Run the pipeline for the length of the block."""
     command = [
-        *(sys.executable, "-m", "pipelines.pubsub_to_mixpanel", f"--subscription={SUBSCRIPTION}"),
+        *(sys.executable, "-m", "beam_mixpanel.pipelines.pubsub_to_mixpanel", f"--subscription={SUBSCRIPTION}"),
         *(f"--mixpanel_api_host={url}", f"--mixpanel_project_token={token}"),
         *(f"--dead_letters={folder}/dead", "--mixpanel_max_buffering_secs=0.5", *MAPPING),
     ]

@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 import zstandard
 
-from beam_mixpanel.core import backoff
-from beam_mixpanel.core.dead_letter import DeadLetter, to_json_line
+from beam_mixpanel.core.events.dead_letter import DeadLetter, to_json_line
+from beam_mixpanel.core.sending import backoff
 from beam_mixpanel.emulator import Emulator
-from pipelines import files_to_mixpanel, replay_dead_letters
+from beam_mixpanel.pipelines import files_to_mixpanel, replay_dead_letters
 
 NOW_MS = int(time.time() * 1000)
 GIVE_UP = ("--mixpanel_retry_deadline_secs=0.3", "--mixpanel_on_undelivered=dead_letter")

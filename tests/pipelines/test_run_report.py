@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pytest
 
 from beam_mixpanel.emulator import Emulator
-from pipelines import files_to_mixpanel, replay_dead_letters
+from beam_mixpanel.pipelines import files_to_mixpanel, replay_dead_letters
 from tests.browser import NARROW, WIDE, open_page
 
 NOW_MS = int(time.time() * 1000)
@@ -64,7 +64,7 @@ def test_a_run_is_reported(tmp_path: Path, emulator: Emulator, token_reference: 
     assert "a-token" not in page + json.dumps(report)
 
     command = shlex.split(report["replay"])
-    assert command[:3] == ["python", "-m", "pipelines.replay_dead_letters"]
+    assert command[:3] == ["python", "-m", "beam_mixpanel.pipelines.replay_dead_letters"]
     assert replay_dead_letters.run(command[3:]) == 3
     assert len(emulator.events(deduplicated=True)) == 20
 

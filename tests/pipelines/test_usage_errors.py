@@ -13,7 +13,7 @@ from beam_mixpanel.cli.completion import options_of
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.launcher.examples import EXAMPLES
 from beam_mixpanel.launcher.plain_flags import actions_of, plain_flags
-from pipelines import check_events, files_to_mixpanel
+from beam_mixpanel.pipelines import check_events, files_to_mixpanel
 
 SECRET = "hunter2-do-not-print"
 

@@ -35,8 +35,8 @@ from beam_mixpanel import (
     WriteDeadLetters,
     WriteToMixpanel,
 )
-from beam_mixpanel.core.csv_format import CsvFormat
-from beam_mixpanel.core.mapping import KEYS
+from beam_mixpanel.core.formats.csv_format import CsvFormat
+from beam_mixpanel.core.rows.mapping import KEYS
 from beam_mixpanel.transforms.read_bigquery import ReadRowsFromBigQuery
 
 SECRET = "hunter2-of-someone"

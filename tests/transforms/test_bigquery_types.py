@@ -17,11 +17,11 @@ import msgspec
 import pyarrow as pa
 import pytest
 
-from beam_mixpanel.core.arrow_rows import rows_of
-from beam_mixpanel.core.mapping import EventMapping
-from beam_mixpanel.core.prepare import Preparation
-from beam_mixpanel.core.row_prepare import RowPreparer
-from beam_mixpanel.core.rows import RowBatch, RowList
+from beam_mixpanel.core.events.prepare import Preparation
+from beam_mixpanel.core.rows.arrow import rows_of
+from beam_mixpanel.core.rows.batches import RowBatch, RowList
+from beam_mixpanel.core.rows.by_row import RowPreparer
+from beam_mixpanel.core.rows.mapping import EventMapping
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "bigquery.md"
 NOW_MS = 1_764_000_000_000

@@ -13,7 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import schema_pb2
 
 from beam_mixpanel import DeadLetter, ImportReceipt, ProjectToken, ReadEventBlocksFromFiles, WriteToMixpanel
-from beam_mixpanel.core.prepare import EventBlock
+from beam_mixpanel.core.events.prepare import EventBlock
 from beam_mixpanel.emulator import Emulator
 
 PORTABLE = {bytes: schema_pb2.BYTES, str: schema_pb2.STRING, int: schema_pb2.INT64, float: schema_pb2.DOUBLE}

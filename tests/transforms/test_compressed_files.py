@@ -14,7 +14,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 
 from beam_mixpanel import ReadEventsFromFiles
-from beam_mixpanel.transforms.read import UnreadableFileError
+from beam_mixpanel.errors import UnreadableFileError
 
 LINES = [b'{"line":%d,"text":"%s"}' % (number, b"abc" * (number % 50)) for number in range(20_000)]
 CONTENT = b"\n".join(LINES)

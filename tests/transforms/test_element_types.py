@@ -15,7 +15,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from google.protobuf import struct_pb2
 
 from beam_mixpanel import DeadLetter, EventMapping, PrepareEvents, ProjectToken, RowBatch, RowList, WriteToMixpanel
-from beam_mixpanel.core.prepare import EventBlock
+from beam_mixpanel.core.events.prepare import EventBlock
 
 EVENT = {"event": "A", "time": 1_700_000_000, "distinct_id": "u"}
 

@@ -10,7 +10,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 
 from beam_mixpanel import ReadDeadLetters, ReadEventsFromFiles
-from beam_mixpanel.core.dead_letter import DeadLetter, to_json_line
+from beam_mixpanel.core.events.dead_letter import DeadLetter, to_json_line
 from beam_mixpanel.core.limits import MAX_LINE_BYTES
 
 

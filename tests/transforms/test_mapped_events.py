@@ -13,8 +13,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 
 from beam_mixpanel import EventMapping, PrepareEvents, ProjectToken, RowBatch, RowList, WriteToMixpanel
-from beam_mixpanel.core.mapping import MappingError
-from beam_mixpanel.core.prepare import EventBlock
+from beam_mixpanel.core.events.prepare import EventBlock
+from beam_mixpanel.core.rows.mapping import MappingError
 from beam_mixpanel.core.user_function import UserFunctionError
 from beam_mixpanel.emulator import Emulator
 

@@ -15,7 +15,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 
 from beam_mixpanel import DeadLetter, PrepareEvents, ReadEventBlocksFromFiles, ReadEventsFromFiles
-from beam_mixpanel.core.prepare import EventBlock
+from beam_mixpanel.core.events.prepare import EventBlock
 
 NOW_SECS = 1_760_000_000.0
 TIME_MS = 1_750_000_000_123

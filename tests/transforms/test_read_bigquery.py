@@ -24,8 +24,8 @@ from apache_beam.io.gcp import bigquery
 from apache_beam.io.gcp.internal.clients.bigquery import TableReference
 from google.cloud.bigquery_storage_v1 import types
 
-from beam_mixpanel.core.mapping import EventMapping
-from beam_mixpanel.core.rows import RowBatch
+from beam_mixpanel.core.rows.batches import RowBatch
+from beam_mixpanel.core.rows.mapping import EventMapping
 from beam_mixpanel.transforms.coding import RowBatchCoder
 from beam_mixpanel.transforms.prepare import PrepareEvents
 from beam_mixpanel.transforms.read_bigquery import DIRECT_READ, EXPORT, ReadRowsFromBigQuery

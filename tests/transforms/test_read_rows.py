@@ -27,16 +27,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from beam_mixpanel import ReadRowsFromFiles
-from beam_mixpanel.core.arrow_rows import rows_of
-from beam_mixpanel.core.csv_format import CsvFormat
-from beam_mixpanel.core.dead_letter import DeadLetter
-from beam_mixpanel.core.prepare import EventBlock
-from beam_mixpanel.core.rows import RefusedRows, RowBatch, RowList
-from beam_mixpanel.transforms import read_csv, read_rows
-from beam_mixpanel.transforms.files import InputFile
-from beam_mixpanel.transforms.read import UnreadableFileError
+from beam_mixpanel.core.events.dead_letter import DeadLetter
+from beam_mixpanel.core.events.prepare import EventBlock
+from beam_mixpanel.core.formats.csv_format import CsvFormat
+from beam_mixpanel.core.rows.arrow import rows_of
+from beam_mixpanel.core.rows.batches import RefusedRows, RowBatch, RowList
+from beam_mixpanel.errors import UnreadableFileError
+from beam_mixpanel.files import csv as read_csv
+from beam_mixpanel.files.listing import InputFile
+from beam_mixpanel.files.row_file import RowSettings, look_at
+from beam_mixpanel.transforms import read_rows
 from beam_mixpanel.transforms.read_rows import look_at_columns
-from beam_mixpanel.transforms.row_files import RowSettings, look_at
 
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "gz": gzip.compress,

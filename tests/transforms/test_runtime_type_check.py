@@ -27,7 +27,7 @@ from beam_mixpanel import (
     SqlReading,
     WriteDeadLetters,
 )
-from beam_mixpanel.core.dead_letter import VALIDATE, to_json_line
+from beam_mixpanel.core.events.dead_letter import VALIDATE, to_json_line
 
 CHECKS = ("runtime_type_check", "performance_runtime_type_check")
 EVENT = {"event": "A", "properties": {"time": int(time.time()), "distinct_id": "u"}}

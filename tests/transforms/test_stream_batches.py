@@ -19,7 +19,7 @@ from apache_beam.transforms.window import (
     WindowFn,
 )
 
-from beam_mixpanel.core.chunk import EventChunk
+from beam_mixpanel.core.events.chunk import EventChunk
 from beam_mixpanel.transforms.batches import BatchLimits
 from beam_mixpanel.transforms.stream_batches import PackStream, _buffer_fn, _state_bytes
 from beam_mixpanel.transforms.windows import GLOBAL, Places

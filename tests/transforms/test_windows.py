@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from beam_mixpanel import DeadLetter, ImportReceipt, ProjectToken, WriteToMixpanel
-from beam_mixpanel.core.chunk import EventChunk
+from beam_mixpanel.core.events.chunk import EventChunk
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.transforms.windows import Places
 from tests.windowings import ACCUMULATING, DISCARDING, WINDOWINGS, windows_of

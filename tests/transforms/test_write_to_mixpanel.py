@@ -15,8 +15,8 @@ from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.display import DisplayData
 
 from beam_mixpanel import ProjectToken, ServiceAccount, WriteToMixpanel, WriteToMixpanelResult
-from beam_mixpanel.client.errors import ImportRefusedError, UndeliveredError
 from beam_mixpanel.emulator import Emulator
+from beam_mixpanel.errors import ImportRefusedError, UndeliveredError
 from beam_mixpanel.transforms.guard import EventNotImportedError
 
 NOW_MS = int(time.time() * 1000)

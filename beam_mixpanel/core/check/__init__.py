@@ -1,0 +1,1 @@
+"""What a check counts, and what it says of it."""

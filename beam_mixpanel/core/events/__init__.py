@@ -1,0 +1,1 @@
+"""Events: what makes one valid, brings it into form and gives it an id."""

@@ -1,0 +1,1 @@
+"""How text and files are cut, told apart and typed."""

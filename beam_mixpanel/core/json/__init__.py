@@ -1,0 +1,1 @@
+"""JSON: exact decoding, sorted encoding, values, streams of text."""

@@ -1,0 +1,1 @@
+"""Rows to events: the mapping, and the two ways to apply it."""

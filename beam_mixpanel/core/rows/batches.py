@@ -1,0 +1,56 @@
+"""Rows of a file or a warehouse that travel together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from beam_mixpanel.core.events.dead_letter import DeadLetter
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class RowBatch(NamedTuple):
+    """Rows as an Arrow record batch, as Parquet, CSV, databases and BigQuery give them.
+
+    Attributes:
+      batch: the rows.
+      source: where they come from: a file's name, or a query's.
+      first_row: the number of the first one there, from 0; -1 where rows have no numbers.
+    """
+
+    batch: pa.RecordBatch
+    source: str
+    first_row: int
+
+
+class RowList(NamedTuple):
+    """Rows as Python objects, from sources whose values may have another type in each row (Avro unions, JSON).
+
+    Attributes:
+      rows: each with its values by column name.
+      source: where they come from.
+      first_row: the number of the first one there, from 0; -1 where rows have no numbers.
+    """
+
+    rows: list[Mapping[str, Any]]
+    source: str
+    first_row: int
+
+
+def with_columns(rows: list[Mapping[str, Any]], columns: Sequence[str] | None) -> list[Mapping[str, Any]]:
+    """Give rows that have these columns and no others, null where a row has none; None to leave them as they are."""
+    if columns is None:
+        return rows
+    return [{column: row.get(column) for column in columns} for row in rows]
+
+
+class RefusedRows(NamedTuple):
+    """Rows that a source could not read, but that do not keep it from reading the others.
+
+    Attributes:
+      letters: one for each, stage `parse`.
+    """
+
+    letters: list[DeadLetter]

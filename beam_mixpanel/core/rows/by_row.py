@@ -1,0 +1,359 @@
+"""From rows to the bytes that are sent, by a mapping: Arrow batches column by column where that can be done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import tzinfo
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from beam_mixpanel.core import user_function
+from beam_mixpanel.core.events.chunk import origin_of
+from beam_mixpanel.core.events.dead_letter import MAP, PARSE, VALIDATE, DeadLetter
+from beam_mixpanel.core.events.event import TEXT_IDS, Form
+from beam_mixpanel.core.events.prepare import (
+    EventBlock,
+    EventPreparer,
+    Preparation,
+    original_text,
+    parse_object,
+)
+from beam_mixpanel.core.events.redaction import Redaction, withhold
+from beam_mixpanel.core.events.validation import LINE_TOO_LONG, Violation
+from beam_mixpanel.core.json.values import UnsupportedValueError, fields_of
+from beam_mixpanel.core.limits import DEFAULT_RETENTION_DAYS
+from beam_mixpanel.core.rows.batches import RowBatch, RowList
+from beam_mixpanel.core.rows.mapping import (
+    ColumnPlan,
+    EventMapping,
+    Filtered,
+    MappingError,
+    Unmappable,
+    finish_event,
+    is_event,
+    map_row,
+    may_hold_events,
+)
+
+if TYPE_CHECKING:
+    from beam_mixpanel.core.rows.by_column import ColumnarPreparer
+
+_MOST_PLANS: Final = 1000
+"""Plans and schemas that are kept; rows of JSON could have keys without number."""
+_FEWEST_BY_COLUMN: Final = 16
+"""Fewer rows are prepared one by one: making a batch would cost more."""
+
+_Mapped = Mapping[Any, Any] | Filtered | Unmappable | Violation
+
+
+class _Origin(NamedTuple):
+    """Where a row comes from, and the text it was read from; None where it was no text."""
+
+    source: str
+    text: bytes | None = None
+
+
+class RowPreparer:
+    """Turns rows into bytes that Mixpanel accepts, or into dead letters.
+
+    A row that cannot be sent is kept whole in its dead letter: as the line that it was, or as a JSON object. Where the
+    mapping names no column, a row in Mixpanel's shape is an event already, and is only filtered and tagged.
+
+    Args:
+      mapping: how rows become events.
+      form: how times and ids are read and made.
+      retention_days: events older than this are counted, since the project will delete them.
+
+    Raises:
+      UserFunctionError: the mapping's function cannot be found.
+    """
+
+    def __init__(
+        self, mapping: EventMapping, form: Form = Form(), *, retention_days: int = DEFAULT_RETENTION_DAYS
+    ) -> None:
+        self._mapping = mapping
+        self._form = form
+        self._retention_days = retention_days
+        self._preparer = EventPreparer(form, retention_days=retention_days)
+        self._preparers = {form.redact: self._preparer}
+        self._plans: dict[tuple[str, ...], ColumnPlan] = {}
+        self._columnar: dict[Any, ColumnarPreparer | None] = {}
+        self._function = None if mapping.map is None else _Function(mapping, form.zone)
+        takes_columns = mapping.map is not None or mapping.names_columns
+        self._event_plan = None if takes_columns else mapping.plan_for_events(zone=form.zone)
+
+    def prepare_rows(self, rows: RowList, now_ms: int) -> Preparation:
+        """Prepare rows, column by column where they have the same columns and types."""
+        done = Preparation()
+
+        def explain(places: list[int]) -> None:
+            for place in places:
+                self._add_row(done, rows.rows[place], _Origin(_place(rows, place)), now_ms)
+
+        prepared = self._prepare_by_column(rows.rows, now_ms, explain)
+        if prepared is None:
+            return self._prepare_each(rows, now_ms)
+        numbered = rows.first_row >= 0
+        offsets = [rows.first_row + place if numbered else -1 for place in prepared.events.offsets]
+        prepared.events = prepared.events.placed(f"{rows.source}#", offsets)
+        done.add(prepared)
+        return done
+
+    def _prepare_each(self, rows: RowList, now_ms: int) -> Preparation:
+        done = Preparation()
+        for number, row in enumerate(rows.rows):
+            done.add(self.prepare_object(row, now_ms, source=_place(rows, number)))
+        return done
+
+    def prepare_object(self, row: Any, now_ms: int, *, source: str = "") -> Preparation:
+        """Prepare one row: a mapping, Beam Row, NamedTuple or dataclass."""
+        try:
+            fields = fields_of(row)
+        except (UnsupportedValueError, RecursionError):
+            fields = None
+        if fields is None:
+            return self._preparer.prepare_object(row, now_ms, source=source)  # which explains
+        done = Preparation()
+        self._add_row(done, fields, _Origin(source), now_ms)
+        return done
+
+    def prepare_block(self, block: EventBlock, now_ms: int) -> Preparation:
+        """Prepare the lines of a block, each the JSON object of a row; blank lines are no rows."""
+        if block.cut_line_bytes:
+            return self._preparer.prepare_block(block, now_ms)
+        done = Preparation()
+        lines = list(block.lines())
+        parsed = [parse_object(line) for _, line in lines]
+        rows = {place: row for place, row in enumerate(parsed) if not isinstance(row, DeadLetter)}
+        good = list(rows)
+
+        def explain(places: list[int]) -> None:
+            for place in places:
+                add_one(good[place])
+
+        def add_one(place: int) -> None:
+            offset, line = lines[place]
+            self._add_parsed(done, parsed[place], line, origin_of(block.source, offset), now_ms)
+
+        prepared = self._prepare_by_column(list(rows.values()), now_ms, explain)
+        if prepared is not None:
+            offsets = [lines[good[place]][0] for place in prepared.events.offsets]
+            prepared.events = prepared.events.placed(block.source, offsets)
+            done.add(prepared)
+        for place in range(len(lines)):
+            if prepared is None or place not in rows:
+                add_one(place)
+        return done
+
+    def prepare_text(self, row: bytes | str, now_ms: int, *, source: str = "") -> Preparation:
+        """Prepare one row given as JSON text."""
+        done = Preparation()
+        text = row if isinstance(row, bytes) else row.encode(errors="surrogatepass")
+        self._add_text(done, text, source, now_ms)
+        return done
+
+    def prepare_dead_letter(self, letter: DeadLetter, now_ms: int) -> Preparation:
+        """Prepare a row that was not imported; what was sent is an event already."""
+        if letter.was_sent or letter.reason == LINE_TOO_LONG:
+            return self._preparer.prepare_dead_letter(letter, now_ms)
+        return self.prepare_text(letter.event, now_ms, source=letter.source)
+
+    def refuse(self, letter: DeadLetter) -> Preparation:
+        """Take over a row that an earlier step refused."""
+        row = parse_object(letter.event)
+        if letter.was_sent or letter.stage == PARSE or isinstance(row, DeadLetter):
+            return self._preparer.refuse(letter)
+        done = Preparation()
+        done.invalid.append(letter._replace(event=self._kept(row, letter.event, "time")))
+        return done
+
+    def prepare_batch(self, rows: RowBatch, now_ms: int) -> Preparation:
+        """Prepare the rows of an Arrow record batch."""
+        from beam_mixpanel.core.rows.arrow import UNFIT, rows_of, without_views
+
+        rows = rows._replace(batch=without_views(rows.batch))
+        columnar = self._columnar_for(rows.batch.schema)
+        if columnar is None:
+            return self._prepare_each(RowList(list(rows_of(rows.batch)), rows.source, rows.first_row), now_ms)
+        done = Preparation()
+
+        def explain(places: list[int]) -> None:
+            for place, row in zip(places, rows_of(rows.batch.take(places)), strict=True):
+                self._add_row(done, row, _Origin(_place(rows, place)), now_ms)
+
+        try:
+            done.add(columnar.prepare(rows, now_ms, explain))
+        except UNFIT:
+            return self._prepare_each(RowList(list(rows_of(rows.batch)), rows.source, rows.first_row), now_ms)
+        return done
+
+    def _columnar_for(self, schema: Any) -> ColumnarPreparer | None:
+        """Give the preparer of a schema's batches; None where rows must be prepared one by one."""
+        from beam_mixpanel.core.rows.by_column import ColumnarPreparer
+
+        if schema not in self._columnar:
+            columnar = None
+            try:
+                plan = self._mapping.bind(schema.names, zone=self._form.zone)
+                if self._maps_columns_of(schema.names) and ColumnarPreparer.can_prepare(plan, schema, self._form):
+                    columnar = ColumnarPreparer(plan, schema, self._form, retention_days=self._retention_days)
+            except MappingError:
+                pass  # each row will say so
+            if len(self._columnar) >= _MOST_PLANS:
+                self._columnar.clear()
+            self._columnar[schema] = columnar
+        return self._columnar[schema]
+
+    def _maps_columns_of(self, names: Sequence[str]) -> bool:
+        return self._function is None and (self._event_plan is None or not may_hold_events(names))
+
+    def _plan(self, columns: tuple[str, ...]) -> ColumnPlan:
+        plan = self._plans.get(columns)
+        if plan is None:
+            if len(self._plans) >= _MOST_PLANS:
+                self._plans.clear()
+            plan = self._plans[columns] = self._mapping.bind(columns, zone=self._form.zone, complete=False)
+        return plan
+
+    def _prepare_by_column(
+        self, rows: Sequence[Mapping[str, Any]], now_ms: int, explain: Callable[[list[int]], None]
+    ) -> Preparation | None:
+        """Prepare rows that are alike, but for those that `explain` sees to; None where they are not.
+
+        The offsets of the events are their rows' places.
+        """
+        from beam_mixpanel.core.rows.arrow import batch_of
+
+        if len(rows) < _FEWEST_BY_COLUMN or self._function is not None:
+            return None
+        batch = batch_of(rows)
+        columnar = None if batch is None else self._columnar_for(batch.schema)
+        return None if columnar is None else columnar.prepare(RowBatch(batch, "", 0), now_ms, explain)
+
+    def _add_text(self, done: Preparation, text: bytes, source: str, now_ms: int) -> None:
+        self._add_parsed(done, parse_object(text), text, source, now_ms)
+
+    def _add_parsed(
+        self, done: Preparation, row: Mapping[str, Any] | DeadLetter, text: bytes, source: str, now_ms: int
+    ) -> None:
+        if isinstance(row, DeadLetter):
+            kept = Redaction(self._form.redact).rewrite_text(text) if self._form.redact else text
+            done.invalid.append(row._replace(event=kept, source=source))
+        else:
+            self._add_row(done, row, _Origin(source, text), now_ms)
+
+    def _add_row(self, done: Preparation, row: Mapping[str, Any], origin: _Origin, now_ms: int) -> None:
+        """Add what becomes of a row, which a function may make several events of."""
+        events, plan = self._map(row)
+        preparer = self._preparer_for(plan)
+        time_column = plan.time_column if plan else "time"
+        for event in events:
+            if isinstance(event, Filtered):
+                done.filtered += 1
+                continue
+            if isinstance(event, (Unmappable, Violation)):
+                prepared = Preparation()
+                prepared.invalid.append(_letter(event, origin.source))
+            else:
+                prepared = preparer.prepare_object(event, now_ms, source=origin.source)
+            if prepared.invalid:
+                kept = self._kept(row, origin.text, time_column)
+                prepared.invalid = [letter._replace(event=kept) for letter in prepared.invalid]
+            done.add(prepared)
+
+    def _map(self, row: Mapping[str, Any]) -> tuple[Sequence[_Mapped], ColumnPlan | None]:
+        """Give the events of a row, and the plan that made them."""
+        if self._function is not None:
+            return self._function(row), None
+        if self._event_plan is not None and _is_event(row):
+            try:
+                return (finish_event(self._event_plan, row, self._form.zone),), None
+            except UnsupportedValueError as error:
+                return (Violation("unsupported_value", "", error.detail),), None
+        try:
+            plan = self._plan(tuple(row))
+        except MappingError as error:
+            return (Unmappable("mapping_does_not_fit", "", str(error)),), None
+        try:
+            return (map_row(plan, row, self._form.zone),), plan
+        except UnsupportedValueError as error:
+            return (Violation("unsupported_value", "", error.detail),), plan
+
+    def _preparer_for(self, plan: ColumnPlan | None) -> EventPreparer:
+        """Redact each property of a column together with the others that it gives."""
+        redact = self._form.redact
+        if plan is None or redact.isdisjoint(TEXT_IDS):
+            return self._preparer
+        hidden = {column for name, column in plan.ids if name in redact}
+        names = redact | {name for name, column in plan.ids if column in hidden}
+        if names not in self._preparers:
+            form = self._form._replace(redact=names)
+            self._preparers[names] = EventPreparer(form, retention_days=self._retention_days)
+        return self._preparers[names]
+
+    def _kept(self, row: Mapping[str, Any], text: bytes | None, time_column: str) -> bytes:
+        """Write a row that gave no event, without the columns that give, or may hold, what is redacted."""
+        if text is None:
+            text = original_text(row, time_column)
+        if not self._form.redact:
+            return text
+        if self._function is not None:
+            return withhold(text)  # what it makes of which column is its own affair
+        if self._event_plan is not None and _is_event(row):
+            return Redaction(self._form.redact).rewrite_text(text)
+        hidden = self._hidden_columns(tuple(row))
+        kept = {column: value for column, value in row.items() if column not in hidden}
+        rewritten = Redaction(self._form.redact).rewrite_fields(kept, text) if kept else None
+        return withhold(text) if rewritten is None else original_text(rewritten, time_column)
+
+    def _hidden_columns(self, columns: tuple[str, ...]) -> set[str]:
+        mapping, redact = self._mapping, self._form.redact
+        hidden = set(mapping.spread_columns)
+        for column in columns:
+            name = mapping.rename.get(column, column)
+            nested = mapping.flatten and any(each.startswith((f"{name}.", f"{column}.")) for each in redact)
+            renamed = any(old.startswith(f"{column}.") and new in redact for old, new in mapping.rename.items())
+            if nested or renamed or not redact.isdisjoint((column, name)):
+                hidden.add(column)
+        return hidden | self._hidden_ids(columns)
+
+    def _hidden_ids(self, columns: tuple[str, ...]) -> set[str]:
+        if self._form.redact.isdisjoint(TEXT_IDS):
+            return set()
+        try:
+            ids = self._plan(columns).ids
+        except MappingError:
+            return set(columns)  # any of them could be it
+        return {column for name, column in ids if name in self._form.redact}
+
+
+class _Function:
+    """The user's function, with the filters and tags that serve beside it."""
+
+    def __init__(self, mapping: EventMapping, zone: tzinfo) -> None:
+        self._call = user_function.load(mapping.map or "")
+        self._plan = mapping.plan_for_events(zone=zone)
+        self._zone = zone
+
+    def __call__(self, row: Mapping[str, Any]) -> Sequence[_Mapped]:
+        """Give the events of a row; one that the function skips is filtered."""
+        events = user_function.call(self._call, dict(row))
+        if isinstance(events, user_function.Failure):
+            return (Unmappable(str(events), "", events.message),)
+        return [finish_event(self._plan, event, self._zone) for event in events] or (Filtered.BY_FUNCTION,)
+
+
+def _letter(problem: Unmappable | Violation, source: str) -> DeadLetter:
+    if isinstance(problem, Unmappable):
+        return DeadLetter(b"", MAP, *problem, source=source)
+    return DeadLetter(b"", VALIDATE, problem.rule, problem.field, problem.message, source=source)
+
+
+def _place(rows: RowBatch | RowList, number: int) -> str:
+    return origin_of(f"{rows.source}#", rows.first_row + number) if rows.first_row >= 0 else rows.source
+
+
+def _is_event(row: Mapping[str, Any]) -> bool:
+    try:
+        return is_event(row)
+    except UnsupportedValueError:
+        return True  # so that it is read as one, and explained

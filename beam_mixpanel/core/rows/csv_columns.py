@@ -1,0 +1,120 @@
+"""Columns of text that are typed by rule, as CSV files give them, for the columnar way."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from beam_mixpanel.core.formats import csv_types
+from beam_mixpanel.core.rows.mapping import ColumnPlan
+
+_INTEGER: Final = "^-?[0-9]+$"
+_INT64_DIGITS: Final = 18
+
+
+def typed(field: pa.Field) -> str:
+    """Tell how a field's text is meant: a type of `csv_types`, or text."""
+    kind: bytes = (field.metadata or {}).get(csv_types.TYPED, csv_types.TEXT.encode())
+    return kind.decode()
+
+
+def written_values(column: pa.Array, kind: str, bad: set[int]) -> list[Any]:
+    """Give what each field is in JSON: literals as they stand, the rest as text.
+
+    Args:
+      column: of text.
+      kind: `by_rule` or `number`.
+      bad: takes the places of numbers that Mixpanel may refuse.
+    """
+    if kind == csv_types.NUMBER:
+        longer = pc.indices_nonzero(pc.fill_null(pc.greater(pc.binary_length(column), _INT64_DIGITS), False))
+        bad.update(longer.to_pylist())
+        return [None if text is None else msgspec.Raw(text) for text in column.to_pylist()]
+    literal = csv_types.is_literal(column)
+    texts: list[Any] = column.to_pylist()
+    if not pc.any(literal).as_py():
+        return texts
+    if pc.all(literal).as_py():
+        return [None if text is None else msgspec.Raw(text) for text in texts]
+    return [msgspec.Raw(text) if plain else text for text, plain in zip(texts, literal.to_pylist(), strict=True)]
+
+
+def settle(batch: pa.RecordBatch, plan: ColumnPlan) -> tuple[pa.RecordBatch, list[int], list[int]]:
+    """Give each column that is more than a property one type for all rows of a batch.
+
+    Event names and ids are text, which integers are as they stand. A time column, and those that make an insert id
+    together, are integers or text, whichever the batch has more of.
+
+    Returns:
+      The rows for which that holds, their places, and the places of the others.
+    """
+    fits = _fit(batch, plan)
+    if fits is None:
+        return batch, list(range(batch.num_rows)), []
+    kept = pc.indices_nonzero(fits).to_pylist()
+    others = pc.indices_nonzero(pc.invert(fits)).to_pylist()
+    return _with_integers(batch.filter(fits) if others else batch, plan), kept, others
+
+
+def _fit(batch: pa.RecordBatch, plan: ColumnPlan) -> pa.Array | None:
+    """Tell which rows fit; None where no column that matters is typed by rule."""
+    masks = []
+    for name, takes_integers in _text_columns(plan).items():
+        if (column := _by_rule(batch, name)) is not None:
+            literal = _literals(column)
+            masks.append(pc.invert(pc.and_not(literal, _integers(column)) if takes_integers else literal))
+    for name in _uniform_columns(plan):
+        if (column := _by_rule(batch, name)) is not None:
+            literal = _literals(column)
+            masks.append(_integers_or_null(column) if _are_integers(column) else pc.invert(literal))
+    if not masks:
+        return None
+    fits = masks[0]
+    for mask in masks[1:]:
+        fits = pc.and_(fits, mask)
+    return fits
+
+
+def _text_columns(plan: ColumnPlan) -> dict[str, bool]:
+    """Give the columns of names and ids, and whether integers are taken as they stand."""
+    own_id = plan.insert_id_columns if len(plan.insert_id_columns) == 1 else ()
+    ids = dict.fromkeys([*(column for _, column in plan.ids), *own_id], True)
+    return {**ids, plan.event_column: False} if plan.event is None else ids
+
+
+def _uniform_columns(plan: ColumnPlan) -> set[str]:
+    together = plan.insert_id_columns if len(plan.insert_id_columns) > 1 else ()
+    return {plan.time_column, *together}
+
+
+def _by_rule(batch: pa.RecordBatch, name: str) -> pa.Array | None:
+    return batch.column(name) if typed(batch.schema.field(name)) == csv_types.BY_RULE else None
+
+
+def _literals(column: pa.Array) -> pa.Array:
+    return pc.fill_null(csv_types.is_literal(column), False)
+
+
+def _integers(column: pa.Array) -> pa.Array:
+    return pc.and_(_literals(column), pc.fill_null(pc.match_substring_regex(column, _INTEGER), False))
+
+
+def _integers_or_null(column: pa.Array) -> pa.Array:
+    return pc.or_(_integers(column), pc.is_null(column))
+
+
+def _are_integers(column: pa.Array) -> bool:
+    count = pc.sum(_integers(column)).as_py() or 0
+    return bool(2 * count > len(column) - column.null_count)
+
+
+def _with_integers(batch: pa.RecordBatch, plan: ColumnPlan) -> pa.RecordBatch:
+    for name in _uniform_columns(plan):
+        column = _by_rule(batch, name)
+        if column is not None and _are_integers(column):
+            place = batch.schema.get_field_index(name)
+            batch = batch.set_column(place, pa.field(name, pa.int64()), column.cast(pa.int64()))
+    return batch

@@ -1,0 +1,1 @@
+"""What decides how events are sent: batches, answers, waits, culprits, accounts."""

@@ -1,0 +1,1 @@
+"""Files: listing, checks, compression, and one module a format."""

@@ -1,0 +1,95 @@
+"""What the readers of all formats share: what is told of a file, how it is read, and its content."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from beam_mixpanel.core.formats.byte_ranges import DEFAULT_BLOCK_BYTES, DEFAULT_RANGE_BYTES
+from beam_mixpanel.core.formats.csv_format import CsvFormat
+from beam_mixpanel.core.formats.detection import AUTO, HEAD_BYTES, format_of
+from beam_mixpanel.files.checks import (
+    grown_size,
+    reading,
+    refuse_archive,
+    refuse_double_compression,
+    report_growth,
+)
+from beam_mixpanel.files.compression import MAGIC_BYTES, is_compressed, open_decompressed
+from beam_mixpanel.files.listing import open_file
+
+
+class RowSettings(NamedTuple):
+    """How files are read.
+
+    Attributes:
+      file_format: one of `file_formats.FORMATS`, or `auto`.
+      columns: those that are needed; None for all.
+      csv: how CSV files are written.
+      ndjson_as_rows: lines of JSON become rows, and not blocks of events.
+      range_bytes: the size of the parts into which large files are split.
+      block_bytes: about how much of a text file is handled together.
+    """
+
+    file_format: str = AUTO
+    columns: tuple[str, ...] | None = None
+    csv: CsvFormat = CsvFormat()
+    ndjson_as_rows: bool = False
+    range_bytes: int = DEFAULT_RANGE_BYTES
+    block_bytes: int = DEFAULT_BLOCK_BYTES
+
+
+class RowFile(NamedTuple):
+    """A file of rows.
+
+    Attributes:
+      path: its name.
+      size_bytes: its size, as it is stored.
+      file_format: one of `file_formats.FORMATS`.
+      compressed: as a whole, by gzip, bzip2 or Zstandard.
+      head: its first bytes, decompressed.
+      grown_to_bytes: its size now, if it was empty when it was listed; else 0.
+    """
+
+    path: str
+    size_bytes: int
+    file_format: str
+    compressed: bool
+    head: bytes
+    grown_to_bytes: int = 0
+
+
+def look_at(path: str, size_bytes: int | None, settings: RowSettings) -> RowFile:
+    """Tell a file's format.
+
+    Args:
+      path: its name.
+      size_bytes: its size when it was listed; None where it does not matter yet.
+      settings: name the format, or leave it to be told.
+
+    Raises:
+      UnreadableFileError: it cannot be read, or its format cannot be told.
+    """
+    with open_file(path) as raw, reading(path):
+        magic = raw.read(MAGIC_BYTES)
+        refuse_archive(path, magic)
+        grown_to_bytes = grown_size(path, 0) if magic and size_bytes == 0 else 0
+        raw.seek(0)
+        head = content_of(raw).read(HEAD_BYTES)
+        compressed = is_compressed(magic)
+        if compressed:
+            refuse_double_compression(head[:MAGIC_BYTES])
+        file_format = format_of(path, head) if settings.file_format == AUTO else settings.file_format
+    return RowFile(path, size_bytes or 0, file_format, compressed, head, grown_to_bytes)
+
+
+def report_growth_of(file: RowFile) -> None:
+    """Warn of what a file holds that was listed as empty, and count it: on Beam's thread, which metrics need."""
+    if file.grown_to_bytes:
+        report_growth(file.path, 0, file.grown_to_bytes)
+
+
+def content_of(raw: Any) -> Any:
+    """Give a file's content, decompressed where it is compressed."""
+    head = raw.read(MAGIC_BYTES)
+    raw.seek(0)
+    return open_decompressed(raw, head) if is_compressed(head) else raw

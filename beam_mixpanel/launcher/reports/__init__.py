@@ -1,0 +1,1 @@
+"""The pages of a check and of a run."""

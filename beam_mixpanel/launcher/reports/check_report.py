@@ -1,0 +1,65 @@
+"""Finishes the report of a check: adds what only the launcher knows, and writes page and JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from apache_beam.io.filesystems import FileSystems
+
+from beam_mixpanel.core.check.advice import COLUMNS, EVENTS
+from beam_mixpanel.core.check.findings import check_report
+from beam_mixpanel.core.rows.mapping import EventMapping
+from beam_mixpanel.launcher.arguments import Settings
+from beam_mixpanel.launcher.mapping import takes_events
+from beam_mixpanel.launcher.reports.check_page import page_of
+from beam_mixpanel.transforms.options import MixpanelOptions
+from beam_mixpanel.transforms.profile import read_profile
+from beam_mixpanel.version import VERSION
+
+
+def json_beside(page: str) -> str:
+    """Name the JSON that goes with a page."""
+    return os.path.splitext(page)[0] + ".json"
+
+
+def write_report(page: str, settings: Settings, counts: Mapping[str, int], source: str) -> dict[str, Any]:
+    """Write the page, and the same as JSON over the profile that the job left there.
+
+    Args:
+      page: the page's file; the profile is in the JSON file beside it.
+      settings: of the run.
+      counts: its counters.
+      source: what was read, for people; empty where the settings name files.
+
+    Returns:
+      The report.
+
+    Raises:
+      OSError: a file cannot be read or written.
+    """
+    mixpanel = settings.options.view_as(MixpanelOptions)
+    about = {
+        "source": [source] if source else settings.inputs,
+        "made_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "version": VERSION,
+        "retention_days": mixpanel.mixpanel_retention_days,
+        "time_zone": mixpanel.mixpanel_time_zone,
+        "show_values": settings.show_values,
+        "takes": EVENTS if takes_events(settings) else COLUMNS,
+        "mapped": (settings.mapping or EventMapping()).given,
+    }
+    report = check_report(read_profile(json_beside(page)), counts, about)
+    _write(json_beside(page), json.dumps(report, indent=1, ensure_ascii=False), "application/json")
+    _write(page, page_of(report), "text/html")
+    sys.stderr.write(f"report: {page}, and as JSON: {json_beside(page)}\n")
+    return report
+
+
+def _write(path: str, text: str, media_type: str) -> None:
+    with FileSystems.create(path, media_type) as file:
+        file.write(text.encode(errors="backslashreplace"))

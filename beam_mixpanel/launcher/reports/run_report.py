@@ -1,0 +1,138 @@
+"""The report of a run: what `--report` of the importing pipelines writes, as a page and as JSON."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timezone
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import StandardOptions
+
+from beam_mixpanel.core.check.masking import example_of
+from beam_mixpanel.core.events.dead_letter import DeadLetter, from_json_line
+from beam_mixpanel.errors import UnreadableFileError
+from beam_mixpanel.files.listing import match_files, open_file
+from beam_mixpanel.launcher.arguments import Settings, chosen_settings
+from beam_mixpanel.launcher.options import RedactionOptions
+from beam_mixpanel.launcher.reports.check_report import json_beside
+from beam_mixpanel.launcher.reports.course import Moment
+from beam_mixpanel.launcher.reports.run_page import page_of
+from beam_mixpanel.launcher.summary import Summary
+from beam_mixpanel.transforms.options import MixpanelOptions
+from beam_mixpanel.version import VERSION
+
+_MOST_LETTERS: Final = 20_000
+"""Looked at for examples; the counts are the runner's."""
+
+
+class Run(NamedTuple):
+    """A run that has ended.
+
+    Attributes:
+      settings: with which it ran.
+      summary: its books.
+      moments: what this process saw of it.
+      source: what it read, for people; empty where the settings name files.
+      dead_letter_prefixes: how the names of its files of dead letters begin.
+      exit_code: of the command.
+      failure: why it failed; empty where it did not.
+    """
+
+    settings: Settings
+    summary: Summary
+    moments: Sequence[Moment]
+    source: str
+    dead_letter_prefixes: Sequence[str]
+    exit_code: int
+    failure: str
+
+
+def write_run_report(page: str, run: Run) -> None:
+    """Write the page, and JSON beside it.
+
+    Raises:
+      OSError: a file cannot be written.
+    """
+    report = run_report(run)
+    for path, text, media_type in (
+        (json_beside(page), json.dumps(report, indent=1, ensure_ascii=False), "application/json"),
+        (page, page_of(report), "text/html"),
+    ):
+        with FileSystems.create(path, media_type) as file:
+            file.write(text.encode(errors="backslashreplace"))
+    sys.stderr.write(f"report: {page}, and as JSON: {json_beside(page)}\n")
+
+
+def run_report(run: Run) -> dict[str, Any]:
+    """Put together what is known of a run."""
+    settings = run.settings
+    return {
+        "about": {
+            "source": [run.source] if run.source else settings.inputs,
+            "ended_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "version": VERSION,
+            "runner": str(settings.options.view_as(StandardOptions).runner),
+            "validate_only": settings.validate_only,
+            "show_values": settings.show_values,
+        },
+        "exit_code": run.exit_code,
+        "failure": run.failure,
+        "books": run.summary.as_json(),
+        "reasons": _reasons(run),
+        "course": [moment._asdict() for moment in run.moments],
+        "settings": {flag: _plain(value) for flag, value in chosen_settings(settings.options).items()},
+        "replay": _replay(run),
+    }
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, (str, int, float, bool, list)) else str(value)
+
+
+def _reasons(run: Run) -> list[dict[str, Any]]:
+    """Give each reason with its count and, where dead letters were kept, the first of them that was found."""
+    examples: dict[str, DeadLetter] = {}
+    for letter in islice(_letters(run.dead_letter_prefixes), _MOST_LETTERS):
+        examples.setdefault(letter.message if letter.reason == "rejected" else letter.reason, letter)
+    return [
+        {"reason": reason, "events": count} | _example(examples.get(reason), run.settings.show_values)
+        for reason, count in run.summary.reasons.items()
+    ]
+
+
+def _example(letter: DeadLetter | None, show_values: bool) -> dict[str, Any]:
+    if letter is None:
+        return {}
+    fields = ("stage", "fate", "field", "message", "http_status", "attempts", "source")
+    return {name: getattr(letter, name) for name in fields} | {
+        "event": example_of(letter.event, show_values=show_values)
+    }
+
+
+def _letters(prefixes: Iterable[str]) -> Iterator[DeadLetter]:
+    """Read the dead letters of this run; where they cannot be read, there are no examples."""
+    try:
+        for prefix in prefixes:
+            for found in match_files(f"{prefix}-*"):
+                with open_file(found.path) as file:
+                    for line in file:
+                        yield from_json_line(line)
+    except (UnreadableFileError, OSError, ValueError):
+        return
+
+
+def _replay(run: Run) -> str:
+    """Write the command that sends the dead letters again; empty where there are none, or no server any more."""
+    if not run.summary.books.dead_letters or not run.dead_letter_prefixes or run.settings.use_emulator:
+        return ""
+    flags = [f"--input={prefix}-*" for prefix in run.dead_letter_prefixes]
+    for flag, value in chosen_settings(run.settings.options, (MixpanelOptions, RedactionOptions)).items():
+        values = value if isinstance(value, list) else [value]
+        flags += [flag if each is True else f"{flag}={each}" for each in values]
+    flags.append(f"--dead_letters={run.settings.dead_letters}-again")
+    return shlex.join(["python", "-m", "beam_mixpanel.pipelines.replay_dead_letters", *flags])
