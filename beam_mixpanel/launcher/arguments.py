@@ -21,11 +21,11 @@ from beam_mixpanel.client.credentials import Credentials, SecretReference
 from beam_mixpanel.client.transport import PooledTransport
 from beam_mixpanel.core.check.profile import ProfileSettings
 from beam_mixpanel.core.formats.csv_format import CsvFormat
-from beam_mixpanel.core.rows.mapping import EventMapping, MappingError
+from beam_mixpanel.core.rows.mapping import EventMapping
 from beam_mixpanel.core.rows.mapping_settings import FLAGS, mapping_of, settings_from_flags, settings_from_yaml
-from beam_mixpanel.core.user_function import UserFunctionError, load
+from beam_mixpanel.core.user_function import load
 from beam_mixpanel.databases.url import EMBEDDED, Connection
-from beam_mixpanel.errors import MixpanelError, UnreadableFileError
+from beam_mixpanel.errors import MappingError, MixpanelError, UnreadableFileError, UsageError, UserFunctionError
 from beam_mixpanel.files.listing import InputFile, match_files, open_file
 from beam_mixpanel.files.row_file import RowSettings
 from beam_mixpanel.launcher.examples import examples_of
@@ -73,10 +73,6 @@ _BUCKET: Final = re.compile(r"gs://[a-z0-9][-_a-z0-9.]+[a-z0-9](?:/|$)")
 DEFAULT_CHECK = "report.html"
 EMULATOR_REFERENCE = "env:BEAM_MIXPANEL_EMULATOR_TOKEN"
 _EMULATOR_TOKEN = "emulator"  # noqa: S105 - accepted by the emulator only
-
-
-class UsageError(Exception):
-    """The arguments are wrong; the message names the cure."""
 
 
 class AllowedDeadLetters(NamedTuple):

@@ -12,8 +12,9 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions
 
 from beam_mixpanel.core.rows.mapping import EventMapping
 from beam_mixpanel.core.sources.bigquery_sql import Source, identifier, literal
-from beam_mixpanel.core.sources.increments import IncrementalError, Mark
-from beam_mixpanel.launcher.arguments import Settings, UsageError
+from beam_mixpanel.core.sources.increments import Mark
+from beam_mixpanel.errors import IncrementalError, UsageError
+from beam_mixpanel.launcher.arguments import Settings
 from beam_mixpanel.launcher.bigquery_columns import BigQueryColumns, columns_of, newest_of
 from beam_mixpanel.launcher.epilogue import Epilogue
 from beam_mixpanel.launcher.incremental import Recurrence, recurrence_of

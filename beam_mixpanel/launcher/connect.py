@@ -9,16 +9,12 @@ from apache_beam.pvalue import PCollection
 
 from beam_mixpanel.client.client import ImportReceipt
 from beam_mixpanel.core.events.dead_letter import DeadLetter, Refused
-from beam_mixpanel.errors import MixpanelError
+from beam_mixpanel.errors import NothingImportedError
 from beam_mixpanel.launcher.arguments import Settings
 from beam_mixpanel.launcher.options import IncrementalOptions
 from beam_mixpanel.launcher.reports.check_report import json_beside
 from beam_mixpanel.transforms.dead_letters import FixDeadLetters, ReadDeadLetters, SelectDeadLetters, WriteDeadLetters
 from beam_mixpanel.transforms.profile import ProfileEvents, WriteProfile
-
-
-class NothingImportedError(MixpanelError):
-    """A job read no event, or imported none of those that it read."""
 
 
 class FailIfNothingImported(beam.PTransform):

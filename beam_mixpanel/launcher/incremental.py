@@ -7,8 +7,9 @@ import sys
 from typing import NamedTuple
 
 from beam_mixpanel.core.rows.mapping import ColumnPlan
-from beam_mixpanel.core.sources.increments import Increment, IncrementalError, Mark, State, source_of_query
-from beam_mixpanel.launcher.arguments import Settings, UsageError
+from beam_mixpanel.core.sources.increments import Increment, Mark, State, source_of_query
+from beam_mixpanel.errors import IncrementalError, UsageError
+from beam_mixpanel.launcher.arguments import Settings
 from beam_mixpanel.launcher.options import IncrementalOptions, TableOptions
 from beam_mixpanel.launcher.state_file import read_state, write_state
 

@@ -29,8 +29,8 @@ from apache_beam.pipeline import PipelineVisitor
 from apache_beam.runners.portability.portable_runner import PipelineResult as PortableResult
 from rich.console import Console
 
-from beam_mixpanel.errors import MixpanelError
-from beam_mixpanel.launcher.arguments import IN_PROCESS_RUNNERS, OptionGroups, Settings, UsageError, parse
+from beam_mixpanel.errors import MixpanelError, UsageError
+from beam_mixpanel.launcher.arguments import IN_PROCESS_RUNNERS, OptionGroups, Settings, parse
 from beam_mixpanel.launcher.epilogue import Epilogue
 from beam_mixpanel.launcher.options import FileOptions
 from beam_mixpanel.launcher.progress import ProgressDisplay

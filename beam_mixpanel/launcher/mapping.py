@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from beam_mixpanel.core.formats.detection import CSV, JSON, NDJSON, TSV, UnknownFormatError
-from beam_mixpanel.core.rows.mapping import ColumnPlan, EventMapping, MappingError, may_hold_events
-from beam_mixpanel.errors import MixpanelError
-from beam_mixpanel.launcher.arguments import Settings, UsageError
+from beam_mixpanel.core.formats.detection import CSV, JSON, NDJSON, TSV
+from beam_mixpanel.core.rows.mapping import ColumnPlan, EventMapping, may_hold_events
+from beam_mixpanel.errors import MappingError, MixpanelError, UnknownFormatError, UsageError
+from beam_mixpanel.launcher.arguments import Settings
 
 _LOOKED_AT: Final = 10
 """So many files are asked for their columns before a job."""

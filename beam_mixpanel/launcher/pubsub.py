@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import apache_beam as beam
 
-from beam_mixpanel.launcher.arguments import Settings, UsageError
+from beam_mixpanel.errors import UsageError
+from beam_mixpanel.launcher.arguments import Settings
 from beam_mixpanel.launcher.options import PubSubOptions
 
 

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from beam_mixpanel.core.sources.increments import IncrementalError
 from beam_mixpanel.databases.reading import SqlReading
-from beam_mixpanel.errors import CredentialsError, DatabaseError, LostConnectionError
-from beam_mixpanel.launcher.arguments import Settings, UsageError
+from beam_mixpanel.errors import CredentialsError, DatabaseError, IncrementalError, UsageError
+from beam_mixpanel.launcher.arguments import Settings
 from beam_mixpanel.launcher.epilogue import Epilogue
 from beam_mixpanel.launcher.incremental import Recurrence, recurrence_of
 from beam_mixpanel.launcher.mapping import announce, needed_columns
@@ -55,8 +54,6 @@ def _check(options: SqlOptions) -> None:
 def _told_as_usage() -> Iterator[None]:
     try:
         yield
-    except LostConnectionError:
-        raise
     except (DatabaseError, CredentialsError, IncrementalError, ValueError) as error:
         raise UsageError(str(error)) from None
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import apache_beam as beam
 
-from beam_mixpanel.launcher.arguments import Settings, UsageError
+from beam_mixpanel.errors import UsageError
+from beam_mixpanel.launcher.arguments import Settings
 from beam_mixpanel.launcher.job import run_job
 
 
