@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from beam_mixpanel.core.events.prepare import EventBlock
     from beam_mixpanel.core.formats.csv_format import CsvFormat
     from beam_mixpanel.core.rows.batches import RefusedRows, RowBatch, RowList
-    from beam_mixpanel.core.rows.mapping import ColumnPlan, EventMapping
+    from beam_mixpanel.core.rows.mapping import EventMapping
     from beam_mixpanel.core.rows.mapping_settings import mapping_of
+    from beam_mixpanel.core.rows.plan import ColumnPlan
     from beam_mixpanel.core.sources.increments import Increment, State
     from beam_mixpanel.databases.reading import Part, SqlReading
     from beam_mixpanel.errors import (
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ClosedError": "errors",
-    "ColumnPlan": "core.rows.mapping",
+    "ColumnPlan": "core.rows.plan",
     "ConfigurationError": "errors",
     "Credentials": "client.credentials",
     "CredentialsError": "errors",

@@ -21,7 +21,7 @@ from beam_mixpanel.cli.__main__ import main as command_line
 from beam_mixpanel.core import limits
 from beam_mixpanel.core.events import dead_letter
 from beam_mixpanel.core.events.dead_letter import DeadLetter
-from beam_mixpanel.core.events.validation import RULES
+from beam_mixpanel.core.events.rules import RULES
 from beam_mixpanel.emulator.__main__ import _parser as emulator_parser
 from beam_mixpanel.launcher import job
 from beam_mixpanel.launcher.arguments import COMMON_OPTIONS

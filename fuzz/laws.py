@@ -15,7 +15,7 @@ from beam_mixpanel.core.events.dead_letter import IMPORT, DeadLetter, from_json_
 from beam_mixpanel.core.events.event import Form
 from beam_mixpanel.core.events.insert_id import InsertIdStrategy
 from beam_mixpanel.core.events.prepare import EventBlock, EventPreparer, Preparation, identity_of
-from beam_mixpanel.core.events.validation import RULES
+from beam_mixpanel.core.events.rules import RULES
 from beam_mixpanel.core.limits import DEFAULT_RETENTION_DAYS, TRACK_MAX_AGE_MS
 from beam_mixpanel.core.sending import outcome
 from fuzz import judge

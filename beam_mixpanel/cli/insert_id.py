@@ -9,7 +9,8 @@ import click
 
 from beam_mixpanel.core.events.event import Form
 from beam_mixpanel.core.events.insert_id import InsertIdStrategy, is_acceptable
-from beam_mixpanel.core.events.prepare import EventPreparer, identity_of, parse_object
+from beam_mixpanel.core.events.prepare import EventPreparer, identity_of
+from beam_mixpanel.core.events.reading import parse_object
 
 _KINDS = {
     "content": "it has none, so this is a hash of all of it; two events that are alike in everything get the same",

@@ -7,8 +7,9 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from beam_mixpanel.core.events.dead_letter import PARSE, DeadLetter
-from beam_mixpanel.core.events.prepare import EventBlock, cut_line_letter, parse_object
-from beam_mixpanel.core.events.validation import Violation
+from beam_mixpanel.core.events.prepare import EventBlock, cut_line_letter
+from beam_mixpanel.core.events.reading import parse_object
+from beam_mixpanel.core.events.rules import Violation
 from beam_mixpanel.core.formats.byte_ranges import ByteRange
 from beam_mixpanel.core.formats.detection import HEAD_BYTES
 from beam_mixpanel.core.formats.marked_text import MarkedText, encoding_of, is_marked, original_bytes

@@ -6,7 +6,7 @@ import shlex
 import sys
 from typing import NamedTuple
 
-from beam_mixpanel.core.rows.mapping import ColumnPlan
+from beam_mixpanel.core.rows.plan import ColumnPlan
 from beam_mixpanel.core.sources.increments import Increment, Mark, State, source_of_query
 from beam_mixpanel.errors import IncrementalError, UsageError
 from beam_mixpanel.launcher.arguments import Settings

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from beam_mixpanel.core.formats.detection import CSV, JSON, NDJSON, TSV
-from beam_mixpanel.core.rows.mapping import ColumnPlan, EventMapping, may_hold_events
+from beam_mixpanel.core.rows.mapped import may_hold_events
+from beam_mixpanel.core.rows.mapping import EventMapping
+from beam_mixpanel.core.rows.plan import ColumnPlan
 from beam_mixpanel.errors import MappingError, MixpanelError, UnknownFormatError, UsageError
 from beam_mixpanel.launcher.arguments import Settings
 

@@ -9,7 +9,7 @@ import zlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core.sending.encoding import compress, encode_json, encode_ndjson
+from beam_mixpanel.core.sending.encoding import compress, encode_json
 
 EVENTS = st.lists(
     st.dictionaries(st.text(), st.integers() | st.text(), max_size=3).map(lambda e: json.dumps(e).encode())
@@ -22,7 +22,6 @@ def test_a_body_is_a_json_array_of_its_events(events: list[bytes]) -> None:
     body = encode_json(events)
     assert json.loads(body) == [json.loads(event) for event in events]
     assert len(body) == sum(map(len, events)) + len(events) + 1
-    assert [json.loads(line) for line in encode_ndjson(events).split(b"\n")] == json.loads(body)
 
 
 @given(st.binary(max_size=5000) | EVENTS.map(encode_json))

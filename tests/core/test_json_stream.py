@@ -68,6 +68,14 @@ def test_numbers_keep_their_digits() -> None:
     ]
 
 
+@pytest.mark.parametrize(("text", "value"), [("1e9999999999999999999", "Infinity"), ("1e-9999999999999999999", "0")])
+def test_exponents_past_all_numbers_are_read_as_in_lines(text: str, value: str) -> None:
+    """A number whose exponent has more than 18 digits is infinite or 0, and fails nothing."""
+    (read,) = read_values(io.StringIO(f"[{text}]"))
+    assert read.value == Decimal(value)
+    assert read.text == text
+
+
 def test_each_value_comes_with_its_text() -> None:
     """As it was written, for dead letters."""
     assert [text for _, text in read_values(_Pieces('[ {"a" : 1} , 2]', 3))] == ['{"a" : 1}', "2"]

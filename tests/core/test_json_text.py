@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core.events import prepare
+from beam_mixpanel.core.events import reading
 from beam_mixpanel.core.events.dead_letter import DeadLetter, from_json_line, to_json_line
 from beam_mixpanel.core.events.event import Form
 from beam_mixpanel.core.events.insert_id import InsertIdStrategy
@@ -171,8 +171,8 @@ def test_the_reason_hangs_on_no_class_and_no_words(
     def fail(text: bytes) -> NoReturn:
         raise error
 
-    monkeypatch.setattr(prepare, "decode_exact", fail)
-    letter = prepare.parse_object(line)
+    monkeypatch.setattr(reading, "decode_exact", fail)
+    letter = reading.parse_object(line)
     assert isinstance(letter, DeadLetter)
     assert letter.reason == reason
 

@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 from beam_mixpanel.core import limits
 from beam_mixpanel.core.events import insert_id as insert_ids
 from beam_mixpanel.core.events.dead_letter import DeadLetter, from_json_line, to_json_line
-from beam_mixpanel.core.events.event import Form, normalise, to_event
-from beam_mixpanel.core.events.insert_id import InsertIdStrategy
+from beam_mixpanel.core.events.event import Form, bring_into_form
+from beam_mixpanel.core.events.insert_id import InsertIdStrategy, MadeInsertId, give_insert_id
 from beam_mixpanel.core.events.prepare import EventBlock, EventPreparer, Preparation
+from beam_mixpanel.core.events.reading import read_fields
 from beam_mixpanel.core.events.rewrite import Rewriter
+from beam_mixpanel.core.events.rules import Judge, Violation
+from beam_mixpanel.core.events.shapes import Event
 from beam_mixpanel.core.events.skim import skim
-from beam_mixpanel.core.events.validation import Event, Violation, check_event
 
 NOW = 1_700_000_000_000
 decode = msgspec.json.Decoder(float_hook=float).decode
@@ -144,6 +146,14 @@ def test_a_block_is_its_lines(lines: list[bytes], offset: int, ended: bool, prep
     assert together.read == len([line for line in lines if line and not line.isspace()])
 
 
+def into_form(event: Event, form: Form) -> tuple[MadeInsertId, list[Violation]]:
+    """Bring an event into form, as the slow way does; return what that changed, and which rules on it are broken."""
+    given = bring_into_form(event, form, NOW)
+    violations = Judge().of_identity(event, given)
+    made = give_insert_id(event, given.time, form.insert_id)
+    return made._replace(changed=given.changed or made.changed), [*violations, *made.violations]
+
+
 @given(st.lists(IN_FORM | GOOD_LINES | damaged_lines(), min_size=1, max_size=3))
 @example([b'{"event":"e","properties":{"time":%d,"$insert_id":"i","n":%s}}' % (NOW, b"1" * 5000)])
 @example([b'{"event":"e","properties":{"time":%d,"$insert_id":"i","n":{"\xff":1}}}' % NOW])
@@ -154,12 +164,12 @@ def test_what_is_skimmed_needs_no_change(lines: list[bytes]) -> None:
     if not times:
         return
     for line, time in zip(lines, times, strict=True):
-        event = to_event(decode(line))
+        event = read_fields(decode(line))
         assert isinstance(event, Event)
         assert event.properties["time"] == time
         if time <= NOW + limits.MAX_AHEAD_MS:
-            assert normalise(event, Form(), NOW) == (False, False, False, [])
-        assert check_event(event) == []
+            assert into_form(event, Form()) == (MadeInsertId(changed=False), [])
+        assert Judge().of_shape(event, len(event.properties)) == []
         assert len(line) <= limits.MAX_EVENT_BYTES
         assert insert_ids.is_acceptable(event.properties["$insert_id"])
 
@@ -189,11 +199,11 @@ def test_what_is_rewritten_is_what_would_be_explained(line: bytes, form: Form) -
     if rewritten is None:
         return
     body, time_ms = rewritten
-    event = to_event(decode(line))
+    event = read_fields(decode(line))
     assert isinstance(event, Event)
-    assert check_event(event) == []
-    changes = normalise(event, form, NOW)
-    assert (changes.violations, changes.repaired) == ([], False)
+    assert Judge().of_shape(event, len(event.properties)) == []
+    changes, violations = into_form(event, form)
+    assert (violations, changes.repaired) == ([], False)
     if body == line:
         assert not changes.changed
     else:
@@ -269,7 +279,7 @@ def test_any_object_is_an_event_or_a_dead_letter(value: Any, strategy: str) -> N
 def test_reading_a_shape_leaves_the_input_alone(fields: dict[Any, Any]) -> None:
     """Bringing an event into shape changes nothing of the object that was given."""
     before = repr(fields)
-    shaped = to_event(fields)
+    shaped = read_fields(fields)
     assert isinstance(shaped, (Event, Violation))
     PREPARER.prepare_object(fields, NOW)
     assert repr(fields) == before

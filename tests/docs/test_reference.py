@@ -12,7 +12,7 @@ import beam_mixpanel
 from beam_mixpanel.client.circuit_breaker import CircuitBreaker
 from beam_mixpanel.core import limits
 from beam_mixpanel.core.events.dead_letter import DeadLetter
-from beam_mixpanel.core.events.validation import RULES
+from beam_mixpanel.core.events.rules import RULES
 from beam_mixpanel.core.sending.books import Books
 from beam_mixpanel.launcher.arguments import option_names
 from beam_mixpanel.launcher.summary import Summary

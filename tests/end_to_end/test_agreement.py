@@ -19,7 +19,7 @@ from beam_mixpanel.core import limits
 from beam_mixpanel.core.events.event import Form
 from beam_mixpanel.core.events.insert_id import InsertIdStrategy
 from beam_mixpanel.core.events.prepare import EventBlock, EventPreparer, Preparation
-from beam_mixpanel.core.events.validation import RULES
+from beam_mixpanel.core.events.rules import RULES
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.emulator.rules import Context
 from beam_mixpanel.emulator.validation import IdentityEventError, MalformedJSONError, check_import, check_track

@@ -31,7 +31,8 @@ from beam_mixpanel.core.check.sketches import (
     hashes_of,
 )
 from beam_mixpanel.core.events.dead_letter import DeadLetter
-from beam_mixpanel.core.events.validation import RULES, SkimmedEvent, SkimmedProperties
+from beam_mixpanel.core.events.rules import RULES
+from beam_mixpanel.core.events.shapes import SkimmedEvent, SkimmedProperties
 from beam_mixpanel.core.json.text import UNREADABLE
 from beam_mixpanel.core.sending.encoding import compress, encode_json
 

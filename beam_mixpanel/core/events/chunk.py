@@ -34,7 +34,9 @@ def origin_of(source: str, offset: int) -> str:
     """Name the place of an event for people."""
     if not source or offset < 0:
         return source
-    return f"{source}{offset}" if source.endswith("#") else f"{source}@{offset}"
+    if source.endswith("#"):
+        return f"{source}{offset}"
+    return f"{source}@{offset}"
 
 
 class EventChunk(Sequence[PreparedEvent]):

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from beam_mixpanel.core.events.rules import Violation
 from beam_mixpanel.core.json.text import UNREADABLE
 
 PARSE: Final = "parse"
 MAP: Final = "map"
 VALIDATE: Final = "validate"
 IMPORT: Final = "import"
+
+_LONGEST_FIELD: Final = 1_000
+_LONGEST_MESSAGE: Final = 5_000
+"""Characters; names of fields that an event makes up may be as long as the event."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -24,7 +30,7 @@ class DeadLetter(NamedTuple):
     Attributes:
       event: the original bytes, as they were read; the first ones only where the reason is `line_too_long`.
       stage: `parse`, `map`, `validate` or `import`.
-      reason: a short stable name to count and filter by: a rule of `validation.RULES`, `rejected`, or what kept
+      reason: a short stable name to count and filter by: a rule of `rules.RULES`, `rejected`, or what kept
         the answer away, such as `http_503` or `timeout`.
       field: the field at fault where known, such as `properties.time`.
       message: what went wrong, in words; never a property's value of ours.
@@ -63,6 +69,26 @@ class Refused(NamedTuple):
     """
 
     letter: DeadLetter
+
+
+def letter_of(
+    original: bytes, violations: Sequence[Violation], *, insert_id: str = "", source: str = "", stage: str = VALIDATE
+) -> DeadLetter:
+    """Make the dead letter of an event that breaks rules: the first one counts, the message names all."""
+    return DeadLetter(
+        original,
+        stage,
+        violations[0].rule,
+        field=_encodable(violations[0].field[:_LONGEST_FIELD]),
+        message=_encodable("; ".join(violation.message for violation in violations)[:_LONGEST_MESSAGE]),
+        insert_id=_encodable(insert_id[:_LONGEST_FIELD]),
+        source=source,
+    )
+
+
+def _encodable(text: str) -> str:
+    """Write lone surrogates as escapes: no coder takes them."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 _TYPES: Final = {"stage": str, "reason": str} | {

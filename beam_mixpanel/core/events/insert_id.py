@@ -9,15 +9,19 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 import mmh3
-import msgspec
 
+from beam_mixpanel.core.events.ids import id_text
+from beam_mixpanel.core.events.rules import Violation
+from beam_mixpanel.core.events.shapes import Event
+from beam_mixpanel.core.json.exact import encode_sorted
+from beam_mixpanel.core.json.text import UNWRITABLE
 from beam_mixpanel.core.limits import INSERT_ID_CHARS, MAX_INSERT_ID_BYTES, PLACEHOLDER_IDS
 
 _ACCEPTED: Final = re.compile(f"{INSERT_ID_CHARS}{{1,{MAX_INSERT_ID_BYTES}}}", re.ASCII)
-_encode = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
 
 
 class InsertIdStrategy(NamedTuple):
@@ -80,12 +84,12 @@ def from_columns(event_name: str, properties: Mapping[str, Any], columns: tuple[
     values = [event_name if column == "event" else properties.get(column) for column in columns]
     if any(value is None for value in values):
         return None
-    return hash_bytes(_encode(list(zip(columns, values, strict=True))))
+    return hash_bytes(encode_sorted(list(zip(columns, values, strict=True))))
 
 
 def from_refused(refused: object, event_name: str, properties: Mapping[str, Any]) -> str:
     """Replace an id that Mixpanel would refuse: equal ids of equal events stay equal, others stay apart."""
-    return hash_bytes(_encode([refused, event_name, properties.get("distinct_id"), properties.get("time")]))
+    return hash_bytes(encode_sorted([refused, event_name, properties.get("distinct_id"), properties.get("time")]))
 
 
 def from_mixpanel_import(event_name: str, distinct_id: object, time: object) -> str:
@@ -103,3 +107,74 @@ def from_mixpanel_import(event_name: str, distinct_id: object, time: object) -> 
     """
     identity = f"{event_name}-{distinct_id or ''}-{time}"
     return str(mmh3.hash(identity.encode(), signed=False))
+
+
+class MadeInsertId(NamedTuple):
+    """What became of an event's `$insert_id`.
+
+    Attributes:
+      changed: whether it differs from the input's.
+      needs_id: it is absent and is to be made from the content.
+      repaired: one that Mixpanel would refuse was replaced.
+      violations: why none can be made.
+    """
+
+    changed: bool = True
+    needs_id: bool = False
+    repaired: bool = False
+    violations: tuple[Violation, ...] = ()
+
+
+_UNCHANGED: Final = MadeInsertId(changed=False)
+_CHANGED: Final = MadeInsertId()
+_FROM_CONTENT: Final = MadeInsertId(needs_id=True)
+
+
+def give_insert_id(event: Event, given_time: Any, strategy: InsertIdStrategy) -> MadeInsertId:
+    """Make an absent `$insert_id`, or replace one that Mixpanel would refuse, in place.
+
+    Args:
+      event: its time and its other ids are in form.
+      given_time: the time as the source holds it.
+      strategy: how an absent one is made.
+    """
+    properties: dict[str, Any] = event.properties
+    given = properties.get("$insert_id")
+    if is_acceptable(given):
+        return _UNCHANGED
+    if given is not None and given != "":
+        as_text = given if isinstance(given, (str, dict, list)) else id_text(given)
+        if is_acceptable(as_text):
+            properties["$insert_id"] = as_text
+            return _CHANGED
+        try:
+            properties["$insert_id"] = from_refused(as_text, event.event, properties)
+        except UNWRITABLE:
+            return MadeInsertId(violations=(Violation("not_utf8", ""),))
+        return MadeInsertId(repaired=True)
+    properties.pop("$insert_id", None)
+    if strategy.kind == "content":
+        return _FROM_CONTENT
+    try:
+        made = made_insert_id(event, given_time, strategy)
+    except UNWRITABLE:
+        return MadeInsertId(violations=(Violation("not_utf8", ""),))
+    if made is None:
+        return MadeInsertId(violations=(Violation("insert_id_column_missing", ",".join(strategy.columns)),))
+    properties["$insert_id"] = made
+    return _CHANGED
+
+
+def made_insert_id(event: Event, given_time: Any, strategy: InsertIdStrategy) -> str | None:
+    """Make the `$insert_id` of an event in form by another strategy than its content; None where a column is absent.
+
+    Args:
+      event: its other ids and its time are in form.
+      given_time: the time as the source holds it.
+      strategy: `columns` or `mixpanel-import`.
+    """
+    properties = event.properties
+    if strategy.kind == "columns":
+        return from_columns(event.event, properties, strategy.columns)
+    time: Any = given_time if isinstance(given_time, (int, float, Decimal)) else properties["time"]
+    return from_mixpanel_import(event.event, properties.get("distinct_id"), id_text(time))

@@ -1,45 +1,38 @@
 """From what a source gives to the bytes that are sent: parse once, check everything, write once.
 
 An event that is already in form is passed on byte for byte: `skim` tells it for whole blocks at a time. What it does
-not pass, `Rewriter` writes anew where nothing is to be explained; the rest goes through `normalise` and `check_event`,
-which explain. Property tests hold the ways together.
+not pass, `Rewriter` writes anew where nothing is to be explained; the rest is looked at closely: read number by number,
+brought into form (`event.py`), and judged by the rules (`rules.py`). Property tests hold the ways together, and a way
+steps aside where there is a rule that it does not know (`facts.py`).
 """
 
 from __future__ import annotations
 
 import json
-from codecs import BOM_UTF8
-from collections.abc import Iterator, Mapping
-from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, islice
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
 from beam_mixpanel.core import limits
 from beam_mixpanel.core.events import insert_id as insert_ids
+from beam_mixpanel.core.events import rewrite, skim
 from beam_mixpanel.core.events.chunk import EventChunk, origin_of
-from beam_mixpanel.core.events.dead_letter import PARSE, VALIDATE, DeadLetter
+from beam_mixpanel.core.events.dead_letter import PARSE, DeadLetter, letter_of
 from beam_mixpanel.core.events.elements import why_no_event
-from beam_mixpanel.core.events.event import TEXT_IDS, Changes, Form, normalise, to_event
+from beam_mixpanel.core.events.event import Form, bring_into_form
+from beam_mixpanel.core.events.facts import Fact, time_bounds
+from beam_mixpanel.core.events.insert_id import MadeInsertId, give_insert_id
+from beam_mixpanel.core.events.original import original_text
+from beam_mixpanel.core.events.reading import ReadEvent, read_fields, read_line
 from beam_mixpanel.core.events.redaction import Redaction, withhold
-from beam_mixpanel.core.events.rewrite import Rewriter
-from beam_mixpanel.core.events.skim import skim
-from beam_mixpanel.core.events.validation import LINE_TOO_LONG, Event, Violation, check_event
-from beam_mixpanel.core.json.text import UNREADABLE, UNWRITABLE, fault_of, is_utf8
-from beam_mixpanel.core.json.values import fields_of, to_json_key, to_json_value, unwrap
+from beam_mixpanel.core.events.rules import LINE_TOO_LONG, Judge, Violation
+from beam_mixpanel.core.events.shapes import Event
+from beam_mixpanel.core.json.exact import encode_sorted
+from beam_mixpanel.core.json.text import UNWRITABLE
+from beam_mixpanel.core.json.values import fields_of
 from beam_mixpanel.errors import UnsupportedValueError
 
-_IDS: Final = (*TEXT_IDS, "$insert_id")
-_EXACT_DIGITS: Final = 15
-"""A double holds so many decimal digits."""
-_LONGEST_FIELD: Final = 1_000
-_LONGEST_MESSAGE: Final = 5_000
-"""Characters; names of fields that an event makes up may be as long as the event."""
-
-_encode_canonical = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
-_encode_as_given = msgspec.json.Encoder(decimal_format="number").encode
+_MS_PER_DAY: Final = 86_400_000
 
 
 class EventBlock(NamedTuple):
@@ -66,18 +59,6 @@ class EventBlock(NamedTuple):
             if line and not line.isspace():
                 yield offset, line
             offset += len(line) + 1
-
-
-class _Parsed(NamedTuple):
-    """An event read from text or an object.
-
-    Attributes:
-      event: the event, time and ids not yet in form.
-      in_shape: the text it was read from has Mixpanel's shape, and may be sent if nothing else changes.
-    """
-
-    event: Event
-    in_shape: bool
 
 
 class Preparation:
@@ -114,6 +95,22 @@ class Preparation:
         self.past_retention += other.past_retention
 
 
+class _Prepared(NamedTuple):
+    """An event that was looked at closely, and can be sent.
+
+    Attributes:
+      body: what is sent.
+      original: what it was read as; None where that is the body, or was no text.
+      time_ms: its time.
+      repaired: a refused `$insert_id` was replaced.
+    """
+
+    body: bytes
+    original: bytes | None
+    time_ms: int
+    repaired: bool
+
+
 class EventPreparer:
     """Turns events of any supported shape into bytes that Mixpanel accepts, or into dead letters.
 
@@ -124,9 +121,11 @@ class EventPreparer:
 
     def __init__(self, form: Form = Form(), *, retention_days: int = limits.DEFAULT_RETENTION_DAYS) -> None:
         self._form = form
-        self._rewriter = Rewriter(form)
+        self._judge = Judge()
+        self._skims = self._judge.is_settled_by(skim.FACTS | {Fact.TIME})
+        self._rewriter = rewrite.Rewriter(form) if self._judge.is_settled_by(rewrite.FACTS) else None
         self._redaction = Redaction(form.redact) if form.redact else None
-        self._retention_ms = retention_days * 86_400_000
+        self._retention_ms = retention_days * _MS_PER_DAY
 
     def prepare_block(self, block: EventBlock, now_ms: int) -> Preparation:
         """Prepare the lines of a block; blank lines are no events, and one that is too long is one dead letter."""
@@ -137,26 +136,21 @@ class EventPreparer:
         lines = block.data.split(b"\n")
         if not lines[-1]:
             lines.pop()
-        offsets = accumulate((len(line) + 1 for line in lines), initial=block.offset)
-        done = Preparation()
-        times = [] if self._may_be_redacted(block.data) else skim(block.data, lines)
-        if times and self._in_time(times, now_ms):
-            done.events = EventChunk(
-                lines, [None] * len(lines), [block.source] * len(lines), list(islice(offsets, len(lines)))
-            )
-            done.past_retention = self._count_past_retention(times, now_ms)
+        offsets = accumulate([len(line) + 1 for line in lines], initial=block.offset)
+        times = self._times_if_in_form(block.data, lines, now_ms)
+        if times:
+            done = Preparation()
+            size = len(lines)
+            done.events = EventChunk(lines, [None] * size, [block.source] * size, list(islice(offsets, size)))
+            done.past_retention = self.count_past_retention(times, now_ms)
             return done
-        for line, offset in zip(lines, offsets, strict=False):
-            if line and not line.isspace():
-                self._prepare_line(line, block.source, offset, now_ms, done)
-        return done
+        numbered = [each for each in zip(lines, offsets, strict=False) if each[0] and not each[0].isspace()]
+        return self._prepare_lines(numbered, block.source, now_ms)
 
     def prepare_text(self, event: bytes | str, now_ms: int, *, source: str = "") -> Preparation:
         """Prepare one event given as JSON text."""
-        done = Preparation()
         line = event if isinstance(event, bytes) else event.encode(errors="surrogatepass")
-        self._prepare_line(line, source, -1, now_ms, done)
-        return done
+        return self._prepare_lines(((line, -1),), source, now_ms)
 
     def prepare_dead_letter(self, letter: DeadLetter, now_ms: int) -> Preparation:
         """Prepare an event that was not imported; one that was sent keeps the identity under which it was.
@@ -171,11 +165,11 @@ class EventPreparer:
         sent = _sent_as(letter)
         if not sent or not sent.items() - _identity(done):
             return done
-        parsed = _parse(letter.event)
-        if not isinstance(parsed, DeadLetter):
-            parsed.event.properties |= sent
+        read = read_line(letter.event)
+        if isinstance(read, ReadEvent):
+            read.event.properties |= sent
             done = Preparation()
-            self._finish(parsed._replace(in_shape=False), letter.event, letter.source, -1, now_ms, done)
+            self._add(done, self._look_closely(read.event, letter.event, now_ms), source=letter.source, now_ms=now_ms)
         done.invalid = [again._replace(insert_id=letter.insert_id, time_ms=letter.time_ms) for again in done.invalid]
         return done
 
@@ -186,31 +180,46 @@ class EventPreparer:
         done.invalid.append(letter._replace(event=withhold(letter.event)) if unread else self._kept(letter))
         return done
 
-    def prepare_object(self, event: Any, now_ms: int, *, source: str = "") -> Preparation:
+    def prepare_object(
+        self, event: Any, now_ms: int, *, source: str = "", keep: Callable[[], bytes] | None = None
+    ) -> Preparation:
         """Prepare one event given as a dict, Beam Row, NamedTuple or dataclass; anything else is a dead letter.
 
         A good one has no original text: its body stands for it, so that sending it again sends the same.
+
+        Args:
+          event: the object.
+          now_ms: the present.
+          source: where it comes from.
+          keep: gives what a dead letter keeps; None for the object as JSON text.
         """
-        done = Preparation()
-        shaped: Event | Violation
+        read: Event | Violation
         fields = None
         try:
             fields = fields_of(event)
         except UnsupportedValueError as error:
-            shaped = Violation("unsupported_value", "", error.detail)
+            read = Violation("unsupported_value", "", error.detail)
         except RecursionError:
-            shaped = Violation("nested_too_deep", "")
+            read = Violation("nested_too_deep", "")
         else:
-            shaped = Violation("not_an_object", "", why_no_event(event)) if fields is None else to_event(fields)
-        if isinstance(shaped, Violation):
-            done.invalid.append(_dead_letter(b"", [shaped])._replace(source=source))
+            read = Violation("not_an_object", "", why_no_event(event)) if fields is None else read_fields(fields)
+        if isinstance(read, Violation):
+            found: _Prepared | DeadLetter = letter_of(b"", [read])
         else:
-            parsed = _Parsed(shaped, in_shape=False)
-            self._finish(parsed, b"", source, -1, now_ms, done)
-        if done.invalid:
-            kept = self._kept_of(event if fields is None else fields)
-            done.invalid = [letter._replace(event=kept) for letter in done.invalid]
+            found = self._look_closely(read, b"", now_ms)
+        if isinstance(found, DeadLetter):
+            kept = keep() if keep is not None else self._kept_of(event if fields is None else fields)
+            found = found._replace(event=kept)
+        done = Preparation()
+        self._add(done, found, source=source, now_ms=now_ms)
         return done
+
+    def count_past_retention(self, times: Sequence[int], now_ms: int) -> int:
+        """Return how many of these times are so old that the project will delete their events."""
+        oldest = now_ms - self._retention_ms
+        if min(times) < oldest:
+            return sum([time < oldest for time in times])
+        return 0
 
     def _may_be_redacted(self, text: bytes) -> bool:
         return self._redaction is not None and self._redaction.may_concern(text)
@@ -221,77 +230,141 @@ class EventPreparer:
         if self._redaction is None:
             return original
         rewritten = self._redaction.rewrite_fields(value, original) if isinstance(value, dict) else None
-        return withhold(original) if rewritten is None else original_text(rewritten)
+        if rewritten is None:
+            return withhold(original)
+        return original_text(rewritten)
 
     def _kept(self, letter: DeadLetter) -> DeadLetter:
         """Take out of a dead letter what is not to be kept."""
-        return letter._replace(event=self._redaction.rewrite_text(letter.event)) if self._redaction else letter
+        if self._redaction:
+            return letter._replace(event=self._redaction.rewrite_text(letter.event))
+        return letter
 
-    def _in_time(self, times: list[int], now_ms: int) -> bool:
-        max_age_ms = self._form.max_age_ms
-        return max(times) <= now_ms + limits.MAX_AHEAD_MS and (max_age_ms is None or min(times) >= now_ms - max_age_ms)
+    def _times_if_in_form(self, data: bytes, lines: list[bytes], now_ms: int) -> list[int]:
+        """Return the times of lines that can all be sent as they stand; nothing where one needs a closer look."""
+        if not self._skims or self._may_be_redacted(data):
+            return []
+        times = skim.skim(data, lines)
+        if not times:
+            return []
+        earliest, latest = time_bounds(now_ms, self._form.max_age_ms)
+        if earliest <= min(times) and max(times) <= latest:
+            return times
+        return []
 
-    def _count_past_retention(self, times: list[int], now_ms: int) -> int:
+    def _prepare_lines(self, lines: Iterable[tuple[bytes, int]], source: str, now_ms: int) -> Preparation:
+        """Prepare lines, each with its offset: written anew where that is enough, looked at closely where it is not."""
+        done = Preparation()
         oldest = now_ms - self._retention_ms
-        return sum([time < oldest for time in times]) if min(times) < oldest else 0
+        redaction = self._redaction
+        for line, offset in lines:
+            rewritten = None
+            if self._rewriter is not None and (redaction is None or not redaction.may_concern(line)):
+                rewritten = self._rewriter.rewrite(line, now_ms)
+            if rewritten:
+                body, time_ms = rewritten
+                done.events.append(body, None if body == line else line, source, offset)
+                done.past_retention += time_ms < oldest
+                continue
+            read = read_line(line)
+            if isinstance(read, DeadLetter):
+                self._add(done, self._kept(read), source=source, offset=offset, now_ms=now_ms)
+            else:
+                found = self._look_closely(read.event, line, now_ms, in_shape=read.in_shape)
+                self._add(done, found, source=source, offset=offset, now_ms=now_ms)
+        return done
 
-    def _prepare_line(self, line: bytes, source: str, offset: int, now_ms: int, done: Preparation) -> None:
-        rewritten = None if self._may_be_redacted(line) else self._rewriter.rewrite(line, now_ms)
-        if rewritten:
-            body, time_ms = rewritten
-            done.events.append(body, None if body == line else line, source, offset)
-            done.past_retention += time_ms < now_ms - self._retention_ms
-            return
-        parsed = _parse(line)
-        if isinstance(parsed, DeadLetter):
-            done.invalid.append(self._kept(parsed)._replace(source=origin_of(source, offset)))
-        else:
-            self._finish(parsed, line, source, offset, now_ms, done)
-
-    def _finish(
-        self, parsed: _Parsed, original: bytes, source: str, offset: int, now_ms: int, done: Preparation
+    def _add(
+        self, done: Preparation, found: _Prepared | DeadLetter, *, source: str, now_ms: int, offset: int = -1
     ) -> None:
-        """Bring an event into form, write it, and put it where it belongs; one from an object has no original."""
-        event = parsed.event
-        redacted = self._redaction is not None and (not original or self._redaction.may_concern(original))
-        if redacted:
-            changes, violations = self._redact(event, now_ms)
-        else:
-            violations = check_event(event)
-            changes = normalise(event, self._form, now_ms)
-            violations += changes.violations
-        if not violations and len(event.properties) + changes.needs_id > limits.MAX_PROPERTIES:
-            violations.append(Violation("too_many_properties", "properties"))
-        body = original
-        if not violations and (changes.changed or not parsed.in_shape):
-            try:
-                body = _encode(event, changes.needs_id)
-            except UNWRITABLE:
-                violations.append(Violation("not_utf8", ""))
-        if len(body) > limits.MAX_EVENT_BYTES and not violations:
-            violations.append(Violation("event_too_large", ""))
-        if violations:
-            insert_id = _text_or_empty(event.properties.get("$insert_id"))
-            letter = _dead_letter(original, violations, insert_id)
-            done.invalid.append(self._kept(letter)._replace(source=origin_of(source, offset)))
+        """Put an event, or what is said of it, where it belongs."""
+        if isinstance(found, DeadLetter):
+            done.invalid.append(found._replace(source=origin_of(source, offset)))
             return
-        done.events.append(body, None if redacted or original in (body, b"") else original, source, offset)
-        done.repaired += changes.repaired
-        done.past_retention += event.properties["time"] < now_ms - self._retention_ms  # type: ignore[operator]
+        done.events.append(found.body, found.original, source, offset)
+        done.repaired += found.repaired
+        done.past_retention += found.time_ms < now_ms - self._retention_ms
 
-    def _redact(self, event: Event, now_ms: int) -> tuple[Changes, list[Violation]]:
-        """Bring an event into form and take out what is not to be sent; its ids are made from the whole of it."""
-        changes = normalise(event, self._form, now_ms)
-        violations = changes.violations
-        if changes.needs_id and not violations:
+    def _look_closely(
+        self, event: Event, original: bytes, now_ms: int, *, in_shape: bool = False
+    ) -> _Prepared | DeadLetter:
+        """Bring an event into form, ask every rule, and write it.
+
+        Args:
+          event: as it was read.
+          original: the text it was read from; empty where it was an object.
+          now_ms: the present.
+          in_shape: the text may be sent as it stands, if nothing in it changes.
+        """
+        redaction = self._redaction
+        if redaction is not None and original and not redaction.may_concern(original):
+            redaction = None
+        violations, made = self._bring_into_form(event, redaction, now_ms)
+        body = original
+        if not violations:
+            violations = self._judge.of_event(event, len(event.properties) + made.needs_id)
+        if not violations and (made.changed or not in_shape):
             try:
-                event.properties["$insert_id"] = insert_ids.from_content(_encode_canonical(event))
+                # The same bytes, without `$insert_id`, are what a missing one is made from.
+                canonical = encode_sorted(event)
+                body = canonical
+                if made.needs_id:
+                    body = insert_ids.with_content_id(canonical)
             except UNWRITABLE:
                 violations = [Violation("not_utf8", "")]
-            except RecursionError:
-                violations = [Violation("nested_too_deep", "")]
-        self._redaction.apply_to(event)  # type: ignore[union-attr]
-        return changes._replace(changed=True, needs_id=False), check_event(event) + violations
+        if not violations:
+            violations = self._judge.of_size(len(body))
+        if violations:
+            insert_id = event.properties.get("$insert_id")
+            letter = letter_of(original, violations, insert_id=insert_id if isinstance(insert_id, str) else "")
+            return self._kept(letter)
+        time_ms: Any = event.properties["time"]
+        has_no_original = redaction is not None or original in (body, b"")
+        return _Prepared(body, None if has_no_original else original, time_ms, made.repaired)
+
+    def _bring_into_form(
+        self, event: Event, redaction: Redaction | None, now_ms: int
+    ) -> tuple[list[Violation], MadeInsertId]:
+        """Bring time and ids into form, in place, and ask the rules on all that is certain before the event is written.
+
+        Args:
+          event: as it was read.
+          redaction: takes out what is not to be sent; None where there is nothing.
+          now_ms: the present.
+
+        Returns:
+          What is wrong, in the order in which it is told; and what changed, with the `$insert_id` or without.
+        """
+        given = bring_into_form(event, self._form, now_ms)
+        # What is redacted is not sent, and need not be small; but ids are made of it, too.
+        of_shape = [] if redaction is not None else self._judge.of_shape(event, given.size)
+        of_identity = self._judge.of_identity(event, given)
+        if of_identity:
+            made = MadeInsertId(changed=given.changed)
+        else:
+            made = give_insert_id(event, given.time, self._form.insert_id)
+            of_identity += made.violations
+            made = made if made.changed or not given.changed else made._replace(changed=True)
+        if redaction is None:
+            return of_shape + of_identity, made
+        # Ids are made of the whole event, so that two which differ in a redacted property stay two.
+        if made.needs_id and not of_identity:
+            of_identity += _add_content_id(event)
+        redaction.apply_to(event)
+        return self._judge.of_shape(event, len(event.properties)) + of_identity, made._replace(
+            changed=True, needs_id=False
+        )
+
+
+def _add_content_id(event: Event) -> list[Violation]:
+    """Give an event the `$insert_id` that its content makes, in place; return why there is none."""
+    try:
+        event.properties["$insert_id"] = insert_ids.from_content(encode_sorted(event))
+    except UNWRITABLE:
+        return [Violation("not_utf8", "")]
+    except RecursionError:
+        return [Violation("nested_too_deep", "")]
+    return []
 
 
 def identity_of(body: bytes) -> tuple[str, int]:
@@ -310,157 +383,13 @@ def _identity(done: Preparation) -> set[tuple[str, str | int]]:
 def _sent_as(letter: DeadLetter) -> dict[str, str | int]:
     """Give the properties that an event must be sent with again, as far as they are known; none if it never was."""
     known: dict[str, str | int] = {"$insert_id": letter.insert_id, "time": letter.time_ms}
-    return {name: value for name, value in known.items() if value} if letter.was_sent else {}
-
-
-def parse_object(line: bytes) -> dict[str, Any] | DeadLetter:
-    """Read a line as a JSON object, its numbers exact."""
-    try:
-        fields = decode_exact(line.removeprefix(BOM_UTF8))
-    except RecursionError:
-        return _dead_letter(line, [Violation("nested_too_deep" if is_utf8(line) else "not_utf8", "")], stage=PARSE)
-    except UNREADABLE as error:
-        letter = _dead_letter(line, [Violation(fault_of(line), "")], stage=PARSE)
-        return letter._replace(message=f"{letter.message}: {error}") if letter.reason == "invalid_json" else letter
-    if not isinstance(fields, dict):
-        return _dead_letter(line, [Violation("not_an_object", "")], stage=PARSE)
-    return fields
-
-
-def _parse(line: bytes) -> _Parsed | DeadLetter:
-    """Read a line; an id keeps its digits, another number with a fraction is the double that it is to Mixpanel."""
-    fields = parse_object(line)
-    if isinstance(fields, DeadLetter):
-        return fields
-    event = to_event(_in_doubles(line, fields))
-    if isinstance(event, Violation):
-        return _dead_letter(line, [event])
-    return _Parsed(event, _in_shape(line, fields))
-
-
-def _in_doubles(line: bytes, exact: dict[str, Any]) -> dict[str, Any]:
-    """Give the same fields, but for their ids as doubles; if one number is past all doubles, all but times stay."""
-    try:
-        fields: dict[str, Any] = msgspec.json.decode(line.removeprefix(BOM_UTF8))
-    except UNREADABLE:
-        fields = exact
-    for given, read in ((exact, fields), (exact.get("properties"), fields.get("properties"))):
-        if isinstance(given, dict) and isinstance(read, dict):
-            read |= {key: given[key] for key in _IDS if key in given}
-            if isinstance(read.get("time"), Decimal):
-                read["time"] = float(read["time"])
-    return fields
-
-
-def _in_shape(line: bytes, fields: dict[str, Any]) -> bool:
-    """Tell whether a line could be sent as it stands: in Mixpanel's shape, and no id a number past all doubles."""
-    given = fields.get("properties")
-    return (
-        isinstance(given, dict)
-        and fields.keys() == {"event", "properties"}
-        and b"\n" not in line
-        and not line.startswith(BOM_UTF8)
-        and not any(isinstance(given.get(key), Decimal) for key in _IDS)
-    )
-
-
-def _number(text: str) -> float | Decimal:
-    """Read a number that is no integer; one that a double may not hold exactly keeps its digits.
-
-    One whose exponent has more than 18 digits is infinite, or 0.
-    """
-    if len(text) <= _EXACT_DIGITS and "e" not in text and "E" not in text:
-        return float(text)
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        return Decimal(float(text))
-
-
-decode_exact = msgspec.json.Decoder(float_hook=_number).decode
-"""Reads JSON; no number loses a digit."""
+    if letter.was_sent:
+        return {name: value for name, value in known.items() if value}
+    return {}
 
 
 def cut_line_letter(block: EventBlock) -> DeadLetter:
     """Give the dead letter of a line that is too long to be held."""
-    letter = _dead_letter(block.data, [Violation(LINE_TOO_LONG, "")], stage=PARSE)
+    letter = letter_of(block.data, [Violation(LINE_TOO_LONG, "")], stage=PARSE)
     facts = f"{block.cut_line_bytes} bytes, SHA-256 {block.cut_line_sha256}; the rest of it is in the file only"
     return letter._replace(message=f"{letter.message}: {facts}", source=origin_of(block.source, block.offset))
-
-
-def _dead_letter(
-    original: bytes, violations: list[Violation], insert_id: str = "", *, stage: str = VALIDATE
-) -> DeadLetter:
-    return DeadLetter(
-        original,
-        stage,
-        violations[0].rule,
-        _encodable(violations[0].field[:_LONGEST_FIELD]),
-        _encodable("; ".join(violation.message for violation in violations)[:_LONGEST_MESSAGE]),
-        insert_id=_encodable(insert_id[:_LONGEST_FIELD]),
-    )
-
-
-def _encodable(text: str) -> str:
-    """Write lone surrogates as escapes: no coder takes them."""
-    return text.encode(errors="backslashreplace").decode()
-
-
-def _encode(event: Event, needs_id: bool) -> bytes:
-    """Write an event with sorted keys; the same bytes, without `$insert_id`, are what a missing one is made from."""
-    canonical = _encode_canonical(event)
-    return insert_ids.with_content_id(canonical) if needs_id else canonical
-
-
-def write_as_given(fields: Mapping[Any, Any], time_key: str = "time") -> bytes:
-    """Write an event that came as an object as JSON text, its time with its zone, as faithfully as JSON can.
-
-    Raises:
-      UnsupportedValueError: a value has no JSON form.
-      ValueError: a text holds lone surrogates, or a number has too many digits.
-      RecursionError: it nests too deeply.
-    """
-    return _encode_as_given(_as_given(fields, time_key))
-
-
-def original_text(value: Any, time_key: str = "time") -> bytes:
-    """Write an event that came as an object as JSON text, or as well as it can be told where it has no JSON form."""
-    try:
-        fields = fields_of(value) if isinstance(value, Mapping) else None
-        if fields is None:
-            return _encode_as_given(to_json_value(value))
-        return write_as_given(fields, time_key)
-    except (UnsupportedValueError, *UNWRITABLE, RecursionError):
-        return _last_resort(value)
-
-
-def _as_given(fields: Mapping[Any, Any], time_key: str = "time") -> dict[str, Any]:
-    given: dict[str, Any] = {}
-    for key, item in fields.items():
-        inner = fields_of(item) if key == "properties" else None
-        given[to_json_key(key)] = (
-            _as_given(inner) if inner is not None else _with_zone(item) if key == time_key else to_json_value(item)
-        )
-    return given
-
-
-def _with_zone(value: Any) -> Any:
-    """Say in which zone a moment is: without, it would be read in the zone that the user names."""
-    plain = unwrap(value)
-    if isinstance(plain, datetime) and plain.utcoffset() is not None:
-        return plain.isoformat()
-    form = to_json_value(plain)
-    return f"{form}Z" if isinstance(form, str) and hasattr(plain, "micros") else form
-
-
-def _last_resort(value: Any) -> bytes:
-    try:
-        return repr(value).encode(errors="backslashreplace")
-    except (RecursionError, ValueError):
-        return f"<{type(value).__name__} nested too deeply, or with a number too long, to write>".encode()
-    except Exception:  # noqa: BLE001 - it is the value's own code
-        return f"<{type(value).__name__} that cannot be written>".encode()
-
-
-def _text_or_empty(value: object) -> str:
-    return value if isinstance(value, str) else ""

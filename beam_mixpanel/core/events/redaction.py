@@ -17,7 +17,7 @@ import msgspec
 
 from beam_mixpanel.core.arguments import check_names
 from beam_mixpanel.core.events.insert_id import hash_bytes
-from beam_mixpanel.core.events.validation import Event
+from beam_mixpanel.core.events.shapes import Event
 from beam_mixpanel.core.json.text import UNREADABLE, UNWRITABLE
 from beam_mixpanel.core.json.values import fields_of, to_json_key
 from beam_mixpanel.errors import UnsupportedValueError
@@ -62,6 +62,8 @@ class Redaction:
     def __init__(self, names: frozenset[str]) -> None:
         self._names = names
         self._quoted = [json.dumps(name, ensure_ascii=False).encode() for name in sorted(names)]
+        # JSON may write any sign as \uXXXX, and three of them as a backslash and the sign: names without those three
+        # are hidden by the former only.
         can_be_escaped_shortly = any(sign in name for name in names for sign in '"\\/')
         self._escape = b"\\" if can_be_escaped_shortly else b"\\u"
 
@@ -82,13 +84,17 @@ class Redaction:
         """
         try:
             fields = _decode_fields(text.removeprefix(BOM_UTF8))
-            holder = _decode_fields(fields["properties"]) if _is_given(fields.get("properties")) else fields
+            holder = fields
+            if _is_given(fields.get("properties")):
+                holder = _decode_fields(fields["properties"])
         except UNREADABLE:
             return withhold(text)
         if not self.may_concern(text):
             return text
         has_id = _is_given(holder.get("$insert_id")) or _is_given(fields.get("$insert_id"))
-        kept = self._without(holder) | ({} if has_id else {"$insert_id": msgspec.Raw(_encode(hash_bytes(text)))})
+        kept = self._without(holder)
+        if not has_id:
+            kept["$insert_id"] = msgspec.Raw(_encode(hash_bytes(text)))
         return _encode(kept if holder is fields else self._without(fields) | {"properties": kept})
 
     def rewrite_fields(self, fields: Mapping[Any, Any], text: bytes) -> dict[Any, Any] | None:
@@ -109,8 +115,12 @@ class Redaction:
         if inner is None:
             return None
         has_id = any(where.get("$insert_id") not in (None, "") for where in (fields, inner))
-        kept = self._without(inner) | ({} if has_id else {"$insert_id": hash_bytes(text)})
-        return kept if given is None else self._without(fields) | {"properties": kept}
+        kept = self._without(inner)
+        if not has_id:
+            kept["$insert_id"] = hash_bytes(text)
+        if given is None:
+            return kept
+        return self._without(fields) | {"properties": kept}
 
     def _without(self, fields: Mapping[Any, Any]) -> dict[Any, Any]:
         return {key: value for key, value in fields.items() if _name_of(key) not in self._names}

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-import msgspec
-
 from beam_mixpanel.core.events.dead_letter import IMPORT, MAP, DeadLetter, Refused
-from beam_mixpanel.core.events.event import TEXT_IDS
-from beam_mixpanel.core.events.prepare import write_as_given
+from beam_mixpanel.core.events.original import write_as_given
+from beam_mixpanel.core.events.shapes import TEXT_IDS
+from beam_mixpanel.core.json.exact import decode_doubles, decode_exact
 from beam_mixpanel.core.json.text import UNREADABLE, UNWRITABLE
 from beam_mixpanel.errors import UnsupportedValueError
 
@@ -25,7 +22,7 @@ _IDENTITY: Final = ("distinct_id", "time", "$insert_id")
 def as_given(original: bytes) -> dict[str, Any] | str | bytes:
     """Read an event for a repair: its fields where it is a JSON object, else its text, else its bytes.
 
-    Fractions are floats, but where an id is one all are `Decimal`s, so that no digit of it is lost.
+    Fractions are floats, but where an id is one, all that a float does not hold exactly are `Decimal`s.
     """
     fields = _read(original)
     if fields is not None:
@@ -63,7 +60,7 @@ def repaired(letter: DeadLetter, events: Sequence[Mapping[Any, Any]]) -> list[De
         )
     unchanged = None if before is None else write_as_given(before)
     return [
-        letter if text == unchanged else _replaced(letter, text, before or {}, fields, len(events) == 1)
+        letter if text == unchanged else _replaced(letter, text, before or {}, fields, alone=len(events) == 1)
         for text, fields in zip(texts, events, strict=True)
     ]
 
@@ -78,14 +75,17 @@ def refuse(letter: DeadLetter, message: str) -> Refused:
 
 
 def _replaced(
-    letter: DeadLetter, text: bytes, before: Mapping[Any, Any], after: Mapping[Any, Any], alone: bool
+    letter: DeadLetter, text: bytes, before: Mapping[Any, Any], after: Mapping[Any, Any], *, alone: bool
 ) -> DeadLetter:
     def kept(name: str) -> bool:
         return letter.was_sent and _property(before, name) == _property(after, name)
 
+    stage = letter.stage
+    if letter.was_sent:
+        stage = IMPORT
     return letter._replace(
         event=text,
-        stage=IMPORT if letter.was_sent else letter.stage,
+        stage=stage,
         reason=_FIXED,
         insert_id=letter.insert_id if alone and kept("$insert_id") else "",
         time_ms=letter.time_ms if kept("time") else 0,
@@ -109,31 +109,19 @@ def _name(event: Mapping[Any, Any]) -> str:
 def _property(event: Mapping[Any, Any], name: str) -> Any:
     """Look a property up in Mixpanel's shape, or in the flat shape."""
     inside = event.get("properties")
-    return inside[name] if isinstance(inside, Mapping) and name in inside else event.get(name)
+    if isinstance(inside, Mapping) and name in inside:
+        return inside[name]
+    return event.get(name)
 
 
 def _read(text: bytes) -> dict[str, Any] | None:
     """Read a JSON object; None for any other text."""
     try:
-        fields = _decode(text.removeprefix(BOM_UTF8))
+        fields = decode_doubles(text.removeprefix(BOM_UTF8))
         if isinstance(fields, dict) and any(isinstance(_property(fields, name), float) for name in _IDS):
-            fields = _decode_exact(text.removeprefix(BOM_UTF8))
+            fields = decode_exact(text.removeprefix(BOM_UTF8))
     except UNREADABLE:
         return None
-    return fields if isinstance(fields, dict) else None
-
-
-def _number(text: str) -> float | Decimal:
-    number = float(text)
-    return number if math.isfinite(number) else _exact_number(text)
-
-
-def _exact_number(text: str) -> float | Decimal:
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        return float(text)
-
-
-_decode: Final = msgspec.json.Decoder(float_hook=_number).decode
-_decode_exact: Final = msgspec.json.Decoder(float_hook=_exact_number).decode
+    if isinstance(fields, dict):
+        return fields
+    return None

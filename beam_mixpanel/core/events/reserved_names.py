@@ -40,4 +40,6 @@ def meaning_of(name: str) -> str:
     """Say what Mixpanel does with a property of this name; empty where it is the user's, or a documented default."""
     if name in _MEANINGS:
         return _MEANINGS[name]
-    return _OWN if name.startswith(_PREFIXES) else ""
+    if name.startswith(_PREFIXES):
+        return _OWN
+    return ""

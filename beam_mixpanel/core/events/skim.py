@@ -13,7 +13,9 @@ from typing import Final
 import msgspec
 
 from beam_mixpanel.core import limits
-from beam_mixpanel.core.events.validation import Event, SkimmedEvent, SkimmedProperties
+from beam_mixpanel.core.events.facts import Fact
+from beam_mixpanel.core.events.ids import has_placeholder
+from beam_mixpanel.core.events.shapes import Event, SkimmedEvent, SkimmedProperties
 from beam_mixpanel.core.json.text import UNREADABLE
 
 _NOT_OPENING_OR_NEWLINE: Final = bytes(code for code in range(256) if code not in b"{[\n")
@@ -25,8 +27,9 @@ _SHORTEST_LONG_LIST: Final = 2 * (limits.MAX_LIST_ELEMENTS + 1)
 _MOST_DIGITS: Final = 4300
 """The decoder refuses a longer integer; in a property that is skipped it would not notice."""
 _INSERT_ID_CHARS: Final = b"-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_ZERO_UUID: Final = max(limits.PLACEHOLDER_IDS, key=len)
-_LONGEST_WORD: Final = max(map(len, limits.PLACEHOLDER_IDS - {_ZERO_UUID}))
+
+FACTS: Final = frozenset({Fact.READ, Fact.SHAPE, Fact.NAME, Fact.COUNTS, Fact.IDS, Fact.SIZE})
+"""What is certain of the lines that are passed. Their times are given back, to be compared with the present."""
 
 _skim_event = msgspec.json.Decoder(SkimmedEvent).decode
 _decode_event = msgspec.json.Decoder(Event).decode
@@ -44,6 +47,7 @@ def skim(data: bytes, lines: list[bytes]) -> list[int]:
     """
     try:
         events = list(map(_skim_event, lines))
+        # The decoder looks at no text that it skips: neither at its bytes nor at how long a line is.
         if not lines or max(map(len, lines)) > limits.MAX_EVENT_BYTES:
             return []
         if not data.isascii():
@@ -52,9 +56,13 @@ def skim(data: bytes, lines: list[bytes]) -> list[int]:
             _decode_event(line)
     except UNREADABLE:
         return []
+    if not all(map(str.strip, {event.event for event in events})):
+        return []
     properties = [event.properties for event in events]
-    in_form = _ids_in_form(properties) and all(map(str.strip, {event.event for event in events}))
-    return [skimmed.time for skimmed in properties] if in_form else []
+    times = [skimmed.time for skimmed in properties]
+    if _ids_in_form(properties):
+        return times
+    return []
 
 
 def _lines_near_a_limit(data: bytes, lines: list[bytes]) -> list[bytes]:
@@ -71,16 +79,8 @@ def _lines_near_a_limit(data: bytes, lines: list[bytes]) -> list[bytes]:
 
 def _ids_in_form(properties: list[SkimmedProperties]) -> bool:
     insert_ids = [skimmed.insert_id for skimmed in properties]
+    distinct_ids = [skimmed.distinct_id for skimmed in properties]
     joined = "".join(insert_ids)
-    return (
-        joined.isascii()
-        and not joined.encode().translate(None, _INSERT_ID_CHARS)
-        and _no_placeholder_among(insert_ids)
-        and _no_placeholder_among([skimmed.distinct_id for skimmed in properties])
-    )
-
-
-def _no_placeholder_among(ids: list[str]) -> bool:
-    if min(map(len, ids)) > _LONGEST_WORD:
-        return _ZERO_UUID not in ids
-    return limits.PLACEHOLDER_IDS.isdisjoint(map(str.lower, ids))
+    if not joined.isascii() or joined.encode().translate(None, _INSERT_ID_CHARS):
+        return False
+    return not has_placeholder(insert_ids) and not has_placeholder(distinct_ids)

@@ -61,7 +61,9 @@ def to_epoch_ms(value: object, *, zone: tzinfo = timezone.utc) -> int | None:
     if isinstance(value, date):
         return _from_date(value, zone)
     micros = getattr(value, "micros", None)
-    return micros // 1000 if isinstance(micros, int) else None
+    if isinstance(micros, int):
+        return micros // 1000
+    return None
 
 
 def from_unit(value: object, unit: str, *, zone: tzinfo = timezone.utc) -> int | None:
@@ -72,12 +74,16 @@ def from_unit(value: object, unit: str, *, zone: tzinfo = timezone.utc) -> int |
       unit: a key of `POWER_OF_UNIT`.
       zone: as there.
     """
-    number = _number_of(value.strip()) if isinstance(value, str) else value
+    number = value
+    if isinstance(value, str):
+        number = _number_of(value.strip())
     if isinstance(number, bool) or not isinstance(number, (int, float, Decimal)):
         return to_epoch_ms(value, zone=zone)
     if isinstance(number, Decimal) and not number.is_finite():
         return None
-    return _scale(number, POWER_OF_UNIT[unit]) if -_FARTHEST < number < _FARTHEST else None
+    if -_FARTHEST < number < _FARTHEST:
+        return _scale(number, POWER_OF_UNIT[unit])
+    return None
 
 
 def from_format(value: object, time_format: str, *, zone: tzinfo = timezone.utc) -> int | None:
@@ -113,7 +119,9 @@ def _from_text(text: str, zone: tzinfo) -> int | None:
     if iso:
         return _from_iso(iso, zone)
     number = _number_of(text)
-    return _from_number(number) if number is not None else None
+    if number is not None:
+        return _from_number(number)
+    return None
 
 
 def _number_of(text: str) -> Decimal | None:
@@ -121,7 +129,9 @@ def _number_of(text: str) -> Decimal | None:
         number = Decimal(text) if text.isascii() and "_" not in text else None
     except InvalidOperation:
         return None
-    return number if number is not None and number.is_finite() else None
+    if number is not None and number.is_finite():
+        return number
+    return None
 
 
 def _from_iso(match: re.Match[str], zone: tzinfo) -> int | None:

@@ -111,9 +111,6 @@ def boolean_of(field: str) -> bool:
     return word in _TRUE
 
 
-READERS: Final[dict[str, Callable[[str], Any]]] = {TEXT: str, NUMBER: number_of, BOOLEAN: boolean_of}
-
-
 def is_literal(column: pa.Array) -> pa.Array:
     """Tell for each field of a column of text whether it is, by rule, a JSON literal to be written as it stands.
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Any, Final, NamedTuple, NoReturn, Protocol
 
+from beam_mixpanel.core.json.exact import exact_number
 from beam_mixpanel.errors import DamagedJsonError
 
 MAX_VALUE_CHARS: Final = 16_000_000
@@ -21,7 +21,6 @@ _LOOKS_CUT_CHARS: Final = 12
 """An error so near to the end of what was read may be but the cut: a literal or an escape is no longer."""
 _NUMBER_CUT_CHARS: Final = 3
 """Of a number that is cut off, so many characters may look like something that follows it: `1.`, `1e` or `1e+`."""
-_EXACT_CHARS: Final = 15
 
 _match_string = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL).match
 _skip_space = re.compile(r"[ \t\r\n]*").match
@@ -144,12 +143,8 @@ class _Text:
         raise DamagedJsonError(f"not JSON at character {self._before + self.at:,}: {reason}")
 
 
-def _fraction(text: str) -> float | Decimal:
-    return float(text) if len(text) <= _EXACT_CHARS and "e" not in text and "E" not in text else Decimal(text)
-
-
 def _refuse_constant(name: str) -> NoReturn:
     raise DamagedJsonError(f"{name} is not JSON")
 
 
-_scan = json.JSONDecoder(parse_float=_fraction, parse_constant=_refuse_constant).scan_once  # type: ignore[attr-defined]
+_scan = json.JSONDecoder(parse_float=exact_number, parse_constant=_refuse_constant).scan_once  # type: ignore[attr-defined]

@@ -39,7 +39,9 @@ def fault_of(line: bytes) -> str:
     """
     if not is_utf8(line):
         return "not_utf8"
-    return "lone_surrogate" if _SURROGATE.search(line) and _is_json_but_for_surrogates(line) else "invalid_json"
+    if _SURROGATE.search(line) and _is_json_but_for_surrogates(line):
+        return "lone_surrogate"
+    return "invalid_json"
 
 
 def _is_json_but_for_surrogates(line: bytes) -> bool:

@@ -32,8 +32,7 @@ from enum import Enum
 from typing import Any, Final
 from uuid import UUID
 
-import msgspec
-
+from beam_mixpanel.core.json.exact import encode_sorted
 from beam_mixpanel.errors import UnsupportedValueError
 
 _MISSING: Final = ("NaTType", "NAType")
@@ -45,8 +44,6 @@ _NS_PER_SEC: Final = 10**9
 
 _TOO_MANY_DIGITS: Final = 10**4300
 """Python writes and reads no more, since that takes quadratic time (`sys.get_int_max_str_digits`)."""
-
-_encode_sorted: Final = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
 
 
 def _read_foreign(value: Any, read: Callable[[], Any]) -> Any:
@@ -112,16 +109,22 @@ def _from_numpy(value: Any) -> Any:
         return str(value)
     if type(plain) is not type(value):
         return plain
-    return float(value) if kind == "f" else value
+    if kind == "f":
+        return float(value)
+    return value
 
 
 def _from_arrow_nanoseconds(value: Any) -> Any:
     """Read what Arrow refuses to give as a Python value since that would lose nanoseconds, or what contains such."""
     name = str(value.type).partition("[ns")[0]
     if name not in ("timestamp", "duration", "time64") or not hasattr(value, "as_py"):
-        return dict(value.items()) if isinstance(value, Mapping) else list(value)
+        if isinstance(value, Mapping):
+            return dict(value.items())
+        return list(value)
     plain = value.cast(f"{name}[us]", safe=False).as_py()
-    return plain.replace(tzinfo=timezone.utc) if getattr(value.type, "tz", None) else plain
+    if getattr(value.type, "tz", None):
+        return plain.replace(tzinfo=timezone.utc)
+    return plain
 
 
 def to_json_value(value: Any) -> Any:
@@ -136,7 +139,9 @@ def to_json_value(value: Any) -> Any:
       RecursionError: the value nests deeper than Python can follow.
     """
     convert = _CONVERTERS.get(type(value))
-    return convert(value) if convert else _convert_unlisted(value)
+    if convert:
+        return convert(value)
+    return _convert_unlisted(value)
 
 
 def _itself(value: Any) -> Any:
@@ -152,12 +157,16 @@ def _int(value: int) -> int:
 def _float(value: float) -> Any:
     if math.isfinite(value):
         return value
-    return None if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if math.isnan(value):
+        return None
+    return "Infinity" if value > 0 else "-Infinity"
 
 
 def _decimal(value: Decimal) -> Any:
     if not value.is_finite():
-        return None if value.is_nan() else ("Infinity" if value > 0 else "-Infinity")
+        if value.is_nan():
+            return None
+        return "Infinity" if value > 0 else "-Infinity"
     return value
 
 
@@ -185,7 +194,9 @@ def _interval(value: Any) -> str:
     years, months = divmod(abs(value.months), 12)
     seconds, nanoseconds = divmod(abs(value.nanoseconds), _NS_PER_SEC)
     minutes, seconds = divmod(seconds, 60)
-    fraction = f".{nanoseconds:09}".rstrip("0") if nanoseconds else ""
+    fraction = ""
+    if nanoseconds:
+        fraction = f".{nanoseconds:09}".rstrip("0")
     calendar, clock = ("-" if part < 0 else "" for part in (value.months, value.nanoseconds))
     return f"{calendar}{years}-{months} {value.days} {clock}{minutes // 60}:{minutes % 60}:{seconds}{fraction}"
 
@@ -194,10 +205,59 @@ def _mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
     return {key if type(key) is str else to_json_key(key): to_json_value(item) for key, item in value.items()}
 
 
+def to_json_fields(
+    fields: Mapping[Any, Any],
+    *,
+    moment: str = "",
+    numbers: frozenset[str] = frozenset(),
+    without: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
+    """Turn the values of an object into what JSON can hold, and its keys into text.
+
+    Args:
+      fields: the object.
+      moment: the key whose value stays the Python value that it is, with its zone, unless it is null.
+      numbers: keys whose values stay numbers where they are infinite.
+      without: keys to leave out.
+
+    Raises:
+      as `to_json_value`.
+    """
+    converted: dict[str, Any] = {}
+    for key, value in fields.items():
+        if key in without:
+            continue
+        if type(value) in _AS_THEY_ARE:
+            form = value
+        elif key == moment:
+            plain = unwrap(value)
+            form = plain
+            if isinstance(plain, Decimal) and plain.is_nan():
+                form = None
+        elif key in numbers:
+            form = _number_or_form(unwrap(value))
+        else:
+            form = to_json_value(value)
+        converted[key if type(key) is str else to_json_key(key)] = form
+    return converted
+
+
+def _number_or_form(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        if value.is_infinite():
+            return value
+        return to_json_value(value)
+    if isinstance(value, float) and math.isinf(value):
+        return value
+    return to_json_value(value)
+
+
 def to_json_key(key: Any) -> str:
     """Turn a key into text: its JSON form, which text is itself."""
     form = to_json_value(key)
-    return form if isinstance(form, str) else _encode_sorted(form).decode()
+    if isinstance(form, str):
+        return form
+    return encode_sorted(form).decode()
 
 
 def _sequence(value: Any) -> list[Any]:
@@ -205,7 +265,7 @@ def _sequence(value: Any) -> list[Any]:
 
 
 def _set(value: Any) -> list[Any]:
-    return sorted(_sequence(value), key=_encode_sorted)
+    return sorted(_sequence(value), key=encode_sorted)
 
 
 _CONVERTERS: Final[dict[type, Callable[[Any], Any]]] = {
@@ -228,6 +288,9 @@ _CONVERTERS: Final[dict[type, Callable[[Any], Any]]] = {
     frozenset: _set,
 }
 
+
+_AS_THEY_ARE: Final = frozenset(kind for kind, convert in _CONVERTERS.items() if convert is _itself)
+"""Types whose every value is its own JSON form."""
 
 _EXACT: Final[dict[type, Callable[[Any], Any]]] = {
     str: str.__str__,
@@ -273,7 +336,7 @@ def fields_of(value: Any) -> dict[Any, Any] | None:
     Raises:
       UnsupportedValueError: the value's own code raised.
     """
-    if isinstance(value, dict):
+    if value is None or isinstance(value, dict):
         return value
     if isinstance(value, Mapping):
         return _read_foreign(value, lambda: {key: value[key] for key in value})  # type: ignore[no-any-return]

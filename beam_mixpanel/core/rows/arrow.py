@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, Final
 
@@ -81,26 +81,29 @@ def rows_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     text that is typed by rule (`csv_types`) with its type, text that is marked as JSON (`arrow_json`) as what it says.
     Nanoseconds are cut to microseconds.
     """
-    columns = [_values(column, field) for column, field in zip(batch.columns, batch.schema, strict=True)]
+    readers = [json_reader(field) for field in batch.schema]
+    columns = list(map(_values, batch.columns, batch.schema, readers))
     names = batch.schema.names
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)] if columns else []
+    if columns:
+        return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+    return []
 
 
-def _values(column: pa.Array, field: pa.Field) -> list[Any]:
+def _values(column: pa.Array, field: pa.Field, read_json: Callable[[Any], Any] | None) -> list[Any]:
     typed = (field.metadata or {}).get(csv_types.TYPED, b"").decode()
     if typed == csv_types.BY_RULE:
         return [csv_types.value_by_rule(text) for text in column.to_pylist()]
     if typed == csv_types.NUMBER:
         return [None if text is None else csv_types.number_of(text) for text in column.to_pylist()]
-    read = json_reader(field)
-    return values_of(column) if read is None else [read(value) for value in values_of(column)]
+    values = values_of(column)
+    if read_json is None:
+        return values
+    return [read_json(value) for value in values]
 
 
 def values_of(column: pa.Array) -> list[Any]:
     """Give the values of a column, whatever its field says of text."""
-    plain = _in_microseconds(column.type)
-    if plain != column.type:
-        column = pc.cast(column, plain, safe=False)
+    column = in_microseconds(column)
     try:
         return list(column.to_pylist(maps_as_pydicts="lossy"))
     except _NO_PYTHON_VALUE:
@@ -144,19 +147,30 @@ def _in_utc_or_text(value: pa.Scalar) -> Any:
 
 def _key(key: Any) -> Any:
     """Give a map's key, as text where it is a record or a list, which Python takes for no key."""
-    return to_json_key(key) if isinstance(key, (dict, list)) else key
+    if isinstance(key, (dict, list)):
+        return to_json_key(key)
+    return key
+
+
+def in_microseconds(column: pa.Array) -> pa.Array:
+    """Cut a column to microseconds where it has nanoseconds, which Python has no values for."""
+    plain = _in_microseconds(column.type)
+    if plain == column.type:
+        return column
+    return pc.cast(column, plain, safe=False)
 
 
 def _in_microseconds(kind: pa.DataType) -> pa.DataType:
-    """Give the type with microseconds where it has nanoseconds, which Python has no values for."""
-    if pa.types.is_timestamp(kind):
-        return pa.timestamp("us", kind.tz) if kind.unit == "ns" else kind
-    if pa.types.is_time64(kind) or pa.types.is_duration(kind):
-        plain = pa.time64("us") if pa.types.is_time64(kind) else pa.duration("us")
-        return plain if kind.unit == "ns" else kind
+    """Give the type with microseconds where it has nanoseconds."""
+    if getattr(kind, "unit", "") == "ns":
+        if pa.types.is_timestamp(kind):
+            return pa.timestamp("us", kind.tz)
+        return pa.duration("us") if pa.types.is_duration(kind) else pa.time64("us")
     if pa.types.is_dictionary(kind):
         return _in_microseconds(kind.value_type)
-    return _nested_in_microseconds(kind)
+    if pa.types.is_nested(kind):
+        return _nested_in_microseconds(kind)
+    return kind
 
 
 def _nested_in_microseconds(kind: pa.DataType) -> pa.DataType:

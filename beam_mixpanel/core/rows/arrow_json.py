@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from beam_mixpanel.core.events.prepare import decode_exact
+from beam_mixpanel.core.json.exact import decode_exact
 from beam_mixpanel.core.json.text import UNREADABLE
 
 _EXTENSION: Final = b"ARROW:extension:name"
@@ -25,7 +25,9 @@ def json_reader(field: pa.Field) -> Callable[[Any], Any] | None:
         return _each(_read_text if _is_marked(field) else json_reader(kind.value_field))
     if pa.types.is_struct(kind):
         return _in_record({inner.name: read for inner in kind if (read := json_reader(inner))})
-    return _read_text if _is_marked(field) else None
+    if _is_marked(field):
+        return _read_text
+    return None
 
 
 def _is_marked(field: pa.Field) -> bool:
@@ -51,4 +53,6 @@ def _in_record(readers: dict[str, Callable[[Any], Any]]) -> Callable[[Any], Any]
             return None
         return {name: readers[name](value) if name in readers else value for name, value in record.items()}
 
-    return read if readers else None
+    if readers:
+        return read
+    return None

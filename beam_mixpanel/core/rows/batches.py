@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from beam_mixpanel.core.events.chunk import EventChunk
 from beam_mixpanel.core.events.dead_letter import DeadLetter
+from beam_mixpanel.core.events.prepare import Preparation
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,3 +56,30 @@ class RefusedRows(NamedTuple):
     """
 
     letters: list[DeadLetter]
+
+
+class ByColumn(NamedTuple):
+    """What became of the rows of a batch.
+
+    Attributes:
+      bodies: the events of those that are certainly fine.
+      places: theirs in the batch, from 0.
+      others: the places of rows that need a closer look, in order: they may break a rule, or differ from the rest.
+      filtered: the places of rows that the user does not want.
+      past_retention: how many of the events are older than the project keeps.
+    """
+
+    bodies: list[bytes]
+    places: list[int]
+    others: list[int]
+    filtered: list[int]
+    past_retention: int = 0
+
+    def placed(self, source: str, offsets: list[int]) -> Preparation:
+        """Give events and counts, each event with its place in the source; of the `others` nothing."""
+        done = Preparation()
+        size = len(self.bodies)
+        done.events = EventChunk(self.bodies, [None] * size, [source] * size, offsets)
+        done.filtered = len(self.filtered)
+        done.past_retention = self.past_retention
+        return done

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import tzinfo
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from beam_mixpanel.core import user_function
 from beam_mixpanel.core.events.chunk import origin_of
-from beam_mixpanel.core.events.dead_letter import MAP, PARSE, VALIDATE, DeadLetter
-from beam_mixpanel.core.events.event import TEXT_IDS, Form
-from beam_mixpanel.core.events.prepare import (
-    EventBlock,
-    EventPreparer,
-    Preparation,
-    original_text,
-    parse_object,
-)
+from beam_mixpanel.core.events.dead_letter import MAP, PARSE, DeadLetter, letter_of
+from beam_mixpanel.core.events.event import Form
+from beam_mixpanel.core.events.original import original_text
+from beam_mixpanel.core.events.prepare import EventBlock, EventPreparer, Preparation
+from beam_mixpanel.core.events.reading import parse_object
 from beam_mixpanel.core.events.redaction import Redaction, withhold
-from beam_mixpanel.core.events.validation import LINE_TOO_LONG, Violation
+from beam_mixpanel.core.events.rules import LINE_TOO_LONG, Violation
+from beam_mixpanel.core.events.shapes import TEXT_IDS
 from beam_mixpanel.core.json.values import fields_of
 from beam_mixpanel.core.limits import DEFAULT_RETENTION_DAYS
-from beam_mixpanel.core.rows.batches import RowBatch, RowList
-from beam_mixpanel.core.rows.mapping import (
-    ColumnPlan,
-    EventMapping,
+from beam_mixpanel.core.rows.batches import ByColumn, RowBatch, RowList
+from beam_mixpanel.core.rows.mapped import (
     Filtered,
     Unmappable,
     finish_event,
@@ -32,6 +29,8 @@ from beam_mixpanel.core.rows.mapping import (
     map_row,
     may_hold_events,
 )
+from beam_mixpanel.core.rows.mapping import EventMapping
+from beam_mixpanel.core.rows.plan import ColumnPlan
 from beam_mixpanel.errors import MappingError, UnsupportedValueError
 
 if TYPE_CHECKING:
@@ -83,19 +82,16 @@ class RowPreparer:
 
     def prepare_rows(self, rows: RowList, now_ms: int) -> Preparation:
         """Prepare rows, column by column where they have the same columns and types."""
-        done = Preparation()
-
-        def explain(places: list[int]) -> None:
-            for place in places:
-                self._add_row(done, rows.rows[place], _Origin(_place(rows, place)), now_ms)
-
-        prepared = self._prepare_by_column(rows.rows, now_ms, explain)
-        if prepared is None:
+        by_column = self._by_column(rows.rows, now_ms)
+        if by_column is None:
             return self._prepare_each(rows, now_ms)
-        numbered = rows.first_row >= 0
-        offsets = [rows.first_row + place if numbered else -1 for place in prepared.events.offsets]
-        prepared.events = prepared.events.placed(f"{rows.source}#", offsets)
-        done.add(prepared)
+        done = Preparation()
+        for place in by_column.others:
+            self._add_row(done, rows.rows[place], _Origin(_place(rows, place)), now_ms)
+        offsets = [-1] * len(by_column.places)
+        if rows.first_row >= 0:
+            offsets = [rows.first_row + place for place in by_column.places]
+        done.add(by_column.placed(f"{rows.source}#", offsets))
         return done
 
     def _prepare_each(self, rows: RowList, now_ms: int) -> Preparation:
@@ -120,28 +116,22 @@ class RowPreparer:
         """Prepare the lines of a block, each the JSON object of a row; blank lines are no rows."""
         if block.cut_line_bytes:
             return self._preparer.prepare_block(block, now_ms)
-        done = Preparation()
         lines = list(block.lines())
         parsed = [parse_object(line) for _, line in lines]
-        rows = {place: row for place, row in enumerate(parsed) if not isinstance(row, DeadLetter)}
-        good = list(rows)
-
-        def explain(places: list[int]) -> None:
-            for place in places:
-                add_one(good[place])
-
-        def add_one(place: int) -> None:
+        # Only what is an object can be prepared by column; `places` are its lines.
+        places = [place for place, row in enumerate(parsed) if not isinstance(row, DeadLetter)]
+        by_column = self._by_column([parsed[place] for place in places], now_ms)
+        done = Preparation()
+        one_by_one = list(range(len(lines)))
+        if by_column is not None:
+            alike = {places[place] for place in by_column.places}
+            filtered = {places[place] for place in by_column.filtered}
+            one_by_one = [place for place in one_by_one if place not in alike and place not in filtered]
+        for place in one_by_one:
             offset, line = lines[place]
-            self._add_parsed(done, parsed[place], line, origin_of(block.source, offset), now_ms)
-
-        prepared = self._prepare_by_column(list(rows.values()), now_ms, explain)
-        if prepared is not None:
-            offsets = [lines[good[place]][0] for place in prepared.events.offsets]
-            prepared.events = prepared.events.placed(block.source, offsets)
-            done.add(prepared)
-        for place in range(len(lines)):
-            if prepared is None or place not in rows:
-                add_one(place)
+            self._add_parsed(done, parsed[place], line, source=origin_of(block.source, offset), now_ms=now_ms)
+        if by_column is not None:
+            done.add(by_column.placed(block.source, [lines[places[place]][0] for place in by_column.places]))
         return done
 
     def prepare_text(self, row: bytes | str, now_ms: int, *, source: str = "") -> Preparation:
@@ -172,18 +162,21 @@ class RowPreparer:
 
         rows = rows._replace(batch=without_views(rows.batch))
         columnar = self._columnar_for(rows.batch.schema)
-        if columnar is None:
+        by_column = None
+        if columnar is not None:
+            with suppress(*UNFIT):  # each row says what is wrong with it
+                by_column = columnar.prepare(rows.batch, now_ms)
+        if by_column is None:
             return self._prepare_each(RowList(list(rows_of(rows.batch)), rows.source, rows.first_row), now_ms)
         done = Preparation()
-
-        def explain(places: list[int]) -> None:
-            for place, row in zip(places, rows_of(rows.batch.take(places)), strict=True):
+        if by_column.others:
+            others = rows_of(rows.batch.take(by_column.others))
+            for place, row in zip(by_column.others, others, strict=True):
                 self._add_row(done, row, _Origin(_place(rows, place)), now_ms)
-
-        try:
-            done.add(columnar.prepare(rows, now_ms, explain))
-        except UNFIT:
-            return self._prepare_each(RowList(list(rows_of(rows.batch)), rows.source, rows.first_row), now_ms)
+        offsets = [-1] * len(by_column.places)
+        if rows.first_row >= 0:
+            offsets = [rows.first_row + place for place in by_column.places]
+        done.add(by_column.placed(f"{rows.source}#", offsets))
         return done
 
     def _columnar_for(self, schema: Any) -> ColumnarPreparer | None:
@@ -195,7 +188,7 @@ class RowPreparer:
             try:
                 plan = self._mapping.bind(schema.names, zone=self._form.zone)
                 if self._maps_columns_of(schema.names) and ColumnarPreparer.can_prepare(plan, schema, self._form):
-                    columnar = ColumnarPreparer(plan, schema, self._form, retention_days=self._retention_days)
+                    columnar = ColumnarPreparer(plan, schema, self._form, self._preparer)
             except MappingError:
                 pass  # each row will say so
             if len(self._columnar) >= _MOST_PLANS:
@@ -214,29 +207,28 @@ class RowPreparer:
             plan = self._plans[columns] = self._mapping.bind(columns, zone=self._form.zone, complete=False)
         return plan
 
-    def _prepare_by_column(
-        self, rows: Sequence[Mapping[str, Any]], now_ms: int, explain: Callable[[list[int]], None]
-    ) -> Preparation | None:
-        """Prepare rows that are alike, but for those that `explain` sees to; None where they are not.
-
-        The offsets of the events are their rows' places.
-        """
+    def _by_column(self, rows: Sequence[Any], now_ms: int) -> ByColumn | None:
+        """Prepare rows that are alike column by column; None where they are not."""
         from beam_mixpanel.core.rows.arrow import batch_of
 
         if len(rows) < _FEWEST_BY_COLUMN or self._function is not None:
             return None
         batch = batch_of(rows)
         columnar = None if batch is None else self._columnar_for(batch.schema)
-        return None if columnar is None else columnar.prepare(RowBatch(batch, "", 0), now_ms, explain)
+        if columnar is None:
+            return None
+        return columnar.prepare(batch, now_ms)
 
     def _add_text(self, done: Preparation, text: bytes, source: str, now_ms: int) -> None:
-        self._add_parsed(done, parse_object(text), text, source, now_ms)
+        self._add_parsed(done, parse_object(text), text, source=source, now_ms=now_ms)
 
     def _add_parsed(
-        self, done: Preparation, row: Mapping[str, Any] | DeadLetter, text: bytes, source: str, now_ms: int
+        self, done: Preparation, row: Mapping[str, Any] | DeadLetter, text: bytes, *, source: str, now_ms: int
     ) -> None:
         if isinstance(row, DeadLetter):
-            kept = Redaction(self._form.redact).rewrite_text(text) if self._form.redact else text
+            kept = text
+            if self._form.redact:
+                kept = Redaction(self._form.redact).rewrite_text(text)
             done.invalid.append(row._replace(event=kept, source=source))
         else:
             self._add_row(done, row, _Origin(source, text), now_ms)
@@ -245,20 +237,17 @@ class RowPreparer:
         """Add what becomes of a row, which a function may make several events of."""
         events, plan = self._map(row)
         preparer = self._preparer_for(plan)
-        time_column = plan.time_column if plan else "time"
+        time_column = "time"
+        if plan:
+            time_column = plan.time_column
+        keep = partial(self._kept, row, origin.text, time_column)
         for event in events:
             if isinstance(event, Filtered):
                 done.filtered += 1
-                continue
-            if isinstance(event, (Unmappable, Violation)):
-                prepared = Preparation()
-                prepared.invalid.append(_letter(event, origin.source))
+            elif isinstance(event, (Unmappable, Violation)):
+                done.invalid.append(_letter(event, origin.source)._replace(event=keep()))
             else:
-                prepared = preparer.prepare_object(event, now_ms, source=origin.source)
-            if prepared.invalid:
-                kept = self._kept(row, origin.text, time_column)
-                prepared.invalid = [letter._replace(event=kept) for letter in prepared.invalid]
-            done.add(prepared)
+                done.add(preparer.prepare_object(event, now_ms, source=origin.source, keep=keep))
 
     def _map(self, row: Mapping[str, Any]) -> tuple[Sequence[_Mapped], ColumnPlan | None]:
         """Give the events of a row, and the plan that made them."""
@@ -303,7 +292,9 @@ class RowPreparer:
         hidden = self._hidden_columns(tuple(row))
         kept = {column: value for column, value in row.items() if column not in hidden}
         rewritten = Redaction(self._form.redact).rewrite_fields(kept, text) if kept else None
-        return withhold(text) if rewritten is None else original_text(rewritten, time_column)
+        if rewritten is None:
+            return withhold(text)
+        return original_text(rewritten, time_column)
 
     def _hidden_columns(self, columns: tuple[str, ...]) -> set[str]:
         mapping, redact = self._mapping, self._form.redact
@@ -345,11 +336,13 @@ class _Function:
 def _letter(problem: Unmappable | Violation, source: str) -> DeadLetter:
     if isinstance(problem, Unmappable):
         return DeadLetter(b"", MAP, *problem, source=source)
-    return DeadLetter(b"", VALIDATE, problem.rule, problem.field, problem.message, source=source)
+    return letter_of(b"", [problem], source=source)
 
 
 def _place(rows: RowBatch | RowList, number: int) -> str:
-    return origin_of(f"{rows.source}#", rows.first_row + number) if rows.first_row >= 0 else rows.source
+    if rows.first_row >= 0:
+        return origin_of(f"{rows.source}#", rows.first_row + number)
+    return rows.source
 
 
 def _is_event(row: Mapping[str, Any]) -> bool:

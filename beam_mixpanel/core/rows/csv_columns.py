@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_mixpanel.core.formats import csv_types
-from beam_mixpanel.core.rows.mapping import ColumnPlan
+from beam_mixpanel.core.rows.plan import ColumnPlan
 
 _INTEGER: Final = "^-?[0-9]+$"
 _INT64_DIGITS: Final = 18
@@ -30,6 +30,7 @@ def written_values(column: pa.Array, kind: str, bad: set[int]) -> list[Any]:
       bad: takes the places of numbers that Mixpanel may refuse.
     """
     if kind == csv_types.NUMBER:
+        # A longer one may be past all integers of 64 bits: the row way decides.
         longer = pc.indices_nonzero(pc.fill_null(pc.greater(pc.binary_length(column), _INT64_DIGITS), False))
         bad.update(longer.to_pylist())
         return [None if text is None else msgspec.Raw(text) for text in column.to_pylist()]
@@ -56,20 +57,19 @@ def settle(batch: pa.RecordBatch, plan: ColumnPlan) -> tuple[pa.RecordBatch, lis
         return batch, list(range(batch.num_rows)), []
     kept = pc.indices_nonzero(fits).to_pylist()
     others = pc.indices_nonzero(pc.invert(fits)).to_pylist()
-    return _with_integers(batch.filter(fits) if others else batch, plan), kept, others
+    if others:
+        batch = batch.filter(fits)
+    return _with_integers(batch, plan), kept, others
 
 
 def _fit(batch: pa.RecordBatch, plan: ColumnPlan) -> pa.Array | None:
     """Tell which rows fit; None where no column that matters is typed by rule."""
-    masks = []
-    for name, takes_integers in _text_columns(plan).items():
-        if (column := _by_rule(batch, name)) is not None:
-            literal = _literals(column)
-            masks.append(pc.invert(pc.and_not(literal, _integers(column)) if takes_integers else literal))
-    for name in _uniform_columns(plan):
-        if (column := _by_rule(batch, name)) is not None:
-            literal = _literals(column)
-            masks.append(_integers_or_null(column) if _are_integers(column) else pc.invert(literal))
+    masks = [
+        _is_text(column, takes_integers)
+        for name, takes_integers in _text_columns(plan).items()
+        if (column := _by_rule(batch, name)) is not None
+    ]
+    masks += [_is_like_most(column) for name in _uniform_columns(plan) if (column := _by_rule(batch, name)) is not None]
     if not masks:
         return None
     fits = masks[0]
@@ -78,11 +78,28 @@ def _fit(batch: pa.RecordBatch, plan: ColumnPlan) -> pa.Array | None:
     return fits
 
 
+def _is_text(column: pa.Array, takes_integers: bool) -> pa.Array:
+    """Tell which fields are text; integers are where an id is meant, whose text is its digits."""
+    literal = _literals(column)
+    if takes_integers:
+        literal = pc.and_not(literal, _integers(column))
+    return pc.invert(literal)
+
+
+def _is_like_most(column: pa.Array) -> pa.Array:
+    """Tell which fields are integers, where most are, or text."""
+    if _are_integers(column):
+        return _integers_or_null(column)
+    return pc.invert(_literals(column))
+
+
 def _text_columns(plan: ColumnPlan) -> dict[str, bool]:
     """Give the columns of names and ids, and whether integers are taken as they stand."""
     own_id = plan.insert_id_columns if len(plan.insert_id_columns) == 1 else ()
     ids = dict.fromkeys([*(column for _, column in plan.ids), *own_id], True)
-    return {**ids, plan.event_column: False} if plan.event is None else ids
+    if plan.event is None:
+        return {**ids, plan.event_column: False}
+    return ids
 
 
 def _uniform_columns(plan: ColumnPlan) -> set[str]:
@@ -91,7 +108,9 @@ def _uniform_columns(plan: ColumnPlan) -> set[str]:
 
 
 def _by_rule(batch: pa.RecordBatch, name: str) -> pa.Array | None:
-    return batch.column(name) if typed(batch.schema.field(name)) == csv_types.BY_RULE else None
+    if typed(batch.schema.field(name)) == csv_types.BY_RULE:
+        return batch.column(name)
+    return None
 
 
 def _literals(column: pa.Array) -> pa.Array:

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
 from beam_mixpanel.core.events.insert_id import hash_bytes
+from beam_mixpanel.core.json.exact import encode_sorted
 from beam_mixpanel.core.json.values import to_json_value
 from beam_mixpanel.core.rows.mapping import EventMapping
 
@@ -25,8 +24,6 @@ _GA4_NO_PROPERTIES: Final = frozenset(_GA4_IDENTITY) | {
 }  # fmt: skip
 _GA4_VALUES: Final = ("string_value", "int_value", "float_value", "double_value")
 _MIXPANEL_ADDS: Final = ("mp_processing_time_ms", "$mp_api_endpoint", "$mp_api_timestamp_ms", "$mp_event_size")
-
-_encode = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
 
 
 class Preset(NamedTuple):
@@ -63,7 +60,7 @@ def ga4_event(row: Mapping[str, Any]) -> dict[str, Any]:
     micros = row.get("event_timestamp")
     properties |= _ids(row.get("user_id"), row.get("user_pseudo_id"))
     properties["time"] = int(micros) // 1000 if micros is not None else None
-    properties["$insert_id"] = hash_bytes(_encode([identity, to_json_value(parameters)]))
+    properties["$insert_id"] = hash_bytes(encode_sorted([identity, to_json_value(parameters)]))
     return {"event": row.get("event_name"), "properties": _with_given(properties, "event_params", parameters)}
 
 

@@ -16,11 +16,6 @@ def encode_json(events: Sequence[bytes]) -> bytes:
     return b"[%s]" % b",".join(events)
 
 
-def encode_ndjson(events: Sequence[bytes]) -> bytes:
-    r"""Join encoded events into NDJSON; they hold no newline."""
-    return b"\n".join(events)
-
-
 def compress(body: bytes) -> bytes:
     """Gzip a body with no time stamp in the header, so that equal bodies give equal bytes."""
     compressed: bytes = igzip.compress(body, GZIP_LEVEL, mtime=0)
