@@ -12,17 +12,10 @@ from typing import TYPE_CHECKING, Any
 from beam_mixpanel.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from beam_mixpanel.client.client import ImportReceipt
-    from beam_mixpanel.client.credentials import (
-        Credentials,
-        ProjectToken,
-        SecretReference,
-        SecretSource,
-        SecretText,
-        ServiceAccount,
-    )
+    from beam_mixpanel.client.credentials import Credentials, ProjectToken, ServiceAccount
+    from beam_mixpanel.client.results import ImportReceipt
     from beam_mixpanel.core.events.chunk import EventChunk, PreparedEvent
-    from beam_mixpanel.core.events.dead_letter import DeadLetter, Refused
+    from beam_mixpanel.core.events.dead_letter import DeadLetter, RefusedLetter
     from beam_mixpanel.core.events.prepare import EventBlock
     from beam_mixpanel.core.formats.csv_format import CsvFormat
     from beam_mixpanel.core.rows.batches import RefusedRows, RowBatch, RowList
@@ -50,6 +43,7 @@ if TYPE_CHECKING:
         UnreadableFileError,
         UserFunctionError,
     )
+    from beam_mixpanel.secrets import SecretReference, SecretSource, SecretText
     from beam_mixpanel.transforms.dead_letters import ReadDeadLetters, WriteDeadLetters
     from beam_mixpanel.transforms.options import MixpanelOptions
     from beam_mixpanel.transforms.prepare import PreparedEvents, PrepareEvents
@@ -73,7 +67,7 @@ _HOMES = {
     "EventChunk": "core.events.chunk",
     "EventMapping": "core.rows.mapping",
     "EventNotImportedError": "errors",
-    "ImportReceipt": "client.client",
+    "ImportReceipt": "client.results",
     "Increment": "core.sources.increments",
     "IncrementalError": "errors",
     "InputError": "errors",
@@ -94,14 +88,14 @@ _HOMES = {
     "ReadRowsFromBigQuery": "transforms.read_bigquery",
     "ReadRowsFromFiles": "transforms.read_rows",
     "ReadRowsFromSql": "transforms.read_sql",
-    "Refused": "core.events.dead_letter",
+    "RefusedLetter": "core.events.dead_letter",
     "RefusedError": "errors",
     "RefusedRows": "core.rows.batches",
     "RowBatch": "core.rows.batches",
     "RowList": "core.rows.batches",
-    "SecretReference": "client.credentials",
-    "SecretSource": "client.credentials",
-    "SecretText": "client.credentials",
+    "SecretReference": "secrets",
+    "SecretSource": "secrets",
+    "SecretText": "secrets",
     "ServiceAccount": "client.credentials",
     "SqlReading": "databases.reading",
     "State": "core.sources.increments",
@@ -152,8 +146,8 @@ __all__ = [
     "ReadRowsFromBigQuery",
     "ReadRowsFromFiles",
     "ReadRowsFromSql",
-    "Refused",
     "RefusedError",
+    "RefusedLetter",
     "RefusedRows",
     "RowBatch",
     "RowList",

@@ -9,7 +9,7 @@ from typing import Any, Final, get_type_hints
 from apache_beam import coders
 from apache_beam.typehints.schemas import SCHEMA_REGISTRY, named_tuple_to_schema
 
-from beam_mixpanel.client.client import ImportReceipt
+from beam_mixpanel.client.results import ImportReceipt
 from beam_mixpanel.core.events.chunk import EventChunk
 from beam_mixpanel.core.events.dead_letter import DeadLetter
 from beam_mixpanel.core.events.prepare import EventBlock

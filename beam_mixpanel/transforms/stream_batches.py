@@ -92,7 +92,7 @@ class PackStream(beam.PTransform):
             group = beam.GroupIntoBatches.WithShardedKey(
                 most, max_buffering_duration_secs=self._max_buffering_secs, clock=self._clock
             )
-            pack = beam.ParDo(_PackGroupFn(self._limits)).with_output_types(EventChunk)
+            pack = beam.ParDo(_PackEncodedFn(self._limits)).with_output_types(EventChunk)
             # In a stage of its own: see `_buffer_fn`, and Beam's own timers have names that cannot be chosen.
             apart = keyed[kind] | f"Shuffle{kind}" >> beam.Reshuffle()
             batches.append(apart | f"Group{kind}" >> group | f"From{kind}" >> pack)
@@ -217,7 +217,7 @@ class _KeyEventsFn(beam.DoFn):
             yield keyed if len(encoded) <= _LARGE_EVENT_BYTES else beam.pvalue.TaggedOutput(_LARGE, keyed)
 
 
-class _PackGroupFn(beam.DoFn):
+class _PackEncodedFn(beam.DoFn):
     """Packs what was grouped, and checks both limits anew: `GroupIntoBatches` knows no bytes."""
 
     def __init__(self, limits: BatchLimits) -> None:
