@@ -99,6 +99,7 @@ class Sender:
 
     def __init__(
         self,
+        *,
         wire: Wire,
         transport: Transport,
         gate: Gate,
