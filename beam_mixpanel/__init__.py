@@ -1,7 +1,9 @@
-"""Apache Beam connector for Mixpanel: all events, each once, with exact books.
+"""Apache Beam connector for Mixpanel: no event lost, none shown twice, every one accounted for.
 
-The public names are loaded when they are first used, so that `beam_mixpanel.core` and `beam_mixpanel.client` need no
-Beam.
+What `__all__` names here, in `beam_mixpanel.errors`, `beam_mixpanel.yaml` and `beam_mixpanel.emulator` is public: the
+transforms, their elements, settings, credentials and errors. All other modules may change without notice.
+
+Names are loaded when they are first used, so that `beam_mixpanel.core` and `beam_mixpanel.client` need no Beam.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from beam_mixpanel.core.rows.batches import RefusedRows, RowBatch, RowList
     from beam_mixpanel.core.rows.mapping import ColumnPlan, EventMapping
     from beam_mixpanel.core.rows.mapping_settings import mapping_of
+    from beam_mixpanel.core.rows.presets import mixpanel_event
     from beam_mixpanel.core.sources.increments import Increment, State
     from beam_mixpanel.databases.reading import Part, SqlReading
     from beam_mixpanel.errors import (
@@ -107,6 +110,7 @@ _HOMES = {
     "WriteToMixpanel": "transforms.write",
     "WriteToMixpanelResult": "transforms.write",
     "mapping_of": "core.rows.mapping_settings",
+    "mixpanel_event": "core.rows.presets",
 }
 
 _NEEDS_EXTRA = frozenset({"ReadRowsFromBigQuery"})
@@ -166,6 +170,7 @@ __all__ = [
     "WriteToMixpanelResult",
     "__version__",
     "mapping_of",
+    "mixpanel_event",
 ]
 
 

@@ -53,7 +53,7 @@ class Finding(NamedTuple):
 def doctor(
     project_id: str | None, service_account: str | None, project_token: str | None, region: str, api_host: str | None
 ) -> None:
-    """Look at what an import needs: versions, extras, engines, proxy, and the server with these credentials.
+    """Look at what an import needs: versions, extras, runners, proxy, and the server with these credentials.
 
     The server is asked to import no events at all, which changes nothing. Exit code 1 if something is BAD.
 
@@ -61,7 +61,7 @@ def doctor(
     beam-mixpanel doctor --mixpanel_project_id 123 --mixpanel_service_account env:MIXPANEL_SERVICE_ACCOUNT \\
       --mixpanel_region eu
     """
-    findings = [*_machine(), *_engines(), *_environment()]
+    findings = [*_machine(), *_runners(), *_environment()]
     try:
         given = service_account or project_token or project_id
         credentials = (
@@ -96,11 +96,11 @@ def _is_there(module: str) -> bool:
         return False
 
 
-def _engines() -> Iterator[Finding]:
+def _runners() -> Iterator[Finding]:
     yield Finding("FnApiRunner", GOOD, "in this process; always there")
-    for program, engine in (("java", "Flink's job server"), ("prism", "Prism")):
+    for program, runner in (("java", "Flink's job server"), ("prism", "Prism")):
         found = shutil.which(program)
-        yield Finding(engine, GOOD if found else NOTE, found or f"no {program} on the PATH; docs/engines.md says how")
+        yield Finding(runner, GOOD if found else NOTE, found or f"no {program} on the PATH; docs/runners.md says how")
 
 
 def _environment() -> Iterator[Finding]:

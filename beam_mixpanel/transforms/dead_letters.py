@@ -36,6 +36,8 @@ MAX_DEAD_LETTER_LINE_BYTES: Final = 6 * MAX_LINE_BYTES + 1_000_000
 """A dead letter holds a line as a JSON string, where each character may take six bytes, and some words beside it."""
 MAX_FILE_BYTES: Final = 16_000_000
 """How many bytes of letters a bundle holds before it writes them into a file: of each part, in each thread."""
+LETTER: Final = DeadLetter | RefusedLetter
+"""What is read of files of dead letters: a line that is none is refused, to end as invalid in the books."""
 _UNFINISHED: Final = ".unfinished"
 _AS_THEY_COME: Final = Windowing(
     GlobalWindows(), triggerfn=Repeatedly(AfterCount(1)), accumulation_mode=AccumulationMode.DISCARDING
@@ -85,7 +87,9 @@ class WriteDeadLetters(beam.PTransform):
         # Windows and triggers of the letters must not act on the names. WindowInto cannot stand before the writer: it
         # would multiply letters that are in several windows.
         write = ParDoInWindows(_WriteBundleFn(f"{self.prefix}-{number}"), _AS_THEY_COME)
-        written: PCollection[tuple[int, str]] = part | label >> write.with_output_types(tuple[int, str])
+        written: PCollection[tuple[int, str]] = part | label >> write.with_input_types(DeadLetter).with_output_types(
+            tuple[int, str]
+        )
         return written
 
 
@@ -196,7 +200,7 @@ class ReadDeadLetters(beam.PTransform):
     def expand(self, begin: PBegin) -> PCollection[DeadLetter | RefusedLetter]:
         """Give each dead letter; a line that is none is refused, to end as invalid in the books."""
         blocks = ReadEventBlocksFromFiles(self._patterns, max_line_bytes=MAX_DEAD_LETTER_LINE_BYTES)
-        return begin | "ReadLines" >> blocks | "Parse" >> beam.FlatMap(_letters_of)
+        return begin | "ReadLines" >> blocks | "Parse" >> beam.FlatMap(_letters_of).with_output_types(LETTER)
 
 
 class SelectDeadLetters(beam.PTransform):
@@ -214,7 +218,8 @@ class SelectDeadLetters(beam.PTransform):
 
     def expand(self, letters: PCollection[DeadLetter | RefusedLetter]) -> PCollection[DeadLetter | RefusedLetter]:
         """Give the letters to try again."""
-        return letters | "Select" >> beam.ParDo(_SelectFn(self._reasons))
+        select = beam.ParDo(_SelectFn(self._reasons)).with_input_types(LETTER).with_output_types(LETTER)
+        return letters | "Select" >> select
 
 
 class _SelectFn(beam.DoFn):
@@ -257,7 +262,8 @@ class FixDeadLetters(beam.PTransform):
 
     def expand(self, letters: PCollection[DeadLetter | RefusedLetter]) -> PCollection[DeadLetter | RefusedLetter]:
         """Give the repaired letters to try again, and those on which the function failed."""
-        return letters | "Fix" >> beam.ParDo(_FixFn(self._function))
+        fix = beam.ParDo(_FixFn(self._function)).with_input_types(LETTER).with_output_types(LETTER)
+        return letters | "Fix" >> fix
 
 
 class _FixFn(beam.DoFn):

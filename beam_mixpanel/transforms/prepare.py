@@ -96,13 +96,13 @@ class PrepareEvents(beam.PTransform):
             "mapping": ", ".join(mapped.given) if mapped else "",
         }
         self._fn = _PrepareEventsFn(
-            insert_id,
-            time_zone,
-            days,
-            optional(check_whole_number, "max_age_ms", max_age_ms, 1, MOST_AGE_MS),
-            redacted,
-            mapped,
-            clock,
+            insert_id=insert_id,
+            time_zone=time_zone,
+            retention_days=days,
+            max_age_ms=optional(check_whole_number, "max_age_ms", max_age_ms, 1, MOST_AGE_MS),
+            redact=redacted,
+            mapping=mapped,
+            clock=clock,
         )
 
     def display_data(self) -> dict[str, Any]:
@@ -137,6 +137,7 @@ def _zone(name: str) -> ZoneInfo:
 class _PrepareEventsFn(beam.DoFn):
     def __init__(
         self,
+        *,
         insert_id: str,
         time_zone: str,
         retention_days: int,
