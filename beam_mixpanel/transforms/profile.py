@@ -94,7 +94,7 @@ class WriteProfile(beam.PTransform):
 
     def expand(self, profile: PCollection[Profile]) -> PCollection[None]:
         """Give nothing."""
-        return profile | beam.Map(_write, self._path).with_input_types(Profile).with_output_types(type(None))
+        return profile | beam.Map(_write, self._path).with_input_types(Profile, str).with_output_types(type(None))
 
 
 def _keyed(profile: Profile) -> tuple[int, Profile]:
