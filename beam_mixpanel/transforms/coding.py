@@ -36,7 +36,7 @@ class EventChunkCoder(coders.Coder):
         """Read a chunk."""
         bodies, originals, sources, offsets, runs = _plain.decode(encoded)
         places = [place for place, length in runs for _ in range(length)]
-        return EventChunk(bodies, originals, sources, offsets, places)
+        return EventChunk(bodies=bodies, originals=originals, sources=sources, offsets=offsets, places=places)
 
     def estimate_size(self, chunk: EventChunk) -> int:
         """Guess from the first event."""

@@ -107,7 +107,7 @@ class _Buffer(beam.DoFn):
         self._max_buffering_secs = max_buffering_secs
         self._clock = clock
 
-    def _take(self, chunk: EventChunk, chunks: Any, held: Any, due: Any, end: Any) -> Iterator[EventChunk]:
+    def _take(self, chunk: EventChunk, *, chunks: Any, held: Any, due: Any, end: Any) -> Iterator[EventChunk]:
         size = _state_bytes(chunk)
         if len(chunk) >= self._limits.max_events or size > self._limits.max_bytes // 2:
             yield from self._batches([chunk])  # worth a request of its own
@@ -169,7 +169,7 @@ def _buffer_fn(label: str, limits: BatchLimits, max_buffering_secs: float, clock
             due: Any = beam.DoFn.TimerParam(due_spec),
             end: Any = beam.DoFn.TimerParam(end_spec),
         ) -> Iterator[EventChunk]:
-            return self._take(element[1], chunks, held, due, end)
+            return self._take(element[1], chunks=chunks, held=held, due=due, end=end)
 
         @on_timer(due_spec)
         def time_is_over(

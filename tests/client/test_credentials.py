@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import traceback
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from beam_mixpanel.client.credentials import (
     Credentials,
     ProjectToken,
     ServiceAccount,
+    credentials_of,
     is_mixpanel_host,
     resolve_host,
 )
@@ -299,3 +301,35 @@ class TestHosts:
     def test_only_mixpanels_own_hosts_are_its(self, host):
         """A name that only looks like Mixpanel's is not."""
         assert not is_mixpanel_host(host)
+
+
+NOTHING: dict[str, Any] = {"service_account": None, "project_token": None, "project_id": None}
+
+
+class TestCredentialsOfOptions:
+    """One place makes credentials of options, keys and flags; a message writes names as the reader wrote them."""
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            ({}, "no credentials: give --service_account with --project_id, or --project_token"),
+            ({"project_id": 1}, "no credentials"),
+            ({"service_account": "env:A"}, "--service_account needs --project_id"),
+            ({"service_account": "env:A", "project_token": "env:B"}, "--service_account or --project_token, not both"),
+            ({"project_token": "env:B", "project_id": 1}, "--project_id has no effect beside --project_token"),
+            ({"service_account": SECRET, "project_id": 1}, "--service_account: expected a reference"),
+            ({"service_account": "env:A", "project_id": SECRET}, "the project's number"),
+            ({"project_token": SECRET}, "--project_token: expected a reference"),
+            ({"project_token": ""}, "--project_token: expected a reference"),
+        ],
+    )
+    def test_what_is_missing_double_or_without_effect_is_refused(self, given, message):
+        with pytest.raises(ValueError, match=message) as refused:
+            credentials_of(**NOTHING | given, written="--{}")
+        assert SECRET not in str(refused.value)
+
+    def test_references_make_credentials(self):
+        account = credentials_of(**NOTHING | {"service_account": "env:A", "project_id": 7})
+        assert repr(account) == repr(ServiceAccount.from_reference("env:A", project_id=7))
+        token = credentials_of(**NOTHING | {"project_token": "env:B"})
+        assert repr(token) == repr(ProjectToken.from_reference("env:B"))
