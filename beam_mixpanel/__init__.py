@@ -1,7 +1,9 @@
-"""Apache Beam connector for Mixpanel: all events, each once, with exact books.
+"""Apache Beam connector for Mixpanel: no event lost, none shown twice, every one accounted for.
 
-The public names are loaded when they are first used, so that `beam_mixpanel.core` and `beam_mixpanel.client` need no
-Beam.
+What `__all__` names here, in `beam_mixpanel.errors`, `beam_mixpanel.yaml` and `beam_mixpanel.emulator` is public: the
+transforms, their elements, settings, credentials and errors. All other modules may change without notice.
+
+Names are loaded when they are first used, so that `beam_mixpanel.core` and `beam_mixpanel.client` need no Beam.
 """
 
 from __future__ import annotations
@@ -12,23 +14,17 @@ from typing import TYPE_CHECKING, Any
 from beam_mixpanel.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from beam_mixpanel.client.client import ImportReceipt
-    from beam_mixpanel.client.credentials import (
-        Credentials,
-        ProjectToken,
-        SecretReference,
-        SecretSource,
-        SecretText,
-        ServiceAccount,
-    )
+    from beam_mixpanel.client.credentials import Credentials, ProjectToken, ServiceAccount
+    from beam_mixpanel.client.results import ImportReceipt
     from beam_mixpanel.core.events.chunk import EventChunk, PreparedEvent
-    from beam_mixpanel.core.events.dead_letter import DeadLetter, Refused
+    from beam_mixpanel.core.events.dead_letter import DeadLetter, RefusedLetter
     from beam_mixpanel.core.events.prepare import EventBlock
     from beam_mixpanel.core.formats.csv_format import CsvFormat
     from beam_mixpanel.core.rows.batches import RefusedRows, RowBatch, RowList
     from beam_mixpanel.core.rows.mapping import EventMapping
     from beam_mixpanel.core.rows.mapping_settings import mapping_of
     from beam_mixpanel.core.rows.plan import ColumnPlan
+    from beam_mixpanel.core.rows.presets import mixpanel_event
     from beam_mixpanel.core.sources.increments import Increment, State
     from beam_mixpanel.databases.reading import Part, SqlReading
     from beam_mixpanel.errors import (
@@ -51,6 +47,7 @@ if TYPE_CHECKING:
         UnreadableFileError,
         UserFunctionError,
     )
+    from beam_mixpanel.secrets import SecretReference, SecretSource, SecretText
     from beam_mixpanel.transforms.dead_letters import ReadDeadLetters, WriteDeadLetters
     from beam_mixpanel.transforms.options import MixpanelOptions
     from beam_mixpanel.transforms.prepare import PreparedEvents, PrepareEvents
@@ -74,7 +71,7 @@ _HOMES = {
     "EventChunk": "core.events.chunk",
     "EventMapping": "core.rows.mapping",
     "EventNotImportedError": "errors",
-    "ImportReceipt": "client.client",
+    "ImportReceipt": "client.results",
     "Increment": "core.sources.increments",
     "IncrementalError": "errors",
     "InputError": "errors",
@@ -95,14 +92,14 @@ _HOMES = {
     "ReadRowsFromBigQuery": "transforms.read_bigquery",
     "ReadRowsFromFiles": "transforms.read_rows",
     "ReadRowsFromSql": "transforms.read_sql",
-    "Refused": "core.events.dead_letter",
+    "RefusedLetter": "core.events.dead_letter",
     "RefusedError": "errors",
     "RefusedRows": "core.rows.batches",
     "RowBatch": "core.rows.batches",
     "RowList": "core.rows.batches",
-    "SecretReference": "client.credentials",
-    "SecretSource": "client.credentials",
-    "SecretText": "client.credentials",
+    "SecretReference": "secrets",
+    "SecretSource": "secrets",
+    "SecretText": "secrets",
     "ServiceAccount": "client.credentials",
     "SqlReading": "databases.reading",
     "State": "core.sources.increments",
@@ -114,6 +111,7 @@ _HOMES = {
     "WriteToMixpanel": "transforms.write",
     "WriteToMixpanelResult": "transforms.write",
     "mapping_of": "core.rows.mapping_settings",
+    "mixpanel_event": "core.rows.presets",
 }
 
 _NEEDS_EXTRA = frozenset({"ReadRowsFromBigQuery"})
@@ -153,8 +151,8 @@ __all__ = [
     "ReadRowsFromBigQuery",
     "ReadRowsFromFiles",
     "ReadRowsFromSql",
-    "Refused",
     "RefusedError",
+    "RefusedLetter",
     "RefusedRows",
     "RowBatch",
     "RowList",
@@ -173,6 +171,7 @@ __all__ = [
     "WriteToMixpanelResult",
     "__version__",
     "mapping_of",
+    "mixpanel_event",
 ]
 
 

@@ -112,6 +112,35 @@ def test_every_public_exception_is_documented_with_what_to_do() -> None:
     assert all(cures.values())
 
 
+PUBLIC_MODULES = ("beam_mixpanel", "beam_mixpanel.errors", "beam_mixpanel.yaml", "beam_mixpanel.emulator")
+
+
+@pytest.mark.parametrize("name", PUBLIC_MODULES)
+def test_a_public_module_says_what_is_public(name: str) -> None:
+    """`__all__` is sorted, holds what can be imported and is documented, and leaves out nothing of its own."""
+    module = importlib.import_module(name)
+    assert list(module.__all__) == sorted(module.__all__)
+    for each in module.__all__:
+        value = getattr(module, each)
+        assert not callable(value) or inspect.getdoc(value), f"{each} has no docstring"
+    own = {
+        each
+        for each, value in vars(module).items()
+        if getattr(value, "__module__", None) == name and callable(value) and not each.startswith("_")
+    }
+    internal = set(INTERNAL) if name == "beam_mixpanel.errors" else set()
+    assert own - internal <= set(module.__all__)
+
+
+def test_the_documentation_imports_public_names_alone() -> None:
+    """What a reader copies from the docs, the README or an example is public."""
+    documents = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.py")]
+    for document in documents:
+        for module in re.findall(r"^\s*(?:from|import) (beam_mixpanel[\w.]*)", document.read_text(), re.MULTILINE):
+            is_public = module in PUBLIC_MODULES or module.startswith("beam_mixpanel.pipelines")
+            assert is_public, f"{document.relative_to(ROOT)} imports {module}"
+
+
 def _named_in(hint: Any) -> Iterator[type]:
     if inspect.isclass(hint) and hint.__module__.startswith("beam_mixpanel"):
         yield hint

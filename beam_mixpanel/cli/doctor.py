@@ -18,7 +18,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from beam_mixpanel.client.credentials import Credentials, ProjectToken, ServiceAccount, resolve_host
+from beam_mixpanel.client.credentials import Credentials, credentials_of, resolve_host
 from beam_mixpanel.client.transport import Answer, PooledTransport
 from beam_mixpanel.errors import MixpanelError, NoAnswerError
 from beam_mixpanel.version import VERSION
@@ -53,7 +53,7 @@ class Finding(NamedTuple):
 def doctor(
     project_id: str | None, service_account: str | None, project_token: str | None, region: str, api_host: str | None
 ) -> None:
-    """Look at what an import needs: versions, extras, engines, proxy, and the server with these credentials.
+    """Look at what an import needs: versions, extras, runners, proxy, and the server with these credentials.
 
     The server is asked to import no events at all, which changes nothing. Exit code 1 if something is BAD.
 
@@ -61,9 +61,12 @@ def doctor(
     beam-mixpanel doctor --mixpanel_project_id 123 --mixpanel_service_account env:MIXPANEL_SERVICE_ACCOUNT \\
       --mixpanel_region eu
     """
-    findings = [*_machine(), *_engines(), *_environment()]
+    findings = [*_machine(), *_runners(), *_environment()]
     try:
-        credentials = _credentials(project_id, service_account, project_token)
+        given = service_account or project_token or project_id
+        credentials = (
+            credentials_of(service_account, project_token, project_id, written="--mixpanel_{}") if given else None
+        )
         host = resolve_host(region, api_host)
     except (ValueError, MixpanelError) as error:
         raise click.UsageError(str(error)) from None
@@ -93,27 +96,17 @@ def _is_there(module: str) -> bool:
         return False
 
 
-def _engines() -> Iterator[Finding]:
+def _runners() -> Iterator[Finding]:
     yield Finding("FnApiRunner", GOOD, "in this process; always there")
-    for program, engine in (("java", "Flink's job server"), ("prism", "Prism")):
+    for program, runner in (("java", "Flink's job server"), ("prism", "Prism")):
         found = shutil.which(program)
-        yield Finding(engine, GOOD if found else NOTE, found or f"no {program} on the PATH; docs/engines.md says how")
+        yield Finding(runner, GOOD if found else NOTE, found or f"no {program} on the PATH; docs/runners.md says how")
 
 
 def _environment() -> Iterator[Finding]:
     for name in _PROXIES:
         if name in os.environ:
             yield Finding(name, NOTE, f"set, and used ({len(os.environ[name])} characters)")
-
-
-def _credentials(project_id: str | None, service_account: str | None, project_token: str | None) -> Credentials | None:
-    if service_account and project_token:
-        raise ValueError("give --mixpanel_service_account or --mixpanel_project_token, not both")
-    if service_account:
-        if not project_id:
-            raise ValueError("--mixpanel_service_account needs --mixpanel_project_id, the project's number")
-        return ServiceAccount.from_reference(service_account, project_id=project_id)
-    return ProjectToken.from_reference(project_token) if project_token else None
 
 
 def ask(

@@ -1,28 +1,24 @@
-"""Who is sending, and where to: credentials by reference, and the regions' hosts.
-
-A secret is named by a reference and read where it is used, so that no job graph, log, repr or display data holds it:
-
-* `env:NAME`: an environment variable of the process that sends;
-* `file:PATH`: a file's content, without surrounding white space;
-* `gcp-secret:projects/P/secrets/S/versions/V`: Google Cloud Secret Manager (needs the extra `gcp`).
-
-A secret that the program gives itself stays in its process: what is pickled is a handle to it.
-"""
+"""Who is sending, and where to: a service account or a project token, and the regions' hosts."""
 
 from __future__ import annotations
 
 import base64
-import logging
-import os
-import re
-import stat
-import uuid
 from numbers import Integral
 from typing import Final, Protocol
 from urllib.parse import SplitResult, urlsplit
 
 from beam_mixpanel.core.arguments import check_choice, check_text, wrong_type
 from beam_mixpanel.errors import CredentialsError
+from beam_mixpanel.secrets import (
+    HeldSecret,
+    ReferencedSecret,
+    Secret,
+    SecretReference,
+    SecretSource,
+    SecretText,
+    check_secret,
+    secret_of,
+)
 
 REGION_HOSTS: Final = {
     "us": "https://api.mixpanel.com",
@@ -31,146 +27,7 @@ REGION_HOSTS: Final = {
 }
 """https://docs.mixpanel.com/reference/overview"""
 
-_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_GCP_SECRET: Final = re.compile(r"projects/[^/]+/secrets/[^/]+/versions/[^/]+")
 _LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-_MASKED: Final = "***"
-
-_log = logging.getLogger(__name__)
-_warned_of: Final[set[str]] = set()
-
-
-class SecretText(str):
-    """A secret that does not show where values are shown: in a repr, or in a traceback with its variables."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        """Show nothing of it."""
-        return _MASKED
-
-
-class SecretReference:
-    """Names a secret without holding it.
-
-    Args:
-      text: `env:NAME`, `file:PATH` or `gcp-secret:projects/P/secrets/S/versions/V`.
-
-    Raises:
-      TypeError: it is not text.
-      ValueError: the text is no reference; it is not repeated, since it may be the secret itself.
-    """
-
-    def __init__(self, text: str) -> None:
-        if not isinstance(text, str):
-            raise wrong_type("reference", "text: env:NAME, file:PATH or gcp-secret:...", text)
-        scheme, _, name = text.partition(":")
-        if scheme not in ("env", "file", "gcp-secret") or not name:
-            raise ValueError(
-                "expected a reference to a secret, not the secret itself: env:NAME, file:PATH or "
-                "gcp-secret:projects/P/secrets/S/versions/V. For example: export MIXPANEL_SECRET=... "
-                "and pass env:MIXPANEL_SECRET"
-            )
-        if scheme == "gcp-secret" and not _GCP_SECRET.fullmatch(name):
-            raise ValueError("`reference`: what follows gcp-secret: must have the form projects/P/secrets/S/versions/V")
-        if scheme == "env" and not _VARIABLE.fullmatch(name):
-            raise ValueError(
-                "`reference`: what follows env: must be the name of a variable, not its value: env:NAME, without a $"
-            )
-        self.text = text
-        self._scheme = scheme
-        self._name = name
-
-    def __repr__(self) -> str:
-        """Show the reference."""
-        return f"SecretReference({self.text!r})"
-
-    @property
-    def is_local(self) -> bool:
-        """Whether only this machine could resolve it."""
-        return self._scheme in ("env", "file")
-
-    def resolve(self) -> SecretText:
-        """Read the secret, on the machine that needs it.
-
-        Raises:
-          CredentialsError: there is no such variable, file or secret, or it is empty or no text.
-        """
-        secret = {"env": self._from_env, "file": self._from_file, "gcp-secret": self._from_gcp}[self._scheme]()
-        if not secret:
-            raise CredentialsError(f"{self.text} is empty")
-        if not _is_unicode(secret):
-            raise CredentialsError(f"{self.text} is not UTF-8 text")
-        return secret
-
-    def _from_env(self) -> SecretText:
-        if self._name not in os.environ:
-            raise CredentialsError(f"the environment variable {self._name} is not set")
-        return SecretText(os.environ[self._name].strip())
-
-    def _from_file(self) -> SecretText:
-        try:
-            with open(self._name, encoding="utf-8-sig") as file:
-                _warn_if_others_can_read(self._name, os.fstat(file.fileno()).st_mode)
-                return SecretText(file.read().strip())
-        except OSError as error:
-            reason = error.strerror
-        except UnicodeDecodeError:
-            reason = "it is not UTF-8 text"
-        # Raised out here, it does not keep the decoder's error, which holds the file's content.
-        raise CredentialsError(f"cannot read the secret from {self._name}: {reason}")
-
-    def _from_gcp(self) -> SecretText:
-        try:
-            from google.api_core.exceptions import GoogleAPIError
-            from google.auth.exceptions import GoogleAuthError
-            from google.cloud import secretmanager
-        except ImportError:
-            raise CredentialsError(f"{self.text} needs Google's client: pip install 'beam-mixpanel[gcp]'") from None
-        try:
-            answer = secretmanager.SecretManagerServiceClient().access_secret_version(name=self._name)
-        except (GoogleAPIError, GoogleAuthError) as error:
-            raise CredentialsError(
-                f"cannot read {self.text} ({type(error).__name__}): check that this version exists, and that the "
-                "worker's account has the role Secret Manager Secret Accessor"
-            ) from error
-        return SecretText(answer.payload.data.decode(errors="replace").strip())
-
-
-def _is_unicode(text: str) -> bool:
-    """Tell whether it can be sent; a variable that is not UTF-8 arrives with lone surrogates."""
-    return not any("\ud800" <= char <= "\udfff" for char in text)
-
-
-def _check_secret(name: str, value: object) -> str:
-    """Give a text that may be a secret, and is never repeated.
-
-    Raises:
-      TypeError: it is not text.
-      ValueError: it is empty, or cannot be sent.
-    """
-    text = check_text(name, value, "text")
-    if not _is_unicode(text):
-        raise ValueError(f"`{name}` is not UTF-8 text")
-    return text
-
-
-def _has_permission_bits() -> bool:
-    return os.name == "posix"
-
-
-def _warn_if_others_can_read(path: str, mode: int) -> None:
-    """Say so once for each file, where files have such bits."""
-    if _has_permission_bits() and mode & (stat.S_IRGRP | stat.S_IROTH) and path not in _warned_of:
-        _warned_of.add(path)
-        _log.warning("the secret in %s can be read by other users of this machine; chmod 600 %s", path, path)
-
-
-class SecretSource(Protocol):
-    """An object that reads a secret when it is asked, such as Beam's `GcpSecret`."""
-
-    def get_secret_bytes(self) -> bytes:
-        """Read it."""
 
 
 class Credentials(Protocol):
@@ -191,77 +48,6 @@ class Credentials(Protocol):
         """The token that goes into each event of `/track`; None where there is none."""
 
 
-_held: Final[dict[str, SecretText]] = {}
-"""The secrets that this program gave, by handle. They are never written down, so only this process has them, and the
-processes that it forks."""
-
-
-class _Held:
-    """A secret that the program gave. What is pickled is the handle: neither a job graph nor a worker's disk has it."""
-
-    reference: SecretReference | None = None
-
-    def __init__(self, secret: str) -> None:
-        self._handle = uuid.uuid4().hex
-        _held[self._handle] = SecretText(secret)
-
-    def resolve(self) -> SecretText:
-        if self._handle not in _held:
-            raise CredentialsError(
-                "the secret was given in the program that submitted the job and does not leave its process, but this "
-                "worker is another process; use from_reference('env:NAME'), 'file:PATH' or "
-                "'gcp-secret:projects/P/secrets/S/versions/V', which each worker reads for itself"
-            )
-        return _held[self._handle]
-
-    def __repr__(self) -> str:
-        return _MASKED
-
-
-class _Referenced:
-    """A secret by reference."""
-
-    def __init__(self, reference: str) -> None:
-        self.reference: SecretReference | None = SecretReference(reference)
-        self.resolve = self.reference.resolve
-
-    def __repr__(self) -> str:
-        return str(self.reference and self.reference.text)
-
-
-class _Sourced:
-    """A secret that somebody else's object reads."""
-
-    reference: SecretReference | None = None
-
-    def __init__(self, source: SecretSource) -> None:
-        self._source = source
-
-    def resolve(self) -> SecretText:
-        try:
-            secret = SecretText(self._source.get_secret_bytes().decode().strip())
-        except RuntimeError as error:  # what Beam's classes raise
-            raise CredentialsError(f"cannot read the secret from {self!r}") from error
-        except UnicodeDecodeError:
-            secret = SecretText()
-        if not secret:
-            raise CredentialsError(f"the secret of {self!r} is empty or not UTF-8 text")
-        return secret
-
-    def __repr__(self) -> str:
-        return type(self._source).__name__
-
-
-def _from_source(source: SecretSource) -> _Held | _Sourced:
-    """Take an object that reads a secret; Beam's `RawSecret` holds it, and would be pickled with it."""
-    if not hasattr(source, "get_secret_bytes") or isinstance(source, type):
-        raise wrong_type("secret", "an object with get_secret_bytes(), such as Beam's GcpSecret", source)
-    if type(source).__name__ == "RawSecret":
-        text = source.get_secret_bytes().decode(errors="surrogateescape").strip()
-        return _Held(_check_secret("secret", text))
-    return _Sourced(source)
-
-
 class ServiceAccount:
     """A service account with the role Owner or Admin: the recommended way to import.
 
@@ -278,11 +64,11 @@ class ServiceAccount:
     """
 
     def __init__(self, username: str, secret: str, *, project_id: str | int) -> None:
-        _check_secret("username", username)
-        _check_secret("secret", secret)
+        check_secret("username", username)
+        check_secret("secret", secret)
         if ":" in username:
             raise ValueError("`username` must hold no colon; give the user name and the secret as two arguments")
-        self._hold(_Held(f"{username}:{secret}"), project_id)
+        self._hold(HeldSecret(f"{username}:{secret}"), project_id)
 
     @classmethod
     def from_reference(cls, reference: str, *, project_id: str | int) -> ServiceAccount:
@@ -292,7 +78,7 @@ class ServiceAccount:
           ValueError: it is no reference, or the project id is not a number.
         """
         account = cls.__new__(cls)
-        account._hold(_Referenced(reference), project_id)
+        account._hold(ReferencedSecret(reference), project_id)
         return account
 
     @classmethod
@@ -304,10 +90,10 @@ class ServiceAccount:
           ValueError: the project id is not a number.
         """
         account = cls.__new__(cls)
-        account._hold(_from_source(secret), project_id)
+        account._hold(secret_of(secret), project_id)
         return account
 
-    def _hold(self, secret: _Held | _Referenced | _Sourced, project_id: str | int) -> None:
+    def _hold(self, secret: Secret, project_id: str | int) -> None:
         if isinstance(project_id, bool) or not isinstance(project_id, (str, Integral)):
             raise wrong_type("project_id", "the project's number", project_id)
         number = str(project_id).strip()
@@ -362,7 +148,7 @@ class ProjectToken:
     """
 
     def __init__(self, token: str) -> None:
-        self._secret: _Held | _Referenced | _Sourced = _Held(_check_secret("token", token))
+        self._secret: Secret = HeldSecret(check_secret("token", token))
 
     @classmethod
     def from_reference(cls, reference: str) -> ProjectToken:
@@ -372,7 +158,7 @@ class ProjectToken:
           ValueError: it is no reference.
         """
         token = cls.__new__(cls)
-        token._secret = _Referenced(reference)
+        token._secret = ReferencedSecret(reference)
         return token
 
     @classmethod
@@ -383,7 +169,7 @@ class ProjectToken:
           TypeError: it is not such an object.
         """
         token = cls.__new__(cls)
-        token._secret = _from_source(secret)
+        token._secret = secret_of(secret)
         return token
 
     def __repr__(self) -> str:
@@ -409,22 +195,50 @@ class ProjectToken:
         return self._secret.resolve()
 
 
-def _basic(pair: SecretText) -> SecretText:
-    return SecretText("Basic " + base64.b64encode(pair.encode()).decode())
-
-
-def forms_of_secret(sent: str) -> list[SecretText]:
-    """Give the forms in which a secret that was sent could be echoed, the longest first.
+def credentials_of(
+    service_account: str | None, project_token: str | None, project_id: str | int | None, *, written: str = "`{}`"
+) -> Credentials:
+    """Make the credentials that options or keys refer to.
 
     Args:
-      sent: the header's value, or a token.
+      service_account: reference to `username:secret`.
+      project_token: reference to a project token, instead.
+      project_id: the project's number; goes with a service account.
+      written: how messages write the name of an argument, such as `--mixpanel_{}`.
+
+    Raises:
+      ValueError: there are none, or two, or a project id is missing or has no effect, or what is given is no reference;
+        it is not repeated.
     """
-    scheme, _, encoded = sent.partition(" ")
-    if scheme != "Basic":
-        return [SecretText(sent)]
-    pair = base64.b64decode(encoded).decode()
-    username, _, secret = pair.partition(":")
-    return [SecretText(form) for form in (pair, encoded, secret or username)]
+    account_name, token_name, id_name = (
+        written.format(name) for name in ("service_account", "project_token", "project_id")
+    )
+    if service_account is not None and project_token is not None:
+        raise ValueError(f"give {account_name} or {token_name}, not both")
+    if service_account is not None:
+        if project_id is None:
+            raise ValueError(f"{account_name} needs {id_name}, the project's number")
+        try:
+            return ServiceAccount.from_reference(service_account, project_id=project_id)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{account_name}: {error}") from None
+    if project_token is not None:
+        if project_id is not None:
+            raise ValueError(
+                f"{id_name} has no effect beside {token_name}, which names its project itself; leave it out"
+            )
+        try:
+            return ProjectToken.from_reference(project_token)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{token_name}: {error}") from None
+    raise ValueError(
+        f"no credentials: give {account_name} with {id_name}, or {token_name}; their values are references to secrets: "
+        "env:NAME, file:PATH or gcp-secret:..."
+    )
+
+
+def _basic(pair: SecretText) -> SecretText:
+    return SecretText("Basic " + base64.b64encode(pair.encode()).decode())
 
 
 def resolve_host(region: str = "us", api_host: str | None = None) -> str:

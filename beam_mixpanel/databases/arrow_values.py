@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -36,9 +36,34 @@ _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - moments are in UTC here
 _CYCLE_DAYS: Final = 146_097
 _US_PER_DAY: Final = 86_400_000_000
 _US: Final = pa.timestamp("us")
-_PYTHON_MICROSECONDS: Final = (-62_135_596_800_000_000, 253_402_300_799_999_999)
-_PYTHON_DAYS: Final = (-719_162, 2_932_896)
-"""The years 1 to 9999."""
+
+
+class _Unit(NamedTuple):
+    """How a column counts moments since 1970.
+
+    Attributes:
+      infinite: the numbers that stand for infinite moments.
+      low: the first number of the year 1.
+      high: the last number of the year 9999.
+      cycle: how many there are in 400 years.
+      step: the time between two.
+    """
+
+    infinite: Mapping[int, str]
+    low: int
+    high: int
+    cycle: int
+    step: timedelta
+
+
+_DAYS: Final = _Unit(_INFINITE_DAYS, low=-719_162, high=2_932_896, cycle=_CYCLE_DAYS, step=timedelta(days=1))
+_MICROSECONDS: Final = _Unit(
+    _INFINITE_MICROSECONDS,
+    low=-62_135_596_800_000_000,
+    high=253_402_300_799_999_999,
+    cycle=_CYCLE_DAYS * _US_PER_DAY,
+    step=timedelta(microseconds=1),
+)
 
 
 def from_python(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> Rows:
@@ -113,8 +138,12 @@ def _is_endless(column: pa.Array) -> bool:
     bounds = pc.min_max(numbers).as_py()
     if pa.types.is_time64(column.type):
         return bool(bounds["max"] >= _US_PER_DAY)
-    low, high = _PYTHON_DAYS if pa.types.is_date32(column.type) else _PYTHON_MICROSECONDS
-    return bool(bounds["min"] < low or bounds["max"] > high)
+    unit = _unit_of(column)
+    return bool(bounds["min"] < unit.low or bounds["max"] > unit.high)
+
+
+def _unit_of(column: pa.Array) -> _Unit:
+    return _DAYS if pa.types.is_date32(column.type) else _MICROSECONDS
 
 
 def _as_text(column: pa.Array) -> pa.Array:
@@ -124,8 +153,8 @@ def _as_text(column: pa.Array) -> pa.Array:
         return pa.array(
             [None if number is None else _time_of_day(number) for number in numbers.to_pylist()], pa.string()
         )
-    is_date = pa.types.is_date32(column.type)
-    texts = [None if number is None else _moment(number, is_date) for number in numbers.to_pylist()]
+    unit = _unit_of(column)
+    texts = [None if number is None else _moment(number, unit) for number in numbers.to_pylist()]
     return pa.array(texts, pa.string())
 
 
@@ -136,17 +165,19 @@ def _time_of_day(number: int) -> str:
     return (_EPOCH + timedelta(microseconds=number)).time().isoformat()
 
 
-def _moment(number: int, is_date: bool) -> str:
+def _moment(number: int, unit: _Unit) -> str:
     """Write a moment of any year; the calendar repeats itself every 400 years."""
-    infinite = _INFINITE_DAYS if is_date else _INFINITE_MICROSECONDS
-    if number in infinite:
-        return infinite[number]
-    if number < _EARLIEST_MICROSECONDS and not is_date:
+    if number in unit.infinite:
+        return unit.infinite[number]
+    if unit is _MICROSECONDS and number < _EARLIEST_MICROSECONDS:
         number += 2**64
-    low, high = _PYTHON_DAYS if is_date else _PYTHON_MICROSECONDS
-    cycle = _CYCLE_DAYS if is_date else _CYCLE_DAYS * _US_PER_DAY
-    cycles = 0 if low <= number <= high else (number - low) // cycle
-    number -= cycles * cycle
-    moment = date(1970, 1, 1) + timedelta(number) if is_date else _EPOCH + timedelta(microseconds=number)
+    cycles = 0
+    if not unit.low <= number <= unit.high:
+        cycles = (number - unit.low) // unit.cycle
+    # Python's calendar has the years 1 to 9999, so the moment is written as one of these, and its year put right.
+    moment: date = _EPOCH + (number - cycles * unit.cycle) * unit.step
+    if unit is _DAYS and isinstance(moment, datetime):
+        moment = moment.date()
     year = moment.year + 400 * cycles
-    return f"{year:0{4 if year >= 0 else 5}d}{moment.isoformat()[4:]}"
+    width = 4 if year >= 0 else 5  # with the sign
+    return f"{year:0{width}d}{moment.isoformat()[4:]}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
 from beam_mixpanel.errors import DatabaseError
@@ -118,7 +119,21 @@ def quote_text(text: str) -> str:
     return f"'{escaped}'"
 
 
-def check_names(names: Iterable[str]) -> None:
+def ansi_literal(value: Any) -> str:
+    """Write a number, text or moment as standard SQL does, with the types of PostgreSQL and DuckDB.
+
+    SQLite has no moments, and so is never asked for one. SQLAlchemy writes values as each dialect does; BigQuery's SQL
+    is made without a connection (`core/sources/bigquery_sql.py`) and has other types and quotes.
+    """
+    if isinstance(value, datetime):
+        kind = "TIMESTAMP" if value.tzinfo is None else "TIMESTAMPTZ"
+        return f"{kind} '{value.isoformat(' ')}'"
+    if isinstance(value, date):
+        return f"DATE '{value.isoformat()}'"
+    return quote_text(value) if isinstance(value, str) else str(value)
+
+
+def check_distinct(names: Iterable[str]) -> None:
     """Refuse columns that cannot be told apart.
 
     Raises:

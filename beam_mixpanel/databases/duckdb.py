@@ -6,14 +6,20 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator
-from datetime import date, datetime
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
 from beam_mixpanel.databases.arrow_values import as_json, without_endless_moments
-from beam_mixpanel.databases.database import BATCH_ROWS, Column, check_names, python_row, quote_ansi, quote_text
+from beam_mixpanel.databases.database import (
+    BATCH_ROWS,
+    Column,
+    ansi_literal,
+    check_distinct,
+    python_row,
+    quote_ansi,
+)
 from beam_mixpanel.databases.url import DatabaseUrl
 from beam_mixpanel.errors import DatabaseError, LostConnectionError
 
@@ -48,12 +54,8 @@ class DuckDb:
         return quote_ansi(name)
 
     def literal(self, value: Any) -> str:
-        """Write a value with its type."""
-        if isinstance(value, datetime):
-            return f"{'TIMESTAMP' if value.tzinfo is None else 'TIMESTAMPTZ'} '{value.isoformat(' ')}'"
-        if isinstance(value, date):
-            return f"DATE '{value.isoformat()}'"
-        return quote_text(value) if isinstance(value, str) else str(value)
+        """Write a number, text or moment in SQL."""
+        return ansi_literal(value)
 
 
 def _driver() -> ModuleType:
@@ -86,7 +88,7 @@ class DuckDbSession:
         """Tell the columns."""
         with self._explained():
             described = self._connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()  # noqa: S608
-        check_names([name for name, *_ in described])
+        check_distinct([name for name, *_ in described])
         return [Column(name, _select(name, kind), _finite(name, kind)) for name, kind, *_ in described]
 
     def row(self, sql: str) -> tuple[Any, ...]:

@@ -6,7 +6,6 @@ import contextlib
 import re
 import threading
 from collections.abc import Iterator
-from datetime import date, datetime
 from decimal import Decimal
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +14,15 @@ from urllib.parse import urlencode
 import pyarrow as pa
 
 from beam_mixpanel.databases.arrow_values import as_json, from_numeric, without_endless_moments
-from beam_mixpanel.databases.database import BATCH_BYTES, Column, check_names, python_row, quote_ansi, quote_text
+from beam_mixpanel.databases.database import (
+    BATCH_BYTES,
+    Column,
+    ansi_literal,
+    check_distinct,
+    python_row,
+    quote_ansi,
+    quote_text,
+)
 from beam_mixpanel.databases.url import DatabaseUrl
 from beam_mixpanel.errors import DatabaseError, LostConnectionError, LostSnapshotError, MixpanelError
 
@@ -75,12 +82,8 @@ class PostgreSql:
         return quote_ansi(name)
 
     def literal(self, value: Any) -> str:
-        """Write a value with its type."""
-        if isinstance(value, datetime):
-            return f"{'TIMESTAMP' if value.tzinfo is None else 'TIMESTAMPTZ'} '{value.isoformat()}'"
-        if isinstance(value, date):
-            return f"DATE '{value.isoformat()}'"
-        return quote_text(value) if isinstance(value, str) else str(value)
+        """Write a number, text or moment in SQL."""
+        return ansi_literal(value)
 
 
 def _driver() -> ModuleType:
@@ -172,7 +175,7 @@ class PostgreSqlSession:
         with self._cursor() as cursor:
             cursor.execute(f"SELECT * FROM {source} LIMIT 0")  # noqa: S608 - as the user says
             schema = cursor.fetch_record_batch().schema
-        check_names(schema.names)
+        check_distinct(schema.names)
         return [Column(field.name, _select(field), _finite(field)) for field in schema]
 
     def row(self, sql: str) -> tuple[Any, ...]:

@@ -18,7 +18,7 @@ from beam_mixpanel.core.arguments import check_flag, check_text, check_whole_num
 from beam_mixpanel.core.sending.backoff import delay_secs
 from beam_mixpanel.core.sources.increments import Increment, Mark, State
 from beam_mixpanel.core.sources.key_ranges import KeyRange, split_range
-from beam_mixpanel.databases.database import Column, Database, Session, check_names, find_column, near, quote_table
+from beam_mixpanel.databases.database import Column, Database, Session, check_distinct, find_column, near, quote_table
 from beam_mixpanel.databases.duckdb import DuckDb
 from beam_mixpanel.databases.postgresql import PostgreSql
 from beam_mixpanel.databases.sqlalchemy import SqlAlchemy
@@ -157,7 +157,7 @@ class SqlReading:
           DatabaseError: one of them does not exist.
         """
         names = arguments.check_names("columns", columns, "columns")
-        check_names(names)
+        check_distinct(names)
         self._chosen = [find_column(self._columns, name, "column") for name in names] or self._columns
 
     def select_new(self, increment: Increment, state: State | None = None, zone: tzinfo = timezone.utc) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from beam_mixpanel.databases.arrow_values import from_python
-from beam_mixpanel.databases.database import BATCH_ROWS, Column, check_names
+from beam_mixpanel.databases.database import BATCH_ROWS, Column, check_distinct
 from beam_mixpanel.databases.url import DatabaseUrl
 from beam_mixpanel.errors import DatabaseError, LostConnectionError
 
@@ -82,7 +82,7 @@ class SqlAlchemySession:
             result = self._connection.exec_driver_sql(f"SELECT * FROM {source} WHERE 1 = 0")  # noqa: S608
             names = list(result.keys())
             result.close()
-        check_names(names)
+        check_distinct(names)
         return [Column(name, self._quote(name)) for name in names]
 
     def row(self, sql: str) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beam_mixpanel.databases.arrow_values import from_python
-from beam_mixpanel.databases.database import BATCH_ROWS, Column, check_names, quote_ansi, quote_text
+from beam_mixpanel.databases.database import BATCH_ROWS, Column, ansi_literal, check_distinct, quote_ansi
 from beam_mixpanel.databases.url import DatabaseUrl
 from beam_mixpanel.errors import DatabaseError, LostConnectionError
 
@@ -36,8 +36,8 @@ class Sqlite:
         return quote_ansi(name)
 
     def literal(self, value: Any) -> str:
-        """Write a number or text; SQLite has no moments."""
-        return quote_text(value) if isinstance(value, str) else str(value)
+        """Write a number, text or moment in SQL."""
+        return ansi_literal(value)
 
 
 class SqliteSession:
@@ -59,7 +59,7 @@ class SqliteSession:
         with _explained(self._url):
             cursor = self._connection.execute(f"SELECT * FROM {source} LIMIT 0")  # noqa: S608 - as the user says
         names = [name for name, *_ in cursor.description or ()]
-        check_names(names)
+        check_distinct(names)
         return [Column(name, quote_ansi(name)) for name in names]
 
     def row(self, sql: str) -> tuple[Any, ...]:

@@ -7,9 +7,9 @@ import re
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
-from beam_mixpanel.client.credentials import SecretReference, SecretText
 from beam_mixpanel.core.arguments import wrong_type
 from beam_mixpanel.errors import DatabaseError
+from beam_mixpanel.secrets import SecretReference, SecretText
 
 EMBEDDED: Final = ("sqlite:///", "duckdb:///")
 """How the URLs of databases begin that are files: they hold no password, and may be given as they are."""

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions, TestOptions
 from apache_beam.runners.runner import create_runner
 
-from beam_mixpanel.client.credentials import Credentials, SecretReference
+from beam_mixpanel.client.credentials import Credentials
 from beam_mixpanel.client.transport import PooledTransport
 from beam_mixpanel.core.check.profile import ProfileSettings
 from beam_mixpanel.core.formats.csv_format import CsvFormat
@@ -42,6 +42,7 @@ from beam_mixpanel.launcher.options import (
     TableOptions,
 )
 from beam_mixpanel.launcher.plain_flags import actions_of, plain_flags
+from beam_mixpanel.secrets import SecretReference
 from beam_mixpanel.transforms.options import MixpanelOptions
 from beam_mixpanel.transforms.packaging_check import check_options
 from beam_mixpanel.transforms.prepare import PrepareEvents
@@ -197,6 +198,9 @@ class Settings(NamedTuple):
         os.environ[EMULATOR_REFERENCE.partition(":")[2]] = _EMULATOR_TOKEN
         options = self.options.view_as(MixpanelOptions)
         options.mixpanel_api_host = url
+        # What says where events go otherwise would have no effect, and be refused.
+        options.mixpanel_region = "us"
+        options.mixpanel_ca_bundle = None
         options.mixpanel_project_token = EMULATOR_REFERENCE
 
 
@@ -516,8 +520,9 @@ def _check_destination(settings: Settings, options: MixpanelOptions) -> None:
             settings.prepare_events()
             return
         if settings.use_emulator:
-            if options.mixpanel_api_host or options.mixpanel_service_account or options.mixpanel_project_token:
-                raise UsageError("--mixpanel_emulator needs no host and no credentials; leave them out")
+            given = ("api_host", "service_account", "project_token", "project_id")
+            if any(getattr(options, f"mixpanel_{name}") for name in given):
+                raise UsageError("--mixpanel_emulator needs no host, no project and no credentials; leave them out")
             options.mixpanel_project_token = EMULATOR_REFERENCE
             settings.write_to_mixpanel()
             return

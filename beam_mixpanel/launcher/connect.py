@@ -7,8 +7,8 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
-from beam_mixpanel.client.client import ImportReceipt
-from beam_mixpanel.core.events.dead_letter import DeadLetter, Refused
+from beam_mixpanel.client.results import ImportReceipt
+from beam_mixpanel.core.events.dead_letter import DeadLetter, RefusedLetter
 from beam_mixpanel.errors import NothingImportedError
 from beam_mixpanel.launcher.arguments import Settings
 from beam_mixpanel.launcher.options import IncrementalOptions
@@ -41,7 +41,7 @@ def _fail_if_none(imported: int) -> None:
         )
 
 
-def read_dead_letters(pipeline: beam.Pipeline, settings: Settings) -> PCollection[DeadLetter | Refused]:
+def read_dead_letters(pipeline: beam.Pipeline, settings: Settings) -> PCollection[DeadLetter | RefusedLetter]:
     """Read the dead letters to try again, chosen and repaired."""
     letters = pipeline | "ReadDeadLetters" >> ReadDeadLetters(settings.inputs)
     if settings.only_reasons:

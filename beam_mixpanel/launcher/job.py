@@ -41,7 +41,7 @@ from beam_mixpanel.launcher.summary import Summary
 from beam_mixpanel.launcher.wording import in_flags
 from beam_mixpanel.metrics import LIVE, NAMESPACE
 from beam_mixpanel.transforms.dead_letters import WriteDeadLetters, remove_unfinished
-from beam_mixpanel.transforms.write import abandon_sending
+from beam_mixpanel.transforms.send import abandon_sending
 
 Build = Callable[[beam.Pipeline, Settings], Epilogue | None]
 """Connects the transforms of a pipeline."""

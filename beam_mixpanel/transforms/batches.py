@@ -58,7 +58,7 @@ class PackInBundles(beam.PTransform):
         packed = (
             outputs[_REMAINDERS]
             | "GroupRemainders" >> beam.GroupByKey()
-            | "FromRemainders" >> beam.ParDo(_PackGroupFn(self._limits)).with_output_types(EventChunk)
+            | "FromRemainders" >> beam.ParDo(_PackChunksFn(self._limits)).with_output_types(EventChunk)
         )
         return outputs["full"], packed
 
@@ -82,7 +82,7 @@ class PackByShard(beam.PTransform):
             prepared
             | "DealToShards" >> ParDoInWindows(deal, GLOBAL).with_output_types(tuple[int, EventChunk])
             | "GroupByShard" >> beam.GroupByKey()
-            | "FromShards" >> beam.ParDo(_PackGroupFn(self._limits)).with_output_types(EventChunk)
+            | "FromShards" >> beam.ParDo(_PackChunksFn(self._limits)).with_output_types(EventChunk)
         )
 
 
@@ -156,7 +156,7 @@ class DealToShardsFn(_PackInBundleFn):
         return self._next, batch
 
 
-class _PackGroupFn(beam.DoFn):
+class _PackChunksFn(beam.DoFn):
     """Packs what was grouped, since groups are of any size."""
 
     def __init__(self, limits: BatchLimits) -> None:

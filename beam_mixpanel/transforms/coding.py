@@ -9,7 +9,7 @@ from typing import Any, Final, get_type_hints
 from apache_beam import coders
 from apache_beam.typehints.schemas import SCHEMA_REGISTRY, named_tuple_to_schema
 
-from beam_mixpanel.client.client import ImportReceipt
+from beam_mixpanel.client.results import ImportReceipt
 from beam_mixpanel.core.events.chunk import EventChunk
 from beam_mixpanel.core.events.dead_letter import DeadLetter
 from beam_mixpanel.core.events.prepare import EventBlock
@@ -36,7 +36,7 @@ class EventChunkCoder(coders.Coder):
         """Read a chunk."""
         bodies, originals, sources, offsets, runs = _plain.decode(encoded)
         places = [place for place, length in runs for _ in range(length)]
-        return EventChunk(bodies, originals, sources, offsets, places)
+        return EventChunk(bodies=bodies, originals=originals, sources=sources, offsets=offsets, places=places)
 
     def estimate_size(self, chunk: EventChunk) -> int:
         """Guess from the first event."""

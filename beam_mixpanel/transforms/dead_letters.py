@@ -21,7 +21,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_mixpanel.core.arguments import FileNames, check_path, check_paths
 from beam_mixpanel.core.events.chunk import origin_of
-from beam_mixpanel.core.events.dead_letter import PARSE, DeadLetter, Refused, from_json_line, to_json_line
+from beam_mixpanel.core.events.dead_letter import PARSE, DeadLetter, RefusedLetter, from_json_line, to_json_line
 from beam_mixpanel.core.events.prepare import EventBlock
 from beam_mixpanel.core.events.repair import as_given, refuse, repaired
 from beam_mixpanel.core.limits import MAX_LINE_BYTES
@@ -36,6 +36,8 @@ MAX_DEAD_LETTER_LINE_BYTES: Final = 6 * MAX_LINE_BYTES + 1_000_000
 """A dead letter holds a line as a JSON string, where each character may take six bytes, and some words beside it."""
 MAX_FILE_BYTES: Final = 16_000_000
 """How many bytes of letters a bundle holds before it writes them into a file: of each part, in each thread."""
+LETTER: Final = DeadLetter | RefusedLetter
+"""What is read of files of dead letters: a line that is none is refused, to end as invalid in the books."""
 _UNFINISHED: Final = ".unfinished"
 _AS_THEY_COME: Final = Windowing(
     GlobalWindows(), triggerfn=Repeatedly(AfterCount(1)), accumulation_mode=AccumulationMode.DISCARDING
@@ -85,7 +87,9 @@ class WriteDeadLetters(beam.PTransform):
         # Windows and triggers of the letters must not act on the names. WindowInto cannot stand before the writer: it
         # would multiply letters that are in several windows.
         write = ParDoInWindows(_WriteBundleFn(f"{self.prefix}-{number}"), _AS_THEY_COME)
-        written: PCollection[tuple[int, str]] = part | label >> write.with_output_types(tuple[int, str])
+        written: PCollection[tuple[int, str]] = part | label >> write.with_input_types(DeadLetter).with_output_types(
+            tuple[int, str]
+        )
         return written
 
 
@@ -193,10 +197,10 @@ class ReadDeadLetters(beam.PTransform):
         """Say which files are read."""
         return {"patterns": ", ".join(self._patterns)}
 
-    def expand(self, begin: PBegin) -> PCollection[DeadLetter | Refused]:
+    def expand(self, begin: PBegin) -> PCollection[DeadLetter | RefusedLetter]:
         """Give each dead letter; a line that is none is refused, to end as invalid in the books."""
         blocks = ReadEventBlocksFromFiles(self._patterns, max_line_bytes=MAX_DEAD_LETTER_LINE_BYTES)
-        return begin | "ReadLines" >> blocks | "Parse" >> beam.FlatMap(_letters_of)
+        return begin | "ReadLines" >> blocks | "Parse" >> beam.FlatMap(_letters_of).with_output_types(LETTER)
 
 
 class SelectDeadLetters(beam.PTransform):
@@ -212,9 +216,10 @@ class SelectDeadLetters(beam.PTransform):
         super().__init__()
         self._reasons = frozenset(reasons)
 
-    def expand(self, letters: PCollection[DeadLetter | Refused]) -> PCollection[DeadLetter | Refused]:
+    def expand(self, letters: PCollection[DeadLetter | RefusedLetter]) -> PCollection[DeadLetter | RefusedLetter]:
         """Give the letters to try again."""
-        return letters | "Select" >> beam.ParDo(_SelectFn(self._reasons))
+        select = beam.ParDo(_SelectFn(self._reasons)).with_input_types(LETTER).with_output_types(LETTER)
+        return letters | "Select" >> select
 
 
 class _SelectFn(beam.DoFn):
@@ -224,8 +229,8 @@ class _SelectFn(beam.DoFn):
     def setup(self) -> None:
         self._ledger = Ledger()
 
-    def process(self, letter: DeadLetter | Refused) -> Iterator[DeadLetter | Refused]:
-        if isinstance(letter, Refused):
+    def process(self, letter: DeadLetter | RefusedLetter) -> Iterator[DeadLetter | RefusedLetter]:
+        if isinstance(letter, RefusedLetter):
             yield letter
         elif letter.reason in self._reasons:
             self._ledger.count(CHOSEN_PREFIX + letter.reason, 1)
@@ -255,9 +260,10 @@ class FixDeadLetters(beam.PTransform):
         load(function)
         self._function = function
 
-    def expand(self, letters: PCollection[DeadLetter | Refused]) -> PCollection[DeadLetter | Refused]:
+    def expand(self, letters: PCollection[DeadLetter | RefusedLetter]) -> PCollection[DeadLetter | RefusedLetter]:
         """Give the repaired letters to try again, and those on which the function failed."""
-        return letters | "Fix" >> beam.ParDo(_FixFn(self._function))
+        fix = beam.ParDo(_FixFn(self._function)).with_input_types(LETTER).with_output_types(LETTER)
+        return letters | "Fix" >> fix
 
 
 class _FixFn(beam.DoFn):
@@ -268,13 +274,13 @@ class _FixFn(beam.DoFn):
         self._call = load(self._function)
         self._ledger = Ledger()
 
-    def process(self, letter: DeadLetter | Refused) -> Iterator[DeadLetter | Refused]:
-        if isinstance(letter, Refused):
+    def process(self, letter: DeadLetter | RefusedLetter) -> Iterator[DeadLetter | RefusedLetter]:
+        if isinstance(letter, RefusedLetter):
             yield letter
             return
         result = call(self._call, as_given(letter.event))
         fixed = refuse(letter, result.message) if isinstance(result, Failure) else repaired(letter, result)
-        if isinstance(fixed, Refused):
+        if isinstance(fixed, RefusedLetter):
             yield fixed
         elif fixed:
             yield from fixed
@@ -282,7 +288,7 @@ class _FixFn(beam.DoFn):
             self._ledger.count_filtered()
 
 
-def _letters_of(block: EventBlock) -> Iterator[DeadLetter | Refused]:
+def _letters_of(block: EventBlock) -> Iterator[DeadLetter | RefusedLetter]:
     if block.cut_line_bytes:
         (head,) = lines_of(block)
         yield _read_line(head, origin_of(block.source, block.offset))
@@ -291,8 +297,8 @@ def _letters_of(block: EventBlock) -> Iterator[DeadLetter | Refused]:
         yield _read_line(line, origin_of(block.source, offset))
 
 
-def _read_line(line: bytes, place: str) -> DeadLetter | Refused:
+def _read_line(line: bytes, place: str) -> DeadLetter | RefusedLetter:
     try:
         return from_json_line(line)
     except ValueError as error:
-        return Refused(DeadLetter(line, PARSE, NOT_A_DEAD_LETTER, message=str(error), source=place))
+        return RefusedLetter(DeadLetter(line, PARSE, NOT_A_DEAD_LETTER, message=str(error), source=place))

@@ -13,7 +13,7 @@ from typing import Any, Final
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_mixpanel.client.client import DEFAULT_RETRY_DEADLINE_SECS
-from beam_mixpanel.client.credentials import REGION_HOSTS, Credentials, ProjectToken, ServiceAccount
+from beam_mixpanel.client.credentials import REGION_HOSTS, Credentials, credentials_of
 from beam_mixpanel.client.transport import TOTAL_TIMEOUT_SECS
 from beam_mixpanel.core import limits
 from beam_mixpanel.transforms.arguments import ENDPOINTS, MAX_BUFFERING_SECS, ON_UNDELIVERED
@@ -40,25 +40,12 @@ class MixpanelOptions(PipelineOptions):
         """Make the credentials that the options refer to.
 
         Raises:
-          ValueError: they refer to none or to two, or what they hold is no reference; it is not repeated.
+          ValueError: they refer to none or to two, a project id is missing or has no effect, or what they hold is no
+            reference; it is not repeated.
         """
-        account, token, project_id = (getattr(self, _PREFIX + name) for name in _OF_CREDENTIALS)
-        if account and token:
-            raise ValueError("give `mixpanel_service_account` or `mixpanel_project_token`, not both")
-        if account and not project_id:
-            raise ValueError("`mixpanel_service_account` needs `mixpanel_project_id`, the project's number")
-        try:
-            if account:
-                return ServiceAccount.from_reference(account, project_id=project_id)
-            if token:
-                return ProjectToken.from_reference(token)
-        except ValueError as error:
-            option = "mixpanel_service_account" if account else "mixpanel_project_token"
-            raise ValueError(f"`{option}`: {error}") from None
-        raise ValueError(
-            "no credentials: give `mixpanel_service_account` with `mixpanel_project_id`, or `mixpanel_project_token`; "
-            "their values are references to secrets: env:NAME, file:PATH or gcp-secret:..."
-        )
+        # A template gives a parameter that was left empty as an empty text.
+        given = {name: getattr(self, _PREFIX + name) or None for name in _OF_CREDENTIALS}
+        return credentials_of(**given, written=f"`{_PREFIX}{{}}`")
 
     def arguments(self) -> dict[str, Any]:
         """Give the arguments of `WriteToMixpanel` that the options hold, but for the credentials."""

@@ -12,7 +12,7 @@ from apache_beam.pvalue import PCollection, TaggedOutput
 
 from beam_mixpanel.core.arguments import check_text, check_whole_number, optional, wrong_type
 from beam_mixpanel.core.events.chunk import EventChunk
-from beam_mixpanel.core.events.dead_letter import DeadLetter, Refused
+from beam_mixpanel.core.events.dead_letter import DeadLetter, RefusedLetter
 from beam_mixpanel.core.events.event import Form
 from beam_mixpanel.core.events.insert_id import InsertIdStrategy
 from beam_mixpanel.core.events.prepare import EventBlock, EventPreparer, Preparation
@@ -96,13 +96,13 @@ class PrepareEvents(beam.PTransform):
             "mapping": ", ".join(mapped.given) if mapped else "",
         }
         self._fn = _PrepareEventsFn(
-            insert_id,
-            time_zone,
-            days,
-            optional(check_whole_number, "max_age_ms", max_age_ms, 1, MOST_AGE_MS),
-            redacted,
-            mapped,
-            clock,
+            insert_id=insert_id,
+            time_zone=time_zone,
+            retention_days=days,
+            max_age_ms=optional(check_whole_number, "max_age_ms", max_age_ms, 1, MOST_AGE_MS),
+            redact=redacted,
+            mapping=mapped,
+            clock=clock,
         )
 
     def display_data(self) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class PrepareEvents(beam.PTransform):
     def expand(self, events: PCollection[Any]) -> PreparedEvents:
         """Prepare each element; one of another type is a dead letter that names the type and what to do.
 
-        It may be a dict, Beam Row, NamedTuple, JSON bytes or str, `EventBlock`, `DeadLetter`, `Refused`, or what
+        It may be a dict, Beam Row, NamedTuple, JSON bytes or str, `EventBlock`, `DeadLetter`, `RefusedLetter`, or what
         `ReadRowsFromFiles` gives: `RowBatch`, `RowList`, `RefusedRows`.
 
         Raises:
@@ -137,6 +137,7 @@ def _zone(name: str) -> ZoneInfo:
 class _PrepareEventsFn(beam.DoFn):
     def __init__(
         self,
+        *,
         insert_id: str,
         time_zone: str,
         retention_days: int,
@@ -189,7 +190,7 @@ class _PrepareEventsFn(beam.DoFn):
             return self._preparer.prepare_block(element, now_ms)
         if isinstance(element, (bytes, str)):
             return self._preparer.prepare_text(element, now_ms)
-        if isinstance(element, Refused):
+        if isinstance(element, RefusedLetter):
             return self._preparer.refuse(element.letter)
         if isinstance(element, DeadLetter):
             return self._preparer.prepare_dead_letter(element, now_ms)

@@ -63,9 +63,11 @@ class ProfileEvents(beam.PTransform):
 
     def expand(self, events: PreparedEvents) -> PCollection[Profile]:
         """Give one profile."""
+        of_events = beam.ParDo(_ProfileFn(self._settings)).with_input_types(EventChunk).with_output_types(Profile)
+        of_letters = beam.ParDo(_ProfileFn(self._settings)).with_input_types(DeadLetter).with_output_types(Profile)
         parts = (
-            events.prepared | "ProfilePrepared" >> beam.ParDo(_ProfileFn(self._settings)).with_output_types(Profile),
-            events.invalid | "ProfileInvalid" >> beam.ParDo(_ProfileFn(self._settings)).with_output_types(Profile),
+            events.prepared | "ProfilePrepared" >> of_events,
+            events.invalid | "ProfileInvalid" >> of_letters,
         )
         # Beam's own fan-out names no types: it would pickle each profile a dozen times to learn its size.
         merge = _MergeFn(self._settings)
@@ -92,7 +94,7 @@ class WriteProfile(beam.PTransform):
 
     def expand(self, profile: PCollection[Profile]) -> PCollection[None]:
         """Give nothing."""
-        return profile | beam.Map(_write, self._path)
+        return profile | beam.Map(_write, self._path).with_input_types(Profile, str).with_output_types(type(None))
 
 
 def _keyed(profile: Profile) -> tuple[int, Profile]:

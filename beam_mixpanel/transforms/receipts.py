@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from beam_mixpanel.client.client import ImportReceipt
+from beam_mixpanel.client.results import ImportReceipt
 from beam_mixpanel.core.events.chunk import Place
 
 

@@ -92,7 +92,7 @@ class PackStream(beam.PTransform):
             group = beam.GroupIntoBatches.WithShardedKey(
                 most, max_buffering_duration_secs=self._max_buffering_secs, clock=self._clock
             )
-            pack = beam.ParDo(_PackGroupFn(self._limits)).with_output_types(EventChunk)
+            pack = beam.ParDo(_PackEncodedFn(self._limits)).with_output_types(EventChunk)
             # In a stage of its own: see `_buffer_fn`, and Beam's own timers have names that cannot be chosen.
             apart = keyed[kind] | f"Shuffle{kind}" >> beam.Reshuffle()
             batches.append(apart | f"Group{kind}" >> group | f"From{kind}" >> pack)
@@ -107,7 +107,7 @@ class _Buffer(beam.DoFn):
         self._max_buffering_secs = max_buffering_secs
         self._clock = clock
 
-    def _take(self, chunk: EventChunk, chunks: Any, held: Any, due: Any, end: Any) -> Iterator[EventChunk]:
+    def _take(self, chunk: EventChunk, *, chunks: Any, held: Any, due: Any, end: Any) -> Iterator[EventChunk]:
         size = _state_bytes(chunk)
         if len(chunk) >= self._limits.max_events or size > self._limits.max_bytes // 2:
             yield from self._batches([chunk])  # worth a request of its own
@@ -169,7 +169,7 @@ def _buffer_fn(label: str, limits: BatchLimits, max_buffering_secs: float, clock
             due: Any = beam.DoFn.TimerParam(due_spec),
             end: Any = beam.DoFn.TimerParam(end_spec),
         ) -> Iterator[EventChunk]:
-            return self._take(element[1], chunks, held, due, end)
+            return self._take(element[1], chunks=chunks, held=held, due=due, end=end)
 
         @on_timer(due_spec)
         def time_is_over(
@@ -217,7 +217,7 @@ class _KeyEventsFn(beam.DoFn):
             yield keyed if len(encoded) <= _LARGE_EVENT_BYTES else beam.pvalue.TaggedOutput(_LARGE, keyed)
 
 
-class _PackGroupFn(beam.DoFn):
+class _PackEncodedFn(beam.DoFn):
     """Packs what was grouped, and checks both limits anew: `GroupIntoBatches` knows no bytes."""
 
     def __init__(self, limits: BatchLimits) -> None:

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import os
-import weakref
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.pvalue import PCollection, TaggedOutput
+from apache_beam.pvalue import PCollection
 from apache_beam.transforms.error_handling import ErrorHandler
-from apache_beam.transforms.window import WindowFn
 from apache_beam.utils.shared import Shared
 
-from beam_mixpanel.client.client import (
-    DEFAULT_RETRY_DEADLINE_SECS,
-    BatchResult,
-    Failure,
-    ImportReceipt,
-    MixpanelClient,
-)
+from beam_mixpanel.client.client import DEFAULT_RETRY_DEADLINE_SECS
 from beam_mixpanel.client.credentials import Credentials, ServiceAccount, resolve_host
-from beam_mixpanel.client.threads import DaemonThreads
-from beam_mixpanel.client.transport import TOTAL_TIMEOUT_SECS, abandon_requests
+from beam_mixpanel.client.results import ImportReceipt
+from beam_mixpanel.client.transport import TOTAL_TIMEOUT_SECS
 from beam_mixpanel.core import limits
 from beam_mixpanel.core.arguments import (
     check_choice,
@@ -36,26 +26,22 @@ from beam_mixpanel.core.arguments import (
     optional,
     wrong_type,
 )
-from beam_mixpanel.core.events.chunk import EventChunk, PreparedEvent
-from beam_mixpanel.core.events.dead_letter import IMPORT, DeadLetter
-from beam_mixpanel.core.events.prepare import identity_of
+from beam_mixpanel.core.events.dead_letter import DeadLetter
 from beam_mixpanel.core.rows.mapping import EventMapping
-from beam_mixpanel.core.sending.culprits import NOT_TOLD_APART
-from beam_mixpanel.errors import UndeliveredError
-from beam_mixpanel.metrics import DROPPED, LIVE, THROTTLED, Ledger
 from beam_mixpanel.transforms.arguments import ENDPOINTS, MAX_BUFFERING_SECS, ON_UNDELIVERED, check_credentials
 from beam_mixpanel.transforms.batches import BatchLimits, PackByShard, PackInBundles
 from beam_mixpanel.transforms.coding import register_coders
 from beam_mixpanel.transforms.guard import DeadLetterGuard, check_error_handler
 from beam_mixpanel.transforms.prepare import PrepareEvents
-from beam_mixpanel.transforms.receipts import receipts_by_windows
+from beam_mixpanel.transforms.send import FAILED, SendBatchesFn, Sending
 from beam_mixpanel.transforms.stream_batches import PackStream
-from beam_mixpanel.transforms.windows import ParDoInWindows, Places
+from beam_mixpanel.transforms.windows import ParDoInWindows
 
-FAILED: Final = "failed"
 STREAMING_SHARDS: Final = 8
 """Keys for unbounded input where the user names no number: at 2000 events a request and 200 ms an answer they carry
 80,000 events/s, more than a project's documented limit."""
+
+_MS_PER_DAY: Final = 86_400_000
 
 register_coders()
 
@@ -166,6 +152,8 @@ class WriteToMixpanel(beam.PTransform):
         check_choice("on_undelivered", on_undelivered, ON_UNDELIVERED)
         if endpoint == "track" and isinstance(credentials, ServiceAccount):
             raise ValueError("`endpoint` track needs a ProjectToken; a service account can use import only")
+        host = resolve_host(region, api_host)
+        bundle = optional(check_path, "ca_bundle", ca_bundle)
         self._credentials = credentials
         self._prepare = PrepareEvents(
             insert_id=insert_id,
@@ -182,16 +170,19 @@ class WriteToMixpanel(beam.PTransform):
         self._num_shards: int | None = optional(check_whole_number, "num_shards", num_shards, 1, 10_000)
         self._max_buffering_secs = check_number("max_buffering_secs", max_buffering_secs, 0.001, 3_600)
         self._auto_sharding = check_flag("auto_sharding", auto_sharding)
-        self._sending = _Sending(
-            credentials,
-            resolve_host(region, api_host),
-            endpoint,
-            check_whole_number("max_concurrent_requests", max_concurrent_requests, 1, 1000),
-            optional(check_number, "max_events_per_sec", max_events_per_sec, 1, 10_000_000),
-            check_number("retry_deadline_secs", retry_deadline_secs, 0, 86_400),
-            check_number("request_timeout_secs", request_timeout_secs, 0.1, 600),
-            optional(check_path, "ca_bundle", ca_bundle),
-            on_undelivered == "fail",
+        self._sending = Sending(
+            credentials=credentials,
+            host=host,
+            endpoint=endpoint,
+            max_concurrent_requests=check_whole_number("max_concurrent_requests", max_concurrent_requests, 1, 1000),
+            max_events_per_sec=optional(check_number, "max_events_per_sec", max_events_per_sec, 1, 10_000_000),
+            retry_deadline_secs=check_number("retry_deadline_secs", retry_deadline_secs, 0, 86_400),
+            request_timeout_secs=check_number("request_timeout_secs", request_timeout_secs, 0.1, 600),
+            ca_bundle=bundle,
+            fail_undelivered=on_undelivered == "fail",
+        )
+        _check_effects(
+            region=region, api_host=api_host, endpoint=endpoint, ca_bundle=bundle, retention_days=retention_days
         )
         self._error_handler: ErrorHandler | None = None
 
@@ -252,10 +243,10 @@ class WriteToMixpanel(beam.PTransform):
             full, packed = prepared | "Pack" >> PackInBundles(self._batch_limits)
             # A sender for each: a Flatten before one sender would make a runner hold every batch back.
             batches = {"SendBatches": full, "SendRemainders": packed}
-            send = _SendBatchesFn(self._sending, shared, events.windowing.windowfn, serial=False)
+            send = SendBatchesFn(self._sending, shared, events.windowing.windowfn, serial=False)
         else:
             batches = {"SendBatches": prepared | "Pack" >> self._pack_by_key(events.is_bounded)}
-            send = _SendBatchesFn(self._sending, shared, events.windowing.windowfn, serial=True)
+            send = SendBatchesFn(self._sending, shared, events.windowing.windowfn, serial=True)
         receipts, dead_letters = [], [invalid]
         for label, of_kind in batches.items():
             sent = of_kind | label >> ParDoInWindows(send, events.windowing).with_outputs(FAILED, main="receipts")
@@ -286,177 +277,22 @@ class WriteToMixpanel(beam.PTransform):
         return WriteToMixpanelResult(receipts, parts, lambda label: parts | label >> beam.Flatten())
 
 
-class _Sending(NamedTuple):
-    """What a worker needs to send; holds a reference to the secret, not the secret."""
+def _check_effects(
+    *, region: str, api_host: str | None, endpoint: str, ca_bundle: str | None, retention_days: int
+) -> None:
+    """Refuse arguments, each right alone, that have no effect beside others.
 
-    credentials: Credentials
-    host: str
-    endpoint: str
-    max_concurrent_requests: int
-    max_events_per_sec: float | None
-    retry_deadline_secs: float
-    request_timeout_secs: float
-    ca_bundle: str | None
-    fail_undelivered: bool
-
-
-class _Worker:
-    """What the sending steps of one worker process share: a client and its threads."""
-
-    def __init__(self, sending: _Sending) -> None:
-        self.client = MixpanelClient(
-            sending.credentials,
-            host=sending.host,
-            endpoint=sending.endpoint,
-            max_concurrent_requests=sending.max_concurrent_requests,
-            max_events_per_sec=sending.max_events_per_sec,
-            retry_deadline_secs=sending.retry_deadline_secs,
-            request_timeout_secs=sending.request_timeout_secs,
-            ca_bundle=sending.ca_bundle,
-            circuit_breaker=not sending.fail_undelivered,
-        )
-        self.threads = DaemonThreads(sending.max_concurrent_requests, name="mixpanel-send")
-        _WORKERS.add(self)
-
-
-_WORKERS: Final[weakref.WeakSet[_Worker]] = weakref.WeakSet()
-
-
-def abandon_sending() -> None:
-    """Stop all sending in this process, at the end of a job that failed or was interrupted."""
-    for worker in list(_WORKERS):
-        worker.client.close()
-    abandon_requests()
-
-
-class _Sent(NamedTuple):
-    """A batch handed to the threads."""
-
-    future: Future[BatchResult]
-    batch: EventChunk
-
-
-class _SendBatchesFn(beam.DoFn):
-    """Hands batches to the process's threads, waits when all are busy, and gives results on Beam's own thread.
-
-    Args:
-      sending: what to send with.
-      shared: makes all copies of this step in a process use one client.
-      windowfn: of the events; receipts and dead letters go back into their windows.
-      serial: wait for each batch's requests before taking the next.
+    Raises:
+      ValueError: one has none.
     """
-
-    def __init__(self, sending: _Sending, shared: Shared, windowfn: WindowFn, *, serial: bool) -> None:
-        self._sending = sending
-        self._shared = shared
-        self._windowfn = windowfn
-        self._most_waiting = 0 if serial else sending.max_concurrent_requests
-
-    def setup(self) -> None:
-        self._generation = 0
-        self._acquire()
-        self._ledger = Ledger()
-        self._places = Places(self._windowfn)
-
-    def _acquire(self) -> None:
-        """Share a client with the other steps of this process; one that was refused gives way to a new one."""
-        self._worker = self._shared.acquire(lambda: _Worker(self._sending), self._generation)
-
-    def start_bundle(self) -> None:
-        if self._worker.client.closed:
-            self._generation += 1
-            self._acquire()
-        self._sent: deque[_Sent] = deque()
-
-    def process(self, batch: EventChunk) -> Iterator[Any]:
-        future = self._worker.threads.submit(self._worker.client.import_batch, batch.bodies)
-        self._sent.append(_Sent(future, batch))
-        LIVE.add("in_flight", 1)
-        yield from self._collect(self._most_waiting)
-
-    def finish_bundle(self) -> Iterator[Any]:
-        yield from self._collect(0)
-
-    def _collect(self, most_waiting: int) -> Iterator[Any]:
-        """Give the results of ended batches; wait until no more than so many are left."""
-        while self._sent:
-            done = {sent.future for sent in self._sent if sent.future.done()}
-            if not done:
-                if len(self._sent) <= most_waiting:
-                    return
-                done, _ = wait([sent.future for sent in self._sent], return_when=FIRST_COMPLETED)
-            ended = [sent for sent in self._sent if sent.future in done]
-            self._sent = deque(sent for sent in self._sent if sent.future not in done)
-            for sent in ended:
-                yield from self._settle(sent)
-
-    def _settle(self, sent: _Sent) -> Iterator[Any]:
-        LIVE.add("in_flight", -1)
-        result = sent.future.result()
-        if self._sending.fail_undelivered:
-            _fail_if_undelivered(result, self._sending.retry_deadline_secs)
-        self._book(result)
-        places = sent.batch.places
-        for receipt, (carried, rejected) in zip(result.receipts, result.carried, strict=True):
-            for part, place in receipts_by_windows(receipt, carried, rejected, places):
-                yield self._places.put_back(part, place)
-        for failure in result.failures:
-            letter = _dead_letter(sent.batch[failure.position], failure)
-            self._ledger.count(letter.fate, 1)
-            self._ledger.count_reason(letter.message if letter.reason == "rejected" else letter.reason)
-            yield TaggedOutput(FAILED, self._places.put_back(letter, places[failure.position]))
-
-    def _book(self, result: BatchResult) -> None:
-        ledger = self._ledger
-        ledger.count("imported", result.imported)
-        ledger.count("dropped", result.dropped)
-        if result.dropped:
-            ledger.count_reason(DROPPED, result.dropped)
-        ledger.count("requests", len(result.receipts) + result.unanswered)
-        ledger.count("retries", result.retries)
-        ledger.count(THROTTLED, self._worker.client.gate.take_throttled_secs())
-        for name, amount in self._worker.client.breaker.take_counts().items():
-            ledger.count(name, amount)
-        for receipt in result.receipts:
-            LIVE.add("latency_ms", int(receipt.latency_secs * 1000))
-            ledger.count("bytes_uncompressed", receipt.body_bytes)
-            ledger.count("bytes_sent", receipt.sent_bytes)
-            ledger.observe("batch_events", receipt.events)
-            ledger.observe("batch_bytes", receipt.body_bytes)
-            ledger.observe("latency_ms", int(receipt.latency_secs * 1000))
-            ledger.observe("attempts", receipt.attempt)
-            if receipt.http_status == 429:
-                ledger.count("rate_limited_requests", 1)
-
-
-def _fail_if_undelivered(result: BatchResult, deadline_secs: float) -> None:
-    for failure in result.failures:
-        if failure.reason == NOT_TOLD_APART:
-            raise UndeliveredError(
-                f"Mixpanel refused events together without naming those at fault ({failure.message}), and more were at "
-                "fault than could be found. Nothing is lost: set `on_undelivered` to dead_letter to go on "
-                "past them, correct them in the dead letters, and replay these"
-            )
-        if failure.fate == "undelivered":
-            raise UndeliveredError(
-                f"Mixpanel did not confirm a batch within {deadline_secs:g} s ({failure.reason}: {failure.message}). "
-                "Nothing is lost: run the job again, since what was imported already will not appear twice; raise "
-                "`retry_deadline_secs`, or set `on_undelivered` to dead_letter to go on"
-            )
-
-
-def _dead_letter(event: PreparedEvent, failure: Failure) -> DeadLetter:
-    insert_id, time_ms = identity_of(event.body)
-    return DeadLetter(
-        event.original or event.body,
-        IMPORT,
-        failure.reason,
-        failure.field,
-        failure.message,
-        failure.http_status,
-        failure.attempts,
-        insert_id,
-        event.origin,
-        failure.fate,
-        time_ms,
-    )
+    if api_host is not None and region != "us":
+        raise ValueError("`region` has no effect beside `api_host`; leave one of them out")
+    if ca_bundle is not None and api_host is not None and api_host.startswith("http://"):
+        raise ValueError("`ca_bundle` has no effect on an `api_host` of http://; use https://, or leave it out")
+    refuses_after_days = limits.TRACK_MAX_AGE_MS // _MS_PER_DAY
+    is_own = retention_days != limits.DEFAULT_RETENTION_DAYS
+    if endpoint == "track" and is_own and retention_days >= refuses_after_days:
+        raise ValueError(
+            f"`retention_days` {retention_days} has no effect with `endpoint` track, which refuses events older than "
+            f"{refuses_after_days} days; leave it out"
+        )

@@ -13,7 +13,7 @@ from apache_beam.pvalue import PCollection
 from apache_beam.typehints.row_type import RowTypeConstraint
 
 from beam_mixpanel.client.client import DEFAULT_RETRY_DEADLINE_SECS
-from beam_mixpanel.client.credentials import Credentials, ProjectToken, ServiceAccount, resolve_host
+from beam_mixpanel.client.credentials import credentials_of
 from beam_mixpanel.client.transport import TOTAL_TIMEOUT_SECS
 from beam_mixpanel.core import limits
 from beam_mixpanel.core.events.dead_letter import DeadLetter, to_json_line
@@ -26,7 +26,6 @@ from beam_mixpanel.yaml.values import named_by, values_of
 _RECEIPT: Final = RowTypeConstraint.from_fields(
     [("events", int), ("imported", int), ("rejected", int), ("attempt", int), ("latency_secs", float)]
 )
-_MS_PER_DAY: Final = 86_400_000
 _DEAD_LETTER_FIELDS: Final = ("stage", "reason", "field", "message", "source", "fate")
 _DEAD_LETTER: Final = RowTypeConstraint.from_fields([(name, str) for name in (*_DEAD_LETTER_FIELDS, "line")])
 
@@ -97,9 +96,10 @@ class WriteToMixpanel(beam.PTransform):
         values = values_of(WriteToMixpanel, locals())
         super().__init__()
         self._error_output = _error_output(values.pop("error_handling"))
-        credentials = _credentials(*(values.pop(key) for key in ("service_account", "project_id", "project_token")))
-        _check_alone(values)
-        _check_together(values, has_error_output=self._error_output is not None)
+        credentials = credentials_of(
+            **{key: values.pop(key) for key in ("service_account", "project_token", "project_id")}
+        )
+        _check_keys(values, has_error_output=self._error_output is not None)
         settings = values.pop("mapping") or {}
         self._of_streams = _options_of_streams(values)
         self._write = Write(credentials, mapping=named_by("mapping", lambda: mapping_of(settings)), **values)
@@ -130,47 +130,12 @@ def _error_output(error_handling: Optional[Mapping[str, Any]]) -> Optional[str]:
     return str(error_handling["output"])
 
 
-def _credentials(
-    service_account: Optional[str], project_id: Optional[int], project_token: Optional[str]
-) -> Credentials:
-    if (service_account is None) == (project_token is None):
-        raise ValueError("give either service_account with project_id, or project_token")
-    if project_token is not None:
-        if project_id is not None:
-            raise ValueError("project_id goes with a service_account; a project_token names its project itself")
-        token = project_token
-        return named_by("project_token", lambda: ProjectToken.from_reference(token))
-    if project_id is None:
-        raise ValueError("a service_account needs the project_id, too")
-    account, number = service_account or "", project_id
-    return named_by("service_account", lambda: ServiceAccount.from_reference(account, project_id=number))
-
-
-def _check_alone(values: Mapping[str, Any]) -> None:
-    """Refuse values whose errors would not name the key."""
-    named_by("region", lambda: resolve_host(values["region"]))
-    if values["api_host"] is not None:
-        named_by("api_host", lambda: resolve_host(api_host=values["api_host"]))
+def _check_keys(values: Mapping[str, Any], *, has_error_output: bool) -> None:
+    """Refuse values whose errors would not name the key, and one that needs another key."""
     for key in ("insert_id", "time_zone"):
         named_by(key, partial(PrepareEvents, **{key: values[key]}))
-
-
-def _check_together(values: Mapping[str, Any], *, has_error_output: bool) -> None:
-    """Refuse keys that have no effect beside others."""
-    api_host = values["api_host"]
-    if api_host is not None and values["region"] != "us":
-        raise ValueError("region has no effect beside api_host; leave one of them out")
-    if values["ca_bundle"] is not None and api_host is not None and api_host.startswith("http://"):
-        raise ValueError("ca_bundle has no effect on an api_host of http://; use https://, or leave it out")
     if values["on_undelivered"] == "dead_letter" and not has_error_output:
         raise ValueError("on_undelivered: dead_letter needs error_handling, which names the output for dead letters")
-    days = values["retention_days"]
-    refuses_after_days = limits.TRACK_MAX_AGE_MS // _MS_PER_DAY
-    if values["endpoint"] == "track" and days != limits.DEFAULT_RETENTION_DAYS and days >= refuses_after_days:
-        raise ValueError(
-            f"retention_days: {days} has no effect with endpoint: track, which refuses events older than "
-            f"{refuses_after_days} days; leave it out"
-        )
 
 
 def _options_of_streams(values: Mapping[str, Any]) -> list[str]:

@@ -340,6 +340,8 @@ def test_a_doctor_tells_what_is_wrong(post: Any, bad: set[str], monkeypatch: pyt
     ("arguments", "cure"),
     [
         (("--mixpanel_service_account=env:A",), "needs --mixpanel_project_id"),
+        (("--mixpanel_project_token=env:A", "--mixpanel_project_id=1"), "--mixpanel_project_id has no effect"),
+        (("--mixpanel_project_id=1",), "no credentials"),
         (("--mixpanel_service_account=env:A", "--mixpanel_project_token=env:B"), "not both"),
         (("--mixpanel_project_token=plain-secret",), "env:NAME"),
         (("--mixpanel_project_token=env:A", "--mixpanel_region=mars"), "eu"),

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_mixpanel.client.circuit_breaker import CLOSED, HALF_OPEN, OPEN, PROBE, REFUSE, SEND, CircuitBreaker
-from beam_mixpanel.client.client import BatchResult, MixpanelClient
+from beam_mixpanel.client.client import MixpanelClient
 from beam_mixpanel.client.credentials import ProjectToken
+from beam_mixpanel.client.results import BatchResult
 from beam_mixpanel.client.transport import Answer
 from beam_mixpanel.errors import NoAnswerError, RefusedError
 

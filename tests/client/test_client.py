@@ -19,8 +19,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beam_mixpanel.client.client import BatchResult, MixpanelClient
+from beam_mixpanel.client.client import MixpanelClient
 from beam_mixpanel.client.credentials import Credentials, ProjectToken, ServiceAccount
+from beam_mixpanel.client.results import BatchResult
 from beam_mixpanel.client.transport import Answer
 from beam_mixpanel.core.sending.culprits import HOPELESS_EVENTS, MAX_VAIN_REQUESTS
 from beam_mixpanel.errors import ClosedError, CredentialsError, MixpanelError, NoAnswerError, RefusedError

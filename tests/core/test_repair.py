@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core.events.dead_letter import DeadLetter, Refused
+from beam_mixpanel.core.events.dead_letter import DeadLetter, RefusedLetter
 from beam_mixpanel.core.events.event import Form
 from beam_mixpanel.core.events.prepare import EventPreparer, Preparation, identity_of
 from beam_mixpanel.core.events.repair import as_given, refuse, repaired
@@ -131,7 +131,7 @@ def test_events_that_would_hide_each_other_are_refused() -> None:
     base: Any = as_given(NESTED)
     changed = {"event": "e", "properties": base["properties"] | {"n": 2}}
     result = repaired(letter(NESTED), [base, changed])
-    assert isinstance(result, Refused)
+    assert isinstance(result, RefusedLetter)
     assert (result.letter.event, result.letter.reason) == (NESTED, "fix_failed")
     assert "one $insert_id" in result.letter.message
     assert "own" not in result.letter.message.split()
@@ -145,7 +145,7 @@ def test_events_that_would_hide_each_other_are_refused() -> None:
 def test_an_event_without_a_json_form_is_refused_with_the_original(value: object) -> None:
     """What cannot be written keeps the text that was read, and the identity it was sent with."""
     result = repaired(letter(FLAT), [{"event": "e", "time": 1, "value": value}])
-    assert isinstance(result, Refused)
+    assert isinstance(result, RefusedLetter)
     assert result.letter == letter(
         FLAT, stage="map", reason="fix_failed", message=result.letter.message, fate="invalid"
     )
@@ -157,7 +157,7 @@ def test_an_endless_event_is_refused_with_the_original() -> None:
     endless: dict[str, Any] = {"event": "e"}
     endless["properties"] = endless
     result = repaired(letter(FLAT), [endless])
-    assert isinstance(result, Refused)
+    assert isinstance(result, RefusedLetter)
     assert result.letter.event == FLAT
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from beam_mixpanel.client.credentials import SecretText
 from beam_mixpanel.databases.url import Connection, DatabaseUrl
 from beam_mixpanel.errors import DatabaseError
+from beam_mixpanel.secrets import SecretText
 
 SECRET = "hunter2"
 

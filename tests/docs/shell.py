@@ -268,7 +268,7 @@ class Shell(Checker):
         if checks:
             return []
         mixpanel = options.view_as(MixpanelOptions)
-        host = [f"--mixpanel_api_host={self._emulator.url}"]
+        host = [f"--mixpanel_api_host={self._emulator.url}", "--mixpanel_region=us"]
         has_credentials = mixpanel.mixpanel_service_account or mixpanel.mixpanel_project_token
         if options.view_as(JobOptions).mixpanel_emulator or (elided and not has_credentials):
             return [*host, "--mixpanel_project_token=env:DOCS_TOKEN"]

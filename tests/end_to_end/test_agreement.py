@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beam_mixpanel import ProjectToken
-from beam_mixpanel.client.client import BatchResult, MixpanelClient
+from beam_mixpanel.client.client import MixpanelClient
+from beam_mixpanel.client.results import BatchResult
 from beam_mixpanel.core import limits
 from beam_mixpanel.core.events.event import Form
 from beam_mixpanel.core.events.insert_id import InsertIdStrategy

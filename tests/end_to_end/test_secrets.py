@@ -35,10 +35,10 @@ from apache_beam.transforms.display import DisplayData
 
 from beam_mixpanel import ProjectToken, ServiceAccount, WriteToMixpanel
 from beam_mixpanel.client.client import MixpanelClient
-from beam_mixpanel.client.credentials import SecretReference
 from beam_mixpanel.client.transport import PooledTransport
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.emulator.control import EmulatorControl
+from beam_mixpanel.secrets import SecretReference
 
 SECRET = "pl4nted-s3cret/of+the=account"
 PAIR = f"a-user:{SECRET}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import apache_beam as beam
 import pytest
 
-from beam_mixpanel.client.client import ImportReceipt
+from beam_mixpanel.client.results import ImportReceipt
 from beam_mixpanel.launcher.connect import FailIfNothingImported
 
 

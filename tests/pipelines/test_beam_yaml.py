@@ -286,11 +286,11 @@ def test_unknown_keys_are_refused() -> None:
 @pytest.mark.parametrize(
     ("config", "cure"),
     [
-        ({}, "either service_account with project_id, or project_token"),
-        ({"service_account": "env:A", "project_token": "env:B"}, "either service_account with project_id, or"),
-        ({"service_account": "env:A"}, "needs the project_id"),
-        ({"project_token": "env:A", "project_id": 123}, "project_id goes with a service_account"),
-        ({"project_token": "env:A", "project_id": "123"}, "project_id goes with a service_account"),
+        ({}, "give `service_account` with `project_id`, or `project_token`"),
+        ({"service_account": "env:A", "project_token": "env:B"}, "give `service_account` or `project_token`, not both"),
+        ({"service_account": "env:A"}, "needs `project_id`"),
+        ({"project_token": "env:A", "project_id": 123}, "`project_id` has no effect beside `project_token`"),
+        ({"project_token": "env:A", "project_id": "123"}, "`project_id` has no effect beside `project_token`"),
         ({"project_token": "env:A", "error_handling": {"threshold": 0.1}}, "error_handling takes `output: NAME`"),
         ({"project_token": "env:A", "mapping": {"evnt": "A"}}, "^mapping: .*evnt"),
         ({"project_token": "env:A", "mapping": {"event": 5}}, "^mapping: event must be a text"),
@@ -393,17 +393,21 @@ def test_every_key_has_wrong_values_to_be_tried_with() -> None:
 @pytest.mark.parametrize(
     ("transform", "config", "cure"),
     [
-        (WriteToMixpanel, {"region": "eu", "api_host": "https://example.com"}, "region has no effect beside api_host"),
+        (
+            WriteToMixpanel,
+            {"region": "eu", "api_host": "https://example.com"},
+            "`region` has no effect beside `api_host`",
+        ),
         (
             WriteToMixpanel,
             {"ca_bundle": "own.pem", "api_host": "http://localhost:1"},
-            "ca_bundle has no effect on an api_host of http://",
+            "`ca_bundle` has no effect on an `api_host` of http://",
         ),
         (WriteToMixpanel, {"on_undelivered": "dead_letter"}, "on_undelivered: dead_letter needs error_handling"),
         (
             WriteToMixpanel,
             {"endpoint": "track", "retention_days": 30},
-            "retention_days: 30 has no effect with endpoint: track, which refuses events older than 5 days",
+            "`retention_days` 30 has no effect with `endpoint` track, which refuses events older than 5 days",
         ),
         (ReadEventsFromFiles, {"format": "avro", "csv": {"delimiter": ";"}}, "csv has no effect with format: avro"),
         (ReadEventsFromFiles, {"format": "csv", "ndjson_as_rows": True}, "ndjson_as_rows has no effect with format"),

@@ -34,6 +34,15 @@ SECRET = "hunter2-do-not-print"
         (("--mixpanel_project_token={ref}", "--mixpanel_api_host=example.com"), "https://HOST"),
         (("--mixpanel_project_token={ref}", "--mixpanel_region=fr"), "us, eu, in"),
         (("--mixpanel_project_token={ref}", "--mixpanel_emulator"), "leave them out"),
+        (("--mixpanel_project_id=1", "--mixpanel_emulator"), "no project"),
+        (
+            ("--mixpanel_project_token={ref}", "--mixpanel_project_id=1"),
+            "_project_id has no effect beside --",
+        ),
+        (
+            ("--mixpanel_project_token={ref}", "--mixpanel_region=eu", "--mixpanel_api_host=https://h.example.com"),
+            "--mixpanel_region has no effect beside --mixpanel_api_host",
+        ),
         (("--mixpanel_project_token={ref}", "--mixpanel_ca_bundle={folder}/none.pem"), "none.pem: No such file"),
         (("--mixpanel_project_token={ref}", "--mixpanel_ca_bundle={file}"), "no certificate in PEM form"),
         (("--mixpanel_emulator", "--mixpanel_max_batch_events=0"), "between 1 and 2000"),

@@ -306,3 +306,20 @@ def test_credentials_still_travel() -> None:
     account = ServiceAccount("user", SECRET, project_id=np.int64(7))
     assert account.project_id == "7"
     assert SECRET.encode() not in pickle.dumps(account)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "first", "second"),
+    [
+        ({"region": "eu", "api_host": "https://example.com"}, "region", "api_host"),
+        ({"ca_bundle": "own.pem", "api_host": "http://localhost:1"}, "ca_bundle", "api_host"),
+        ({"endpoint": "track", "retention_days": 30}, "retention_days", "endpoint"),
+    ],
+)
+def test_an_argument_without_effect_is_refused(arguments: dict[str, Any], first: str, second: str) -> None:
+    """The message names it, and what takes its effect away; each of them is accepted alone."""
+    token = ProjectToken.from_reference("env:A")
+    with pytest.raises(ValueError, match=f"`{first}`.* has no effect .*`{second}`"):
+        WriteToMixpanel(token, **arguments)
+    for name, value in arguments.items():
+        WriteToMixpanel(token, **{name: value})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import importlib
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -12,10 +13,29 @@ from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import PCollection
 from apache_beam.testing.util import assert_that, equal_to
+from apache_beam.typehints.decorators import TypeCheckError
+from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 from google.protobuf import struct_pb2
 
-from beam_mixpanel import DeadLetter, EventMapping, PrepareEvents, ProjectToken, RowBatch, RowList, WriteToMixpanel
-from beam_mixpanel.core.events.prepare import EventBlock
+import beam_mixpanel
+from beam_mixpanel import (
+    DeadLetter,
+    EventBlock,
+    EventChunk,
+    EventMapping,
+    ImportReceipt,
+    PrepareEvents,
+    ProjectToken,
+    ReadDeadLetters,
+    RefusedLetter,
+    RowBatch,
+    RowList,
+    WriteDeadLetters,
+    WriteToMixpanel,
+)
+from beam_mixpanel.core.check.profile import Profile, ProfileSettings
+from beam_mixpanel.transforms.dead_letters import FixDeadLetters, SelectDeadLetters
+from beam_mixpanel.transforms.profile import ProfileEvents, WriteProfile
 
 EVENT = {"event": "A", "time": 1_700_000_000, "distinct_id": "u"}
 
@@ -120,3 +140,69 @@ def test_elements_of_ours_that_hold_something_else_are_dead_letters(mapping: Eve
         types = invalid | beam.Map(lambda letter: letter.message.split(": ")[1].split(";")[0])
         assert_that(types, equal_to(names), "invalid")
         assert_that(prepared, equal_to([]), "prepared")
+
+
+def _letters(pipeline: beam.Pipeline) -> PCollection[Any]:
+    return pipeline | beam.Create([DeadLetter(b"{}", "parse", "invalid_json")])
+
+
+def _profile(pipeline: beam.Pipeline) -> PCollection[Any]:
+    prepared = pipeline | beam.Create([EVENT]) | PrepareEvents()
+    return prepared | ProfileEvents(ProfileSettings(now_ms=0))
+
+
+LETTER = DeadLetter | RefusedLetter
+DECLARED: dict[type[beam.PTransform], tuple[Callable[[beam.Pipeline], Any], dict[str, Any]]] = {
+    PrepareEvents: (
+        lambda pipeline: (pipeline | beam.Create([EVENT]) | PrepareEvents())._asdict(),
+        {"prepared": EventChunk, "invalid": DeadLetter},
+    ),
+    WriteToMixpanel: (
+        lambda pipeline: vars(pipeline | beam.Create([EVENT]) | WriteToMixpanel(ProjectToken("token"))),
+        {"receipts": ImportReceipt, "dead_letter_parts": DeadLetter},
+    ),
+    ReadDeadLetters: (lambda pipeline: {"": pipeline | ReadDeadLetters("none-*")}, {"": LETTER}),
+    SelectDeadLetters: (lambda pipeline: {"": _letters(pipeline) | SelectDeadLetters(["a"])}, {"": LETTER}),
+    FixDeadLetters: (lambda pipeline: {"": _letters(pipeline) | FixDeadLetters("json:loads")}, {"": LETTER}),
+    WriteDeadLetters: (lambda pipeline: {"": _letters(pipeline) | WriteDeadLetters("out/dead")}, {"": str}),
+    ProfileEvents: (lambda pipeline: {"": _profile(pipeline)}, {"": Profile}),
+    WriteProfile: (lambda pipeline: {"": _profile(pipeline) | WriteProfile("out/page.json")}, {"": type(None)}),
+}
+"""For each transform that a pipeline can use, how it is applied, and the types of its outputs."""
+
+
+@pytest.mark.parametrize("transform", DECLARED, ids=lambda transform: transform.__name__)
+def test_a_transform_declares_the_types_of_its_outputs(transform: type[beam.PTransform]) -> None:
+    """So that steps behind it are checked when the pipeline is built, and elements travel by their own coders."""
+    apply, expected = DECLARED[transform]
+    outputs = apply(beam.Pipeline("FnApiRunner", options=PipelineOptions([])))
+    for name, hint in expected.items():
+        found = outputs[name] if name in outputs else outputs[f"_{name.removeprefix('dead_letter_')}"]
+        for each in found if isinstance(found, tuple) else (found,):
+            assert convert_to_beam_type(each.element_type) == convert_to_beam_type(hint)
+
+
+def test_every_transform_that_writes_is_in_the_table() -> None:
+    """Of the public names, and of the modules that pipelines connect; readers have a table of their own."""
+    modules = [importlib.import_module(f"beam_mixpanel.transforms.{name}") for name in ("dead_letters", "profile")]
+    public = [getattr(beam_mixpanel, name) for name in beam_mixpanel.__all__ if not name.startswith("Read")]
+    own = [
+        each
+        for module in modules
+        for each in vars(module).values()
+        if getattr(each, "__module__", "") == module.__name__
+    ]
+    found = {each for each in [*public, *own] if isinstance(each, type) and issubclass(each, beam.PTransform)}
+    assert found - set(DECLARED) == set()
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [SelectDeadLetters(["a"]), FixDeadLetters("json:loads"), WriteDeadLetters("out/dead")],
+    ids=lambda step: type(step).__name__,
+)
+def test_a_step_of_dead_letters_refuses_other_elements(transform: beam.PTransform) -> None:
+    """When the pipeline is built, not when its first element comes."""
+    pipeline = beam.Pipeline("FnApiRunner", options=PipelineOptions([]))
+    with pytest.raises(TypeCheckError, match="DeadLetter"):
+        _ = pipeline | beam.Create(["text"]) | transform

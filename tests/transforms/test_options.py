@@ -118,6 +118,7 @@ def test_overrides_take_the_place_of_options() -> None:
         ),
         (("--mixpanel_project_token=hunter2",), "`mixpanel_project_token`: expected a reference"),
         (("--mixpanel_service_account=env:A", "--mixpanel_project_id=hunter2"), "the project's number"),
+        ((TOKEN, "--mixpanel_project_id=1"), "`mixpanel_project_id` has no effect beside `mixpanel_project_token`"),
     ],
 )
 def test_wrong_credentials_are_refused_without_repeating_them(flags: tuple[str, ...], message: str) -> None:

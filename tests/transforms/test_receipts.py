@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_mixpanel.client.client import ImportReceipt
+from beam_mixpanel.client.results import ImportReceipt
 from beam_mixpanel.transforms.receipts import receipts_by_windows
 
 places = st.lists(st.tuples(st.integers(0, 50), st.sampled_from([b"a", b"b", b"c"])), min_size=1)

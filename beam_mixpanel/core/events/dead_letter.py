@@ -61,7 +61,7 @@ class DeadLetter(NamedTuple):
         return self.stage == IMPORT or self.time_ms != 0
 
 
-class Refused(NamedTuple):
+class RefusedLetter(NamedTuple):
     """An event that a step before the check refused: it goes to the dead letters as it is.
 
     Attributes:

@@ -6,7 +6,7 @@ from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from beam_mixpanel.core.events.dead_letter import IMPORT, MAP, DeadLetter, Refused
+from beam_mixpanel.core.events.dead_letter import IMPORT, MAP, DeadLetter, RefusedLetter
 from beam_mixpanel.core.events.original import write_as_given
 from beam_mixpanel.core.events.shapes import TEXT_IDS
 from beam_mixpanel.core.json.exact import decode_doubles, decode_exact
@@ -33,7 +33,7 @@ def as_given(original: bytes) -> dict[str, Any] | str | bytes:
         return original
 
 
-def repaired(letter: DeadLetter, events: Sequence[Mapping[Any, Any]]) -> list[DeadLetter] | Refused:
+def repaired(letter: DeadLetter, events: Sequence[Mapping[Any, Any]]) -> list[DeadLetter] | RefusedLetter:
     """Put what a repair gave in the place of a dead letter's event.
 
     An event that the repair left as it was keeps its very bytes. One that was sent before keeps the `$insert_id` and
@@ -65,9 +65,9 @@ def repaired(letter: DeadLetter, events: Sequence[Mapping[Any, Any]]) -> list[De
     ]
 
 
-def refuse(letter: DeadLetter, message: str) -> Refused:
+def refuse(letter: DeadLetter, message: str) -> RefusedLetter:
     """Keep an event that a repair failed on as it was, and the identity under which it was sent."""
-    return Refused(
+    return RefusedLetter(
         letter._replace(
             stage=MAP, reason=FIX_FAILED, field="", message=message, http_status=0, attempts=0, fate="invalid"
         )
