@@ -9,7 +9,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from beam_mixpanel.core.sources.increments import IncrementalError, State
-from beam_mixpanel.launcher.arguments import UsageError
+from beam_mixpanel.launcher.usage import UsageError
 
 _TEXT: Final = "text/plain"
 

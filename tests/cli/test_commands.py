@@ -26,7 +26,7 @@ from beam_mixpanel.core.events.dead_letter import DeadLetter, to_json_line
 from beam_mixpanel.core.rows.presets import PRESETS
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.emulator.__main__ import main as run_emulator
-from beam_mixpanel.launcher.arguments import COMMON_OPTIONS
+from beam_mixpanel.launcher.parse import COMMON_OPTIONS
 from beam_mixpanel.launcher.plain_flags import actions_of, is_switch
 
 NOW = 1_790_000_000

@@ -30,7 +30,6 @@ from beam_mixpanel.core.rows.mapping import EventMapping
 from beam_mixpanel.core.rows.mapping_settings import FLAGS, mapping_of, settings_from_flags, settings_from_yaml
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.emulator.__main__ import _parser as emulator_parser
-from beam_mixpanel.launcher import arguments as launcher
 from beam_mixpanel.launcher.options import (
     FileOptions,
     JobOptions,
@@ -40,6 +39,9 @@ from beam_mixpanel.launcher.options import (
     SqlOptions,
     TableOptions,
 )
+from beam_mixpanel.launcher.parse import OptionGroups, all_options, check_runner, parse_options
+from beam_mixpanel.launcher.runners import LOCAL_RUNNERS as ALL_LOCAL_RUNNERS
+from beam_mixpanel.launcher.usage import UsageError
 from beam_mixpanel.transforms import write
 from beam_mixpanel.transforms.options import MixpanelOptions
 from tests.docs.blocks import ELISION, ROOT, Block, Command, commands, statements
@@ -48,14 +50,13 @@ from tests.docs.samples import make_database, row_for, write_input
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-LOCAL_RUNNERS = launcher.LOCAL_RUNNERS - {"PrismRunner"}
+LOCAL_RUNNERS = ALL_LOCAL_RUNNERS - {"PrismRunner"}
 CLOUD_PIPELINES = ("beam_mixpanel.pipelines.bigquery_to_mixpanel", "beam_mixpanel.pipelines.pubsub_to_mixpanel")
 """Those whose sources are not on this machine: their options are parsed and checked, and that is all."""
 ENGINE_FLAGS = ("runner", "prism_location", "job_endpoint", "environment_type", "environment_config", "parallelism")
 """What names another engine; the same command is run in this process."""
 _DESTINATIONS = (
     *("--mixpanel_service_account", "--mixpanel_project_token", "--mixpanel_emulator"),
-    *("--validate_only", "--check_report"),
 )
 HARMLESS = frozenset(
     {"cd", "cat", "head", "tail", "ls", "mkdir", "echo", "printf", "jq", "eval", "true", "open", "wc", "rm", "date"}
@@ -199,13 +200,13 @@ class Shell(Checker):
             return
         try:
             words = self._brought_here(words)
-            options = launcher._parse_options(words, pipeline.OPTIONS)
+            options = parse_options(words, pipeline.SOURCE.groups)
             mapping = self._mapping(options)
-        except launcher.UsageError as error:
+        except UsageError as error:
             raise BlockError(str(error)) from None
         words = [word for word in words if word != "--mixpanel_emulator"]
         words += self._destination(options, elided, checks=module == "beam_mixpanel.pipelines.check_events")
-        words += self._source(options, mapping, pipeline.OPTIONS, elided)
+        words += self._source(options, mapping, pipeline.SOURCE.groups, elided)
         if run:
             self._run(pipeline.run, words)
 
@@ -225,14 +226,14 @@ class Shell(Checker):
         self._patch.chdir(self._folder)
         given = {word.partition("=")[0] for word in words}
         extra = [] if not elided or given & set(_DESTINATIONS) else ["--mixpanel_project_token=env:DOCS_TOKEN"]
-        if elided and PubSubOptions in pipeline.OPTIONS:
+        if elided and PubSubOptions in pipeline.SOURCE.groups:
             extra += [] if "--subscription" in given else ["--subscription=projects/p/subscriptions/s"]
             extra += [] if "--dead_letters" in given else ["--dead_letters=dead"]
-        if elided and TableOptions in pipeline.OPTIONS and not given & {"--table", "--query"}:
+        if elided and TableOptions in pipeline.SOURCE.groups and not given & {"--table", "--query"}:
             extra.append("--table=a.b.c")
         try:
-            launcher.parse(pipeline.__name__, pipeline.DESCRIPTION, [*words, *extra], pipeline.OPTIONS)
-        except launcher.UsageError as error:
+            read_settings([*words, *extra], pipeline.SOURCE.groups, checks=checks)
+        except UsageError as error:
             raise BlockError(str(error)) from None
 
     def _mapping(self, options: PipelineOptions) -> EventMapping | None:
@@ -258,7 +259,7 @@ class Shell(Checker):
             if name in ENGINE_FLAGS:
                 value = value if equals else next(rest)
                 if name == "runner":
-                    launcher._check_runner(value)
+                    check_runner(value)
             else:
                 kept.append(word)
         return kept
@@ -275,7 +276,7 @@ class Shell(Checker):
         return host
 
     def _source(
-        self, options: PipelineOptions, mapping: EventMapping | None, groups: launcher.OptionGroups, elided: bool
+        self, options: PipelineOptions, mapping: EventMapping | None, groups: OptionGroups, elided: bool
     ) -> list[str]:
         """Make what the command is to read; give the flags that an elision stands for."""
         row = row_for(
@@ -394,7 +395,7 @@ def _parsed(parser: argparse.ArgumentParser, words: list[str]) -> None:
 
 def _knows_flags(source: str, words: list[str]) -> None:
     """See that each flag is one of a module of Beam, or of Beam's beam_mixpanel.pipelines."""
-    parser = launcher._all_options(())
+    parser = all_options(())
     for word in words:
         name = word.partition("=")[0]
         if name.startswith("--"):

@@ -53,7 +53,7 @@ def main() -> int:
 
     from beam_mixpanel.client.client import MixpanelClient
     from beam_mixpanel.client.transport import PooledTransport
-    from beam_mixpanel.launcher import job
+    from beam_mixpanel.launcher import messages
     from beam_mixpanel.pipelines import files_to_mixpanel
 
     class Shower(PipelineVisitor):
@@ -62,7 +62,7 @@ def main() -> int:
                 write("display", repr(DisplayData.create_from(transform_node.transform).items))
                 write("repr", f"{transform_node.transform!r} {vars(transform_node.transform)!r}")
 
-    run, explain = Pipeline.run, job.explain
+    run, explain = Pipeline.run, messages.explain
 
     def observed_run(pipeline: Pipeline, *arguments: Any, **named: Any) -> Any:
         proto = pipeline.to_runner_api()
@@ -78,7 +78,7 @@ def main() -> int:
         return explain(error)
 
     Pipeline.run = observed_run
-    job.explain = observed_explain
+    messages.explain = observed_explain
     observe(MixpanelClient, "import_batch")
     observe(PooledTransport, "__call__")
     log_everything()
