@@ -14,7 +14,6 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "beam_mixpanel.pipelines.check_events": (
         "--input 'events/*.ndjson' --report report.html",
         "--input orders.csv --event 'Order Placed' --time_column ordered_at --user_id_column customer",
-        "sql --connection env:DATABASE_URL --table orders --event 'Order Placed' --time_column ordered_at",
     ),
     "beam_mixpanel.pipelines.replay_dead_letters": (
         "--input 'out/dead-*' --mixpanel_emulator",

@@ -146,7 +146,8 @@ def _run_and_report(pipeline: beam.Pipeline, epilogue: Epilogue, settings: Setti
     if ended.failure and not ended.counts and not runs_in_this_process(settings.options):
         _print(console, "the workers are other processes; what they had counted is not known here")
 
-    failure = ended.failure or _write_summary(summary, settings)
+    unwritten = _write_summary(summary, settings)
+    failure = ended.failure or unwritten
     if settings.checks and not failure:
         failure = _write_check(settings, ended.counts, epilogue)
     verdict = judge(summary.accounts, _asked(settings, epilogue), failure)

@@ -115,7 +115,7 @@ def _completed(line: str) -> list[str]:
         ("beam-mixpanel check --input my", ["file,my"]),
         ("beam-mixpanel check --input = my", ["file,my"]),
         ("beam-mixpanel check --input_format p", ["plain,parquet"]),
-        ("beam-mixpanel check --validate_only --summ", ["plain,--summary"]),
+        ("beam-mixpanel check --show_values --summ", ["plain,--summary"]),
         ("beam-mixpanel emulator --rate-limit-", ["plain,--rate-limit-burst"]),
     ],
 )

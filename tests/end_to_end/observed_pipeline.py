@@ -54,7 +54,7 @@ def main() -> int:
     from beam_mixpanel.client.client import MixpanelClient
     from beam_mixpanel.client.transport import PooledTransport
     from beam_mixpanel.launcher import messages
-    from beam_mixpanel.pipelines import files_to_mixpanel
+    from beam_mixpanel.pipelines import check_events, files_to_mixpanel
 
     class Shower(PipelineVisitor):
         def visit_transform(self, transform_node: Any) -> None:
@@ -83,7 +83,9 @@ def main() -> int:
     observe(PooledTransport, "__call__")
     log_everything()
     logging.getLogger("observed").debug("observing %s", FOLDER.name)
-    return files_to_mixpanel.run(sys.argv[2:])
+    arguments = [argument for argument in sys.argv[2:] if argument != "--check"]
+    pipeline = check_events if "--check" in sys.argv else files_to_mixpanel
+    return pipeline.run(arguments)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import DefaultCredentialsError
 from google.cloud import bigquery
 
-from beam_mixpanel.launcher.usage import UsageError
 from beam_mixpanel.launcher.bigquery_columns import BigQueryColumns, columns_of
+from beam_mixpanel.launcher.usage import UsageError
 
 FIELDS = [
     {"name": "event", "type": "STRING"},

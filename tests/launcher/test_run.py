@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,15 @@ from beam_mixpanel.launcher.usage import UsageError
 from beam_mixpanel.pipelines import files_to_mixpanel
 
 
-def _run(folder: Path, build: Build, closed: list[bool] | None = None) -> int:
-    """Run a check of a file by a pipeline of the test's own."""
+def _run(folder: Path, build: Build, close: Callable[[], None] = lambda: None) -> int:
+    """Run a pipeline of the test's own, from one event."""
 
-    def open_nothing(settings: Settings) -> Opened:
-        epilogue = Epilogue("a test", close=lambda: (closed or []).append(True))
-        return Opened(beam.Create([{"event": "A", "time": 1_767_268_800}]), settings, epilogue)
+    def open_event(settings: Settings) -> Opened:
+        return Opened(beam.Create([{"event": "A", "time": 1_767_268_800}]), settings, Epilogue("a test", close=close))
 
     path = folder / "events.ndjson"
     path.write_text("{}\n")
-    source = files_to_mixpanel.SOURCE._replace(open=open_nothing)
+    source = files_to_mixpanel.SOURCE._replace(open=open_event)
     return run_job(source, build, [f"--input={path}", "--mixpanel_emulator"])
 
 
@@ -53,17 +53,16 @@ def test_the_collector_is_calm_while_a_job_runs_and_as_before_afterwards(tmp_pat
 def test_a_pipeline_that_does_not_come_to_run_leaves_nothing_behind(tmp_path: Path) -> None:
     """Beam makes a temporary folder for each pipeline, and removes it only after a run; sources hold connections."""
     made = []
-    closed: list[bool] = []
+    closed: list[str] = []
 
     def build(pipeline: beam.Pipeline, _: Opened) -> None:
         made.append(pipeline.local_tempdir)
         assert os.path.isdir(made[0])
         raise UsageError("it does not fit")
 
-    closed.append(False)
-    assert _run(tmp_path, build, closed) == 2
+    assert _run(tmp_path, build, lambda: closed.append("the connection")) == 2
     assert not os.path.exists(made[0])
-    assert closed == [False, True]
+    assert closed == ["the connection"]
 
 
 @pytest.mark.parametrize("state", [PipelineState.CANCELLED, PipelineState.DRAINED, PipelineState.FAILED])

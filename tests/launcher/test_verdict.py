@@ -120,8 +120,11 @@ def _all_ends() -> Iterator[tuple[Books, Asked, Verdict]]:
 
 
 def test_laws_of_all_small_books() -> None:
-    """A green import imported something or had nothing to import, left no more behind than was allowed, and only then
-    does its source remember it; red means a reason; the rest is dead letters."""
+    """No fear comes true, whatever the accounts.
+
+    A green import imported something or had nothing to import, left no more behind than was allowed, and only then does
+    its source remember it; red has a reason; the rest ends with dead letters.
+    """
     for counted, asked, verdict in _all_ends():
         case = (counted, asked, verdict)
         assert (verdict.exit_code == EXIT_FAILED) == bool(verdict.failure), case
