@@ -82,7 +82,7 @@ def test_the_command_to_replay_maps_rows_as_the_run_did(
     assert set(mapping) <= set(replayed)
     assert replay_dead_letters.run(replayed[2:]) == 3
     (letter,) = [json.loads(line) for path in tmp_path.glob("dead-again-*") for line in path.read_text().splitlines()]
-    assert letter["field"] == "at"
+    assert letter["reason"] == "time_unreadable"
 
 
 def test_values_are_shown_where_that_is_asked_for(tmp_path: Path, emulator: Emulator, token_reference: str) -> None:
