@@ -24,26 +24,33 @@ if TYPE_CHECKING:
     from beam_mixpanel.core.events.chunk import EventChunk, PreparedEvent
     from beam_mixpanel.core.events.dead_letter import DeadLetter, Refused
     from beam_mixpanel.core.events.prepare import EventBlock
-    from beam_mixpanel.core.formats.csv_format import CsvFormat, CsvHeaderError
+    from beam_mixpanel.core.formats.csv_format import CsvFormat
     from beam_mixpanel.core.rows.batches import RefusedRows, RowBatch, RowList
-    from beam_mixpanel.core.rows.mapping import ColumnPlan, EventMapping, MappingError
+    from beam_mixpanel.core.rows.mapping import ColumnPlan, EventMapping
     from beam_mixpanel.core.rows.mapping_settings import mapping_of
-    from beam_mixpanel.core.sources.increments import Increment, IncrementalError, State
-    from beam_mixpanel.core.user_function import UserFunctionError
+    from beam_mixpanel.core.sources.increments import Increment, State
     from beam_mixpanel.databases.reading import Part, SqlReading
     from beam_mixpanel.errors import (
         ClosedError,
+        ConfigurationError,
         CredentialsError,
+        CsvHeaderError,
         DatabaseError,
-        ImportRefusedError,
+        EventNotImportedError,
+        IncrementalError,
+        InputError,
         LostConnectionError,
         LostSnapshotError,
+        MappingError,
         MixpanelError,
+        NothingImportedError,
+        RefusedError,
+        TransientError,
         UndeliveredError,
         UnreadableFileError,
+        UserFunctionError,
     )
     from beam_mixpanel.transforms.dead_letters import ReadDeadLetters, WriteDeadLetters
-    from beam_mixpanel.transforms.guard import EventNotImportedError
     from beam_mixpanel.transforms.options import MixpanelOptions
     from beam_mixpanel.transforms.prepare import PreparedEvents, PrepareEvents
     from beam_mixpanel.transforms.read import ReadEventBlocksFromFiles, ReadEventsFromFiles
@@ -53,29 +60,30 @@ if TYPE_CHECKING:
     from beam_mixpanel.transforms.write import WriteToMixpanel, WriteToMixpanelResult
 
 _HOMES = {
-    "SecretText": "client.credentials",
-    "Part": "databases.reading",
-    "ColumnPlan": "core.rows.mapping",
     "ClosedError": "errors",
+    "ColumnPlan": "core.rows.mapping",
+    "ConfigurationError": "errors",
     "Credentials": "client.credentials",
     "CredentialsError": "errors",
     "CsvFormat": "core.formats.csv_format",
-    "CsvHeaderError": "core.formats.csv_format",
+    "CsvHeaderError": "errors",
     "DatabaseError": "errors",
     "DeadLetter": "core.events.dead_letter",
     "EventBlock": "core.events.prepare",
     "EventChunk": "core.events.chunk",
     "EventMapping": "core.rows.mapping",
-    "EventNotImportedError": "transforms.guard",
+    "EventNotImportedError": "errors",
     "ImportReceipt": "client.client",
-    "ImportRefusedError": "errors",
     "Increment": "core.sources.increments",
-    "IncrementalError": "core.sources.increments",
+    "IncrementalError": "errors",
+    "InputError": "errors",
     "LostConnectionError": "errors",
     "LostSnapshotError": "errors",
-    "MappingError": "core.rows.mapping",
+    "MappingError": "errors",
     "MixpanelError": "errors",
     "MixpanelOptions": "transforms.options",
+    "NothingImportedError": "errors",
+    "Part": "databases.reading",
     "PrepareEvents": "transforms.prepare",
     "PreparedEvent": "core.events.chunk",
     "PreparedEvents": "transforms.prepare",
@@ -87,17 +95,20 @@ _HOMES = {
     "ReadRowsFromFiles": "transforms.read_rows",
     "ReadRowsFromSql": "transforms.read_sql",
     "Refused": "core.events.dead_letter",
+    "RefusedError": "errors",
     "RefusedRows": "core.rows.batches",
     "RowBatch": "core.rows.batches",
     "RowList": "core.rows.batches",
     "SecretReference": "client.credentials",
     "SecretSource": "client.credentials",
+    "SecretText": "client.credentials",
     "ServiceAccount": "client.credentials",
     "SqlReading": "databases.reading",
     "State": "core.sources.increments",
+    "TransientError": "errors",
     "UndeliveredError": "errors",
     "UnreadableFileError": "errors",
-    "UserFunctionError": "core.user_function",
+    "UserFunctionError": "errors",
     "WriteDeadLetters": "transforms.dead_letters",
     "WriteToMixpanel": "transforms.write",
     "WriteToMixpanelResult": "transforms.write",
@@ -109,6 +120,7 @@ _NEEDS_EXTRA = frozenset({"ReadRowsFromBigQuery"})
 __all__ = [
     "ClosedError",
     "ColumnPlan",
+    "ConfigurationError",
     "Credentials",
     "CredentialsError",
     "CsvFormat",
@@ -120,14 +132,15 @@ __all__ = [
     "EventMapping",
     "EventNotImportedError",
     "ImportReceipt",
-    "ImportRefusedError",
     "Increment",
     "IncrementalError",
+    "InputError",
     "LostConnectionError",
     "LostSnapshotError",
     "MappingError",
     "MixpanelError",
     "MixpanelOptions",
+    "NothingImportedError",
     "Part",
     "PrepareEvents",
     "PreparedEvent",
@@ -140,6 +153,7 @@ __all__ = [
     "ReadRowsFromFiles",
     "ReadRowsFromSql",
     "Refused",
+    "RefusedError",
     "RefusedRows",
     "RowBatch",
     "RowList",
@@ -149,6 +163,7 @@ __all__ = [
     "ServiceAccount",
     "SqlReading",
     "State",
+    "TransientError",
     "UndeliveredError",
     "UnreadableFileError",
     "UserFunctionError",

@@ -18,7 +18,7 @@ from beam_mixpanel.client.client import MixpanelClient
 from beam_mixpanel.client.credentials import ProjectToken
 from beam_mixpanel.client.transport import Answer
 from beam_mixpanel.core.limits import MAX_BATCH_EVENTS
-from beam_mixpanel.errors import ImportRefusedError
+from beam_mixpanel.errors import RefusedError
 
 SMALL: Final = 2_000
 LARGE: Final = 1_000_000
@@ -124,7 +124,7 @@ def measure(kind: Kind, count: int, at_fault: int) -> Row:
     for start, events in _batches(kind, count, bad):
         try:
             result = client.import_batch(events)
-        except ImportRefusedError:
+        except RefusedError:
             return Row(requests, fates["imported"], fates["dead"], fates["lost"], True)
         fates["imported"] += result.imported
         fates["dead"] += len(result.failures)

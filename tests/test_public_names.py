@@ -6,15 +6,18 @@ import importlib
 import inspect
 import json
 import pkgutil
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, get_args, get_type_hints
 
 import pytest
 
 import beam_mixpanel
+from beam_mixpanel import errors
 
 ROOT = Path(__file__).parent.parent
 INTERNAL = {
@@ -23,8 +26,17 @@ INTERNAL = {
     "TurnMissedError": "never leaves the client",
     "UnknownFormatError": "becomes an UnreadableFileError",
     "UnsupportedValueError": "becomes a dead letter",
+    "UsageError": "becomes a line of the command and exit code 2",
 }
 """Exceptions that no user meets, and why."""
+BRANCHES = {
+    "ConfigurationError",
+    "InputError",
+    "RefusedError",
+    "TransientError",
+    "ClosedError",
+}
+"""What the caller does next; each exception is in exactly one."""
 LEAN = """
 import importlib.abc, inspect, json, pydoc, sys
 
@@ -59,21 +71,45 @@ def test_everything_public_loads_without_the_extras() -> None:
     assert "beam-mixpanel[gcp]" in said
 
 
+def _modules() -> Iterator[ModuleType]:
+    """Give every module of the package but the emulator, which imports nothing of ours."""
+    for found in pkgutil.walk_packages(beam_mixpanel.__path__, "beam_mixpanel."):
+        if not found.name.startswith("beam_mixpanel.emulator") and not found.name.endswith("__main__"):
+            yield importlib.import_module(found.name)
+
+
 def _exceptions() -> Iterator[type[BaseException]]:
-    for package in ("core", "client", "databases", "transforms"):
-        folder = importlib.import_module(f"beam_mixpanel.{package}")
-        for found in pkgutil.iter_modules(folder.__path__, f"{folder.__name__}."):
-            for value in vars(importlib.import_module(found.name)).values():
-                if inspect.isclass(value) and issubclass(value, Exception) and value.__module__ == found.name:
-                    yield value
+    for module in _modules():
+        for value in vars(module).values():
+            if inspect.isclass(value) and issubclass(value, BaseException) and value.__module__ == module.__name__:
+                yield value
+
+
+def test_every_exception_is_in_one_branch_of_the_tree() -> None:
+    """All our exceptions are in errors.py, each in one branch, but for private ones that steer a module's own way."""
+    found = {each for each in _exceptions() if not each.__name__.startswith("_")}
+    assert {each.__module__ for each in found} == {"beam_mixpanel.errors"}
+    for each in found - {beam_mixpanel.MixpanelError}:
+        branches = {base.__name__ for base in each.__mro__} & BRANCHES
+        assert len(branches) == 1, f"{each.__name__} is in {sorted(branches)}"
 
 
 def test_every_exception_that_a_user_can_catch_is_public() -> None:
     """Each exception of the library is a public name, but for those that end inside."""
     found = {each.__name__ for each in _exceptions() if not each.__name__.startswith("_")}
-    assert found - set(INTERNAL) <= set(beam_mixpanel.__all__)
+    assert found - set(INTERNAL) == set(errors.__all__)
+    assert set(errors.__all__) <= set(beam_mixpanel.__all__)
     assert set(INTERNAL) <= found
-    assert not set(INTERNAL) & set(beam_mixpanel.__all__)
+
+
+def test_every_public_exception_is_documented_with_what_to_do() -> None:
+    """docs/errors.md has one row for each branch and each leaf, with a cure, and none for others."""
+    text = (ROOT / "docs" / "errors.md").read_text()
+    rows = [re.split(r" *\| *", line.strip("| ")) for line in text.splitlines() if line.startswith("| `")]
+    cures = {row[0].strip("`"): row[-1] for row in rows if row[0].strip("`") not in BRANCHES}
+    leaves = {name for name in errors.__all__ if not getattr(errors, name).__subclasses__()}
+    assert {row[0].strip("`") for row in rows} == leaves | BRANCHES
+    assert all(cures.values())
 
 
 def _named_in(hint: Any) -> Iterator[type]:

@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from beam_mixpanel.client.credentials import Credentials, ProjectToken, ServiceAccount, resolve_host
-from beam_mixpanel.client.transport import Answer, NoAnswerError, PooledTransport
-from beam_mixpanel.errors import MixpanelError
+from beam_mixpanel.client.transport import Answer, PooledTransport
+from beam_mixpanel.errors import MixpanelError, NoAnswerError
 from beam_mixpanel.version import VERSION
 
 GOOD, NOTE, BAD = "ok", "note", "BAD"

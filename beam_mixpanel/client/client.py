@@ -17,10 +17,10 @@ import msgspec
 
 from beam_mixpanel.client.circuit_breaker import CLOSED, PROBE, REFUSE, CircuitBreaker
 from beam_mixpanel.client.credentials import Credentials, forms_of_secret, is_mixpanel_host
-from beam_mixpanel.client.gate import Gate, TurnMissedError
+from beam_mixpanel.client.gate import Gate
 from beam_mixpanel.client.notices import Streak, Warnings
 from beam_mixpanel.client.pacing import ConcurrencyLimit, RatePacer, cost_in_events
-from beam_mixpanel.client.transport import TOTAL_TIMEOUT_SECS, Answer, NoAnswerError, PooledTransport, Transport
+from beam_mixpanel.client.transport import TOTAL_TIMEOUT_SECS, Answer, PooledTransport, Transport
 from beam_mixpanel.core.limits import MAX_EVENTS_PER_SEC, RECOMMENDED_REQUESTS_IN_FLIGHT
 from beam_mixpanel.core.sending.backoff import MAX_DELAY_SECS, delay_secs
 from beam_mixpanel.core.sending.culprits import (
@@ -46,7 +46,7 @@ from beam_mixpanel.core.sending.outcome import (
     read_import_answer,
     read_track_answer,
 )
-from beam_mixpanel.errors import CredentialsError, ImportRefusedError
+from beam_mixpanel.errors import CredentialsError, NoAnswerError, RefusedError, TurnMissedError
 from beam_mixpanel.version import VERSION
 
 DEFAULT_RETRY_DEADLINE_SECS: Final = 300.0
@@ -243,7 +243,7 @@ class MixpanelClient:
           events: encoded events; not empty.
 
         Raises:
-          ImportRefusedError: no event can get through; the message says what to do.
+          RefusedError: no event can get through; the message says what to do.
           ClosedError: the client was closed meanwhile.
         """
         admission = self.breaker.admit()
@@ -314,11 +314,11 @@ class MixpanelClient:
         """Whether it was closed, by its user or because Mixpanel refuses every request."""
         return self.gate.closed
 
-    def _end_job(self, outcome: Refused) -> ImportRefusedError:
+    def _end_job(self, outcome: Refused) -> RefusedError:
         """Let no request through any more, and give the error that says why."""
         refusal = _refusal(outcome, self._wire.url)
         self.gate.close(refusal)
-        return ImportRefusedError(refusal)
+        return RefusedError(refusal)
 
     def _ask(self, places: Sequence[int], batch: _Batch) -> tuple[Verdict, _Undelivered | None]:
         """Send events until they are settled, or refused without being named.

@@ -9,14 +9,10 @@ import time
 from collections.abc import Callable, Iterator
 
 from beam_mixpanel.client.pacing import ConcurrencyLimit, RatePacer
-from beam_mixpanel.errors import ClosedError
+from beam_mixpanel.errors import ClosedError, TurnMissedError
 
 _MAX_NAP_SECS = 0.5
 """Waiting is done in naps, so that a change of the limits, or the end, is noticed."""
-
-
-class TurnMissedError(Exception):
-    """The server accepts nothing, and the deadline of a request that waits for its turn is over."""
 
 
 class Gate:

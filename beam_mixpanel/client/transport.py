@@ -18,7 +18,7 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from beam_mixpanel.errors import MixpanelError
+from beam_mixpanel.errors import MixpanelError, NoAnswerError
 
 CONNECT_TIMEOUT_SECS: Final = 10.0
 TOTAL_TIMEOUT_SECS: Final = 60.0
@@ -33,18 +33,6 @@ class Answer(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes
-
-
-class NoAnswerError(MixpanelError):
-    """A request ended without a whole answer; whether the server acted on it is not known.
-
-    Attributes:
-      reason: short and stable: `timeout`, `connection_failed`, `connection_lost` or `tls_failed`.
-    """
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 class Transport(Protocol):

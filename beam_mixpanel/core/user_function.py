@@ -8,13 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from beam_mixpanel.core.json.values import fields_of
+from beam_mixpanel.errors import UserFunctionError
 
 FAILED: Final = "map_failed"
 NO_EVENT: Final = "map_gave_no_event"
-
-
-class UserFunctionError(ValueError):
-    """The function cannot be found; the message names the cure."""
 
 
 class Failure(str):

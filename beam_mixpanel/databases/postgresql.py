@@ -17,7 +17,7 @@ import pyarrow as pa
 from beam_mixpanel.databases.arrow_values import as_json, from_numeric, without_endless_moments
 from beam_mixpanel.databases.database import BATCH_BYTES, Column, check_names, python_row, quote_ansi, quote_text
 from beam_mixpanel.databases.url import DatabaseUrl
-from beam_mixpanel.errors import DatabaseError, LostConnectionError, LostSnapshotError
+from beam_mixpanel.errors import DatabaseError, LostConnectionError, LostSnapshotError, MixpanelError
 
 if TYPE_CHECKING:
     from beam_mixpanel.databases.database import Rows
@@ -101,7 +101,7 @@ class PostgreSqlSession:
         self._connection = self._connect(driver)
         try:
             self.snapshot = self._begin(snapshot, share)
-        except DatabaseError:
+        except MixpanelError:
             self.close()
             raise
 
@@ -120,8 +120,10 @@ class PostgreSqlSession:
             )
         if _TLS_WORDS.search(reason):
             reason += "; see sslmode and sslrootcert in https://www.postgresql.org/docs/current/libpq-ssl.html"
-        kind = DatabaseError if _WRONG_URL_WORDS.search(reason) else LostConnectionError
-        raise kind(f"cannot connect to {url.place}: {reason}")
+        message = f"cannot connect to {url.place}: {reason}"
+        if _WRONG_URL_WORDS.search(reason):
+            raise DatabaseError(message)
+        raise LostConnectionError(message)
 
     def _begin(self, snapshot: str, share: bool) -> str:
         for statement in _SETTINGS:
@@ -130,8 +132,6 @@ class PostgreSqlSession:
         if snapshot:
             try:
                 self._execute(f"SET TRANSACTION SNAPSHOT {quote_text(snapshot)}")
-            except LostConnectionError:
-                raise
             except DatabaseError:
                 raise LostSnapshotError("the shared snapshot has ended with the connection that held it") from None
         return self._export() if share else snapshot
@@ -140,8 +140,6 @@ class PostgreSqlSession:
         """Share this transaction's snapshot; servers that only speak PostgreSQL's protocol cannot."""
         try:
             return str(self.row("SELECT pg_export_snapshot()")[0])
-        except LostConnectionError:
-            raise
         except DatabaseError:
             self._execute("ROLLBACK")
             self._execute(_BEGIN)
@@ -267,7 +265,7 @@ def _is_interrupt(error: Exception) -> bool:
     return threading.current_thread() is threading.main_thread() and _CANCELLED_WORDS in str(error)
 
 
-def _explain(error: Exception, url: DatabaseUrl) -> DatabaseError:
+def _explain(error: Exception, url: DatabaseUrl) -> DatabaseError | LostConnectionError:
     state = getattr(error, "sqlstate", None) or ""
     primary = dict(getattr(error, "details", ())).get(b"PG_DIAG_MESSAGE_PRIMARY")
     message = url.scrub(primary.decode(errors="replace") if primary else error)

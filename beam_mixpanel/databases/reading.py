@@ -121,8 +121,6 @@ class SqlReading:
     def _look(self) -> list[Column]:
         try:
             return self._session.columns(self._source)
-        except LostConnectionError:
-            raise
         except DatabaseError as error:
             failure = error
         if self._table:
@@ -236,8 +234,6 @@ class SqlReading:
             low, high = self._session.row(
                 f"SELECT min({expression}), max({expression}) FROM {self._source}{_where(conditions)}"  # noqa: S608
             )
-        except LostConnectionError:
-            raise
         except DatabaseError as error:
             raise DatabaseError(
                 f"cannot tell the least and the greatest value of the {column.role}: {error}; choose one of integers, "

@@ -125,7 +125,7 @@ class SqlAlchemySession:
             return
         raise failure from None
 
-    def _explain(self, error: Any, connecting: bool) -> DatabaseError:
+    def _explain(self, error: Any, connecting: bool) -> DatabaseError | LostConnectionError:
         place = self._url.place
         reason = self._url.scrub(str(getattr(error, "orig", None) or error).partition("\n")[0])
         if connecting and any(word in reason.lower() for word in _REFUSALS):

@@ -11,8 +11,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from beam_mixpanel.core.json.stream import DamagedJsonError
-from beam_mixpanel.errors import UnreadableFileError
+from beam_mixpanel.errors import DamagedJsonError, UnreadableFileError
 from beam_mixpanel.files.compression import DAMAGED, SUFFIXES, is_compressed
 from beam_mixpanel.files.listing import in_words, size_now
 from beam_mixpanel.metrics import Ledger

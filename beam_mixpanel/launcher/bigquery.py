@@ -11,14 +11,15 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions
 
 from beam_mixpanel.core.rows.mapping import EventMapping
 from beam_mixpanel.core.sources.bigquery_sql import Source, identifier, literal
-from beam_mixpanel.core.sources.increments import IncrementalError, Mark
+from beam_mixpanel.core.sources.increments import Mark
+from beam_mixpanel.errors import IncrementalError, UsageError
 from beam_mixpanel.launcher.bigquery_columns import BigQueryColumns, columns_of, newest_of
 from beam_mixpanel.launcher.incremental import Recurrence, recurrence_of
 from beam_mixpanel.launcher.mapping import announce, needed_columns
 from beam_mixpanel.launcher.opened import Epilogue, Opened
 from beam_mixpanel.launcher.options import BigQueryOptions, TableOptions
 from beam_mixpanel.launcher.settings import Settings
-from beam_mixpanel.launcher.usage import UsageError, as_usage
+from beam_mixpanel.launcher.usage import as_usage
 from beam_mixpanel.transforms.options import MixpanelOptions
 
 _Newest: TypeAlias = "Callable[..., Mark | None]"

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
-from beam_mixpanel.launcher.usage import UsageError
+from beam_mixpanel.errors import UsageError
 
 _TIMEOUT_SECS: Final = 60
 _QUERY_TIMEOUT_SECS: Final = 600

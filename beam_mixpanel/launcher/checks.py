@@ -10,13 +10,13 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 
 from beam_mixpanel.client.credentials import Credentials, SecretReference
 from beam_mixpanel.client.transport import PooledTransport
-from beam_mixpanel.errors import MixpanelError
+from beam_mixpanel.errors import MixpanelError, UsageError
 from beam_mixpanel.launcher.build import prepare_events, write_to_mixpanel
 from beam_mixpanel.launcher.emulated import EMULATOR_REFERENCE
 from beam_mixpanel.launcher.options import IncrementalOptions
 from beam_mixpanel.launcher.runners import runner_of, runs_on_this_machine, runs_remotely
 from beam_mixpanel.launcher.settings import Settings
-from beam_mixpanel.launcher.usage import UsageError, as_usage
+from beam_mixpanel.launcher.usage import as_usage
 from beam_mixpanel.transforms.options import MixpanelOptions
 from beam_mixpanel.transforms.packaging_check import check_options
 

@@ -7,8 +7,8 @@ from typing import Final
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_mixpanel.core.user_function import UserFunctionError, load
-from beam_mixpanel.errors import UnreadableFileError
+from beam_mixpanel.core.user_function import load
+from beam_mixpanel.errors import UnreadableFileError, UsageError, UserFunctionError
 from beam_mixpanel.files.listing import InputFile, match_files
 from beam_mixpanel.launcher.checks import check_settings
 from beam_mixpanel.launcher.files import check_files
@@ -26,7 +26,7 @@ from beam_mixpanel.launcher.parse import OptionGroups, parse_options
 from beam_mixpanel.launcher.pubsub import check_stream
 from beam_mixpanel.launcher.settings import Settings
 from beam_mixpanel.launcher.sql import check_connection, check_table
-from beam_mixpanel.launcher.usage import UsageError, as_usage
+from beam_mixpanel.launcher.usage import as_usage
 from beam_mixpanel.launcher.verdict import AllowedDeadLetters
 
 DEFAULT_CHECK_REPORT: Final = "report.html"

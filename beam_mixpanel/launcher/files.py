@@ -8,15 +8,15 @@ from typing import Final
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_mixpanel.core.formats.csv_format import CsvFormat
-from beam_mixpanel.core.formats.detection import CSV, JSON, NDJSON, TSV, UnknownFormatError
-from beam_mixpanel.core.rows.mapping import EventMapping, MappingError, may_hold_events
-from beam_mixpanel.errors import MixpanelError
+from beam_mixpanel.core.formats.detection import CSV, JSON, NDJSON, TSV
+from beam_mixpanel.core.rows.mapping import EventMapping, may_hold_events
+from beam_mixpanel.errors import MappingError, MixpanelError, UnknownFormatError, UsageError
 from beam_mixpanel.files.row_file import RowSettings
 from beam_mixpanel.launcher.mapping import TOPIC, announce, needed_columns
 from beam_mixpanel.launcher.opened import Opened
 from beam_mixpanel.launcher.options import FileOptions
 from beam_mixpanel.launcher.settings import Settings
-from beam_mixpanel.launcher.usage import UsageError, as_usage, notice
+from beam_mixpanel.launcher.usage import as_usage, notice
 from beam_mixpanel.transforms.read_rows import ReadRowsFromFiles, look_at_columns
 
 _LOOKED_AT: Final = 10

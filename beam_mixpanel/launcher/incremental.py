@@ -6,11 +6,12 @@ import shlex
 from typing import Final, NamedTuple
 
 from beam_mixpanel.core.rows.mapping import ColumnPlan
-from beam_mixpanel.core.sources.increments import Increment, IncrementalError, Mark, State, source_of_query
+from beam_mixpanel.core.sources.increments import Increment, Mark, State, source_of_query
+from beam_mixpanel.errors import IncrementalError, UsageError
 from beam_mixpanel.launcher.options import IncrementalOptions, TableOptions
 from beam_mixpanel.launcher.settings import Settings
 from beam_mixpanel.launcher.state_file import read_state, write_state
-from beam_mixpanel.launcher.usage import UsageError, as_usage, notice
+from beam_mixpanel.launcher.usage import as_usage, notice
 
 _TOPIC: Final = "incremental"
 

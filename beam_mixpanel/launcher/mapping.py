@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from beam_mixpanel.core.rows.mapping import ColumnPlan, EventMapping, MappingError
+from beam_mixpanel.core.rows.mapping import ColumnPlan, EventMapping
 from beam_mixpanel.core.rows.mapping_settings import FLAGS, mapping_of, settings_from_flags, settings_from_yaml
-from beam_mixpanel.core.user_function import UserFunctionError, load
-from beam_mixpanel.errors import UnreadableFileError
+from beam_mixpanel.core.user_function import load
+from beam_mixpanel.errors import MappingError, UnreadableFileError, UsageError, UserFunctionError
 from beam_mixpanel.files.listing import open_file
 from beam_mixpanel.launcher.options import MappingOptions
 from beam_mixpanel.launcher.settings import Settings
-from beam_mixpanel.launcher.usage import UsageError, as_usage, notice
+from beam_mixpanel.launcher.usage import as_usage, notice
 
 TOPIC: Final = "mapping"
 

@@ -6,11 +6,7 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
 from beam_mixpanel.client.client import ImportReceipt
-from beam_mixpanel.errors import MixpanelError
-
-
-class NothingImportedError(MixpanelError):
-    """A job read no event, or imported none of those that it read."""
+from beam_mixpanel.errors import NothingImportedError
 
 
 class FailIfNothingImported(beam.PTransform):

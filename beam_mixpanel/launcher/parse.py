@@ -13,6 +13,7 @@ from typing import Any, Final
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.runner import create_runner
 
+from beam_mixpanel.errors import UsageError
 from beam_mixpanel.launcher.options import (
     BigQueryOptions,
     FileOptions,
@@ -27,7 +28,6 @@ from beam_mixpanel.launcher.options import (
 )
 from beam_mixpanel.launcher.plain_flags import actions_of, plain_flags
 from beam_mixpanel.launcher.runners import DEFAULT_RUNNER, LOCAL_RUNNERS, STREAM_RUNNER
-from beam_mixpanel.launcher.usage import UsageError
 from beam_mixpanel.transforms.options import MixpanelOptions
 
 OptionGroups = tuple[type[PipelineOptions], ...]

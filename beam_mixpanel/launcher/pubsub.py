@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from apache_beam.options.pipeline_options import StandardOptions
 
+from beam_mixpanel.errors import UsageError
 from beam_mixpanel.launcher.opened import Opened
 from beam_mixpanel.launcher.options import PubSubOptions
 from beam_mixpanel.launcher.runners import STREAM_RUNNER, runner_of
 from beam_mixpanel.launcher.settings import Settings
-from beam_mixpanel.launcher.usage import UsageError, as_usage
+from beam_mixpanel.launcher.usage import as_usage
 
 
 def check_stream(settings: Settings) -> None:

@@ -20,7 +20,7 @@ from apache_beam.runners.portability.portable_runner import PipelineResult as Po
 from apache_beam.runners.runner import PipelineState
 from rich.console import Console
 
-from beam_mixpanel.errors import MixpanelError
+from beam_mixpanel.errors import MixpanelError, UsageError
 from beam_mixpanel.launcher import messages
 from beam_mixpanel.launcher.command_line import read_settings
 from beam_mixpanel.launcher.emulated import emulator_of
@@ -35,7 +35,7 @@ from beam_mixpanel.launcher.runners import runs_in_this_process
 from beam_mixpanel.launcher.settings import Settings
 from beam_mixpanel.launcher.source import Source
 from beam_mixpanel.launcher.summary import Summary
-from beam_mixpanel.launcher.usage import UsageError, as_usage
+from beam_mixpanel.launcher.usage import as_usage
 from beam_mixpanel.launcher.verdict import EXIT_FAILED, EXIT_IMPORTED, EXIT_USAGE, Asked, Verdict, judge
 from beam_mixpanel.launcher.wording import in_flags
 from beam_mixpanel.metrics import LIVE, NAMESPACE

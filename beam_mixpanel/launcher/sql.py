@@ -6,10 +6,9 @@ import contextlib
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from beam_mixpanel.core.sources.increments import IncrementalError
 from beam_mixpanel.databases.reading import SqlReading
 from beam_mixpanel.databases.url import EMBEDDED, Connection
-from beam_mixpanel.errors import CredentialsError, DatabaseError, LostConnectionError
+from beam_mixpanel.errors import CredentialsError, DatabaseError, IncrementalError, UsageError
 from beam_mixpanel.launcher.checks import resolves_here
 from beam_mixpanel.launcher.incremental import Recurrence, recurrence_of
 from beam_mixpanel.launcher.mapping import announce, needed_columns
@@ -17,7 +16,7 @@ from beam_mixpanel.launcher.opened import Epilogue, Opened
 from beam_mixpanel.launcher.options import SqlOptions, TableOptions
 from beam_mixpanel.launcher.runners import runner_of
 from beam_mixpanel.launcher.settings import Settings
-from beam_mixpanel.launcher.usage import UsageError, as_usage, notice
+from beam_mixpanel.launcher.usage import as_usage, notice
 from beam_mixpanel.transforms.options import MixpanelOptions
 from beam_mixpanel.transforms.read_sql import ReadRowsFromSql
 
@@ -71,7 +70,7 @@ def open_database(settings: Settings) -> Opened:
     """
     options = settings.options.view_as(SqlOptions)
     what = settings.options.view_as(TableOptions)
-    with contextlib.ExitStack() as at_failure, as_usage(*_WRONG_ARGUMENTS, but=(LostConnectionError,)):
+    with contextlib.ExitStack() as at_failure, as_usage(*_WRONG_ARGUMENTS):
         # A snapshot lasts as long as the connection that shares it, and that ends with a launcher that only submits.
         share = not settings.submits_only
         reading = SqlReading(options.connection, table=what.table, query=what.query, share=share)

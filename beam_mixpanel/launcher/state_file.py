@@ -8,8 +8,8 @@ from typing import Final
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from beam_mixpanel.core.sources.increments import IncrementalError, State
-from beam_mixpanel.launcher.usage import UsageError
+from beam_mixpanel.core.sources.increments import State
+from beam_mixpanel.errors import IncrementalError, UsageError
 
 _TEXT: Final = "text/plain"
 

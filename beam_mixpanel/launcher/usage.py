@@ -6,26 +6,18 @@ import contextlib
 import sys
 from collections.abc import Iterator
 
-
-class UsageError(Exception):
-    """The arguments are wrong; the message says what to do."""
+from beam_mixpanel.errors import UsageError
 
 
 @contextlib.contextmanager
-def as_usage(*kinds: type[Exception], but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Turn errors of these kinds into a `UsageError` with their words.
-
-    Args:
-      kinds: of errors that mean that the arguments are wrong.
-      but: kinds among them that mean something else, and pass as they are.
+def as_usage(*kinds: type[Exception]) -> Iterator[None]:
+    """Turn errors of these kinds, which mean that the arguments are wrong, into a `UsageError` with their words.
 
     Raises:
       UsageError: one of them was raised.
     """
     try:
         yield
-    except but:
-        raise
     except kinds as error:
         raise UsageError(str(error)) from None
 

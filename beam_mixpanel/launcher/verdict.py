@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from beam_mixpanel.core.sending.books import Books
-from beam_mixpanel.launcher.usage import UsageError
+from beam_mixpanel.errors import UsageError
 
 EXIT_IMPORTED: Final = 0
 EXIT_FAILED: Final = 1

@@ -12,14 +12,10 @@ from apache_beam.pvalue import PCollection
 from apache_beam.transforms.error_handling import ErrorHandler
 
 from beam_mixpanel.core.events.dead_letter import DeadLetter
-from beam_mixpanel.errors import MixpanelError
+from beam_mixpanel.errors import EventNotImportedError
 
 TAKE_THEM_OVER: Final = "use the result's dead_letters or with_error_handler (in Beam YAML: error_handling)"
 """How to go on past dead letters; the command line has another way."""
-
-
-class EventNotImportedError(MixpanelError):
-    """An event cannot be imported, and the pipeline takes no dead letters."""
 
 
 class DeadLetterGuard:

@@ -21,11 +21,12 @@ from beam_mixpanel.cli.__main__ import main
 from beam_mixpanel.cli.completion import CHOICES, SWITCHES, options_of
 from beam_mixpanel.cli.doctor import ask
 from beam_mixpanel.client.credentials import REGION_HOSTS, ProjectToken
-from beam_mixpanel.client.transport import Answer, NoAnswerError
+from beam_mixpanel.client.transport import Answer
 from beam_mixpanel.core.events.dead_letter import DeadLetter, to_json_line
 from beam_mixpanel.core.rows.presets import PRESETS
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.emulator.__main__ import main as run_emulator
+from beam_mixpanel.errors import NoAnswerError
 from beam_mixpanel.launcher.parse import COMMON_OPTIONS
 from beam_mixpanel.launcher.plain_flags import actions_of, is_switch
 

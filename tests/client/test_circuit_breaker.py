@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from beam_mixpanel.client.circuit_breaker import CLOSED, HALF_OPEN, OPEN, PROBE, REFUSE, SEND, CircuitBreaker
 from beam_mixpanel.client.client import BatchResult, MixpanelClient
 from beam_mixpanel.client.credentials import ProjectToken
-from beam_mixpanel.client.transport import Answer, NoAnswerError
-from beam_mixpanel.errors import ImportRefusedError
+from beam_mixpanel.client.transport import Answer
+from beam_mixpanel.errors import NoAnswerError, RefusedError
 
 DEADLINE_SECS = 300.0
 WHY = "http_503: the server answered 503"
@@ -220,7 +220,7 @@ def test_a_probe_that_is_refused_leaves_no_batch_waiting(clock: Any) -> None:
     client.import_batch(EVENTS)
     clock.now += 10
     server.status = 401
-    with pytest.raises(ImportRefusedError):
+    with pytest.raises(RefusedError):
         client.import_batch(EVENTS)
     assert client.breaker.state == OPEN
 

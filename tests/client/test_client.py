@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 
 from beam_mixpanel.client.client import BatchResult, MixpanelClient
 from beam_mixpanel.client.credentials import Credentials, ProjectToken, ServiceAccount
-from beam_mixpanel.client.transport import Answer, NoAnswerError
+from beam_mixpanel.client.transport import Answer
 from beam_mixpanel.core.sending.culprits import HOPELESS_EVENTS, MAX_VAIN_REQUESTS
-from beam_mixpanel.errors import ClosedError, CredentialsError, ImportRefusedError, MixpanelError
+from beam_mixpanel.errors import ClosedError, CredentialsError, MixpanelError, NoAnswerError, RefusedError
 from beam_mixpanel.version import VERSION
 
 HOST = "http://localhost"
@@ -513,7 +513,7 @@ class TestTooLarge:
         server = Server(new_clock(), no_larger_than(limit))
         try:
             result = server.import_batch(events)
-        except ImportRefusedError:
+        except RefusedError:
             assert HOPELESS_EVENTS <= len(events) == len(too_large)
             return
         assert positions(result) == too_large
@@ -541,7 +541,7 @@ class TestRefused:
         """An answer that no retry can mend ends the job after one request, names host, status and cure, no secret."""
         server = Server(clock, answering(status, b'{"error":"Not a valid service account username"}'))
         client = server.client()
-        with pytest.raises(ImportRefusedError, match=cure) as caught:
+        with pytest.raises(RefusedError, match=cure) as caught:
             client.import_batch(make_events(2))
         text = str(caught.value)
         assert f"{HOST}/import answered {status} (Not a valid service account username)" in text
@@ -555,7 +555,7 @@ class TestRefused:
         """A batch that comes later is not sent, and its error holds the same advice."""
         server = Server(clock, answering(401))
         client = server.client()
-        with pytest.raises(ImportRefusedError):
+        with pytest.raises(RefusedError):
             client.import_batch(make_events(2))
         with pytest.raises(ClosedError, match="service account") as caught:
             client.import_batch(make_events(2))
@@ -564,7 +564,7 @@ class TestRefused:
 
     def test_refused_while_halving_ends_too(self, clock):
         """A 403 to a half of a batch ends the job just so."""
-        with pytest.raises(ImportRefusedError):
+        with pytest.raises(RefusedError):
             Server(clock, answering(413), answering(403)).import_batch(make_events(4))
 
     def test_waiting_batches_of_other_threads_end_at_once(self, clock):
@@ -588,7 +588,7 @@ class TestRefused:
         def run(number: int) -> type[Exception] | None:
             try:
                 client.import_batch([make_events(number + 1)[number]])
-            except (ImportRefusedError, ClosedError) as error:
+            except (RefusedError, ClosedError) as error:
                 refused.set()
                 return type(error)
             return None
@@ -600,7 +600,7 @@ class TestRefused:
             first = threads.submit(run, 0)
             assert napping.wait(5)
             others = list(threads.map(run, range(1, 5), timeout=5))
-        assert Counter([first.result(), *others]) == {ImportRefusedError: 1, ClosedError: 4}
+        assert Counter([first.result(), *others]) == {RefusedError: 1, ClosedError: 4}
         assert len(sent) == 2
 
     def test_close_ends_batches_that_wait(self, clock):
@@ -783,7 +783,7 @@ class TestSecrecy:
         try:
             client = server.client(credentials, endpoint=endpoint, retry_deadline_secs=0.0)
             told += str([failure.message for failure in client.import_batch(make_events(1)).failures])
-        except ImportRefusedError as error:
+        except RefusedError as error:
             told += str(error)
         secrets = (TOKEN, base64.b64encode(f"{TOKEN}:".encode()).decode())
         for secret in (SECRET, BASIC) if credentials is ACCOUNT else secrets:
@@ -794,7 +794,7 @@ class TestSecrecy:
     def test_no_secret_in_the_variables_of_a_traceback(self, clock, credentials, endpoint):
         """A traceback that shows all variables of the client, as error trackers send it, shows no secret."""
         client = Server(clock, answering(401)).client(credentials, endpoint=endpoint)
-        for error in (ImportRefusedError, ClosedError):
+        for error in (RefusedError, ClosedError):
             with pytest.raises(error) as caught:
                 client.import_batch(make_events(1))
             report = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
@@ -905,7 +905,7 @@ class TestLaw:
         events = make_events(size)
         try:
             result = server.import_batch(events)
-        except ImportRefusedError:
+        except RefusedError:
             assert size >= HOPELESS_EVENTS
             return
         failed = positions(result)

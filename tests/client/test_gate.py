@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from beam_mixpanel.client.gate import Gate, TurnMissedError
-from beam_mixpanel.errors import ClosedError
+from beam_mixpanel.client.gate import Gate
+from beam_mixpanel.errors import ClosedError, TurnMissedError
 
 
 def _gate(clock: Any, *, most: int = 4, rate: float | None = 100.0, **options: Any) -> Gate:

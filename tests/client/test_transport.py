@@ -24,8 +24,8 @@ from urllib3 import exceptions as _urllib3
 
 from beam_mixpanel.client.client import MixpanelClient
 from beam_mixpanel.client.credentials import ServiceAccount
-from beam_mixpanel.client.transport import Answer, NoAnswerError, PooledTransport, _no_answer, abandon_requests
-from beam_mixpanel.errors import MixpanelError
+from beam_mixpanel.client.transport import Answer, PooledTransport, _no_answer, abandon_requests
+from beam_mixpanel.errors import MixpanelError, NoAnswerError
 
 SECRET = "s3cret-of-the-account"
 BASIC = base64.b64encode(f"a-user:{SECRET}".encode()).decode()

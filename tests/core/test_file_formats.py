@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core.formats.detection import CSV, HEAD_BYTES, TSV, UnknownFormatError, format_of, may_be_csv
+from beam_mixpanel.core.formats.detection import CSV, HEAD_BYTES, TSV, format_of, may_be_csv
+from beam_mixpanel.errors import UnknownFormatError
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from beam_mixpanel.core.sources.increments import Increment, IncrementalError, Mark, State, read_mark
+from beam_mixpanel.core.sources.increments import Increment, Mark, State, read_mark
+from beam_mixpanel.errors import IncrementalError
 
 UTC = timezone.utc
 NOON = datetime(2024, 2, 29, 12, 0, 0, 123456)

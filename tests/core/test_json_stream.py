@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_mixpanel.core.json import stream as json_stream
-from beam_mixpanel.core.json.stream import DamagedJsonError, read_values
+from beam_mixpanel.core.json.stream import read_values
+from beam_mixpanel.errors import DamagedJsonError
 
 
 class _Pieces:

@@ -19,7 +19,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core.json.values import UnsupportedValueError, fields_of, to_json_value, unwrap
+from beam_mixpanel.core.json.values import fields_of, to_json_value, unwrap
+from beam_mixpanel.errors import UnsupportedValueError
 
 encode = msgspec.json.Encoder(decimal_format="number").encode
 PLAIN = (type(None), bool, int, float, str, Decimal, list, dict)

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_mixpanel.core.events.validation import Violation
-from beam_mixpanel.core.rows.mapping import KEYS, EventMapping, Filtered, MappingError, Unmappable, map_row, matches
+from beam_mixpanel.core.rows.mapping import KEYS, EventMapping, Filtered, Unmappable, map_row, matches
 from beam_mixpanel.core.rows.mapping_settings import FLAGS, mapping_of, settings_from_flags, settings_from_yaml
+from beam_mixpanel.errors import MappingError
 
 TIME_MS = 1_700_000_000_123
 ROW = {"event": "A", "time": TIME_MS, "plan": "pro", "n": 1}

@@ -19,7 +19,8 @@ from beam_mixpanel.core.events.prepare import EventBlock, EventPreparer, Prepara
 from beam_mixpanel.core.rows.batches import RowBatch, RowList
 from beam_mixpanel.core.rows.by_row import RowPreparer
 from beam_mixpanel.core.rows.mapping import EventMapping
-from beam_mixpanel.core.user_function import Failure, UserFunctionError
+from beam_mixpanel.core.user_function import Failure
+from beam_mixpanel.errors import UserFunctionError
 
 NOW_MS = 1_720_000_000_000
 TIME = 1_700_000_000_000

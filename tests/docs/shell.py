@@ -29,6 +29,7 @@ from beam_mixpanel.core.rows.mapping import EventMapping
 from beam_mixpanel.core.rows.mapping_settings import FLAGS, mapping_of, settings_from_flags, settings_from_yaml
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.emulator.__main__ import _parser as emulator_parser
+from beam_mixpanel.errors import UsageError
 from beam_mixpanel.launcher.command_line import read_settings
 from beam_mixpanel.launcher.options import (
     FileOptions,
@@ -41,7 +42,6 @@ from beam_mixpanel.launcher.options import (
 )
 from beam_mixpanel.launcher.parse import OptionGroups, all_options, check_runner, parse_options
 from beam_mixpanel.launcher.runners import LOCAL_RUNNERS as ALL_LOCAL_RUNNERS
-from beam_mixpanel.launcher.usage import UsageError
 from beam_mixpanel.pipelines import check_events
 from beam_mixpanel.transforms import write
 from beam_mixpanel.transforms.options import MixpanelOptions

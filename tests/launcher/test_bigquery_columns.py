@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from beam_mixpanel.errors import UsageError
+
 pytest.importorskip("google.cloud.bigquery", reason="needs the extra gcp")
 
 from google.auth.credentials import AnonymousCredentials
@@ -19,7 +21,6 @@ from google.auth.exceptions import DefaultCredentialsError
 from google.cloud import bigquery
 
 from beam_mixpanel.launcher.bigquery_columns import BigQueryColumns, columns_of
-from beam_mixpanel.launcher.usage import UsageError
 
 FIELDS = [
     {"name": "event", "type": "STRING"},

@@ -14,11 +14,11 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import RunnerResult
 from apache_beam.runners.runner import PipelineState
 
 from beam_mixpanel.emulator import Emulator
+from beam_mixpanel.errors import UsageError
 from beam_mixpanel.launcher.build import prepare_events
 from beam_mixpanel.launcher.opened import Epilogue, Opened
 from beam_mixpanel.launcher.run import Build, run_job
 from beam_mixpanel.launcher.settings import Settings
-from beam_mixpanel.launcher.usage import UsageError
 from beam_mixpanel.pipelines import files_to_mixpanel
 
 

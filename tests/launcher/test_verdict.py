@@ -10,7 +10,7 @@ from itertools import product
 import pytest
 
 from beam_mixpanel.core.sending.books import Books
-from beam_mixpanel.launcher.usage import UsageError
+from beam_mixpanel.errors import UsageError
 from beam_mixpanel.launcher.verdict import (
     EXIT_DEAD_LETTERS,
     EXIT_FAILED,

@@ -14,7 +14,7 @@ from apache_beam.transforms.error_handling import CollectingErrorHandler, ErrorH
 
 from beam_mixpanel import ProjectToken, WriteToMixpanel, WriteToMixpanelResult
 from beam_mixpanel.emulator import Emulator
-from beam_mixpanel.transforms.guard import EventNotImportedError
+from beam_mixpanel.errors import EventNotImportedError
 
 REFERENCE = "env:TEST_MIXPANEL_TOKEN"
 BAD = {"event": "A", "properties": {}}

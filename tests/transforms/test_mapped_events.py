@@ -14,9 +14,8 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from beam_mixpanel import EventMapping, PrepareEvents, ProjectToken, RowBatch, RowList, WriteToMixpanel
 from beam_mixpanel.core.events.prepare import EventBlock
-from beam_mixpanel.core.rows.mapping import MappingError
-from beam_mixpanel.core.user_function import UserFunctionError
 from beam_mixpanel.emulator import Emulator
+from beam_mixpanel.errors import MappingError, UserFunctionError
 
 NOW_SECS = 1_720_000_000.0
 TIME_MS = 1_700_000_000_000

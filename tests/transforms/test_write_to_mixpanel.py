@@ -16,8 +16,7 @@ from apache_beam.transforms.display import DisplayData
 
 from beam_mixpanel import ProjectToken, ServiceAccount, WriteToMixpanel, WriteToMixpanelResult
 from beam_mixpanel.emulator import Emulator
-from beam_mixpanel.errors import ImportRefusedError, UndeliveredError
-from beam_mixpanel.transforms.guard import EventNotImportedError
+from beam_mixpanel.errors import EventNotImportedError, RefusedError, UndeliveredError
 
 NOW_MS = int(time.time() * 1000)
 REFERENCE = "env:TEST_MIXPANEL_TOKEN"
@@ -196,7 +195,7 @@ def test_refused_credentials_fail_at_once_with_what_to_do() -> None:
         pipeline = _pipeline()
         result = pipeline | beam.Create([_event(number) for number in range(10)]) | _sink(emulator)
         _ = result.dead_letters
-        with pytest.raises(ImportRefusedError, match="service account") as failure:
+        with pytest.raises(RefusedError, match="service account") as failure:
             pipeline.run()
         assert time.monotonic() - started < 5
         assert "a-token" not in str(failure.value)

@@ -14,7 +14,8 @@ from beam_mixpanel.core.events.insert_id import CONTENT_IDS, InsertIdStrategy
 from beam_mixpanel.core.events.time import to_epoch_ms
 from beam_mixpanel.core.events.validation import Event, Violation
 from beam_mixpanel.core.json.text import UNWRITABLE
-from beam_mixpanel.core.json.values import UnsupportedValueError, fields_of, to_json_key, to_json_value, unwrap
+from beam_mixpanel.core.json.values import fields_of, to_json_key, to_json_value, unwrap
+from beam_mixpanel.errors import UnsupportedValueError
 
 TEXT_IDS: Final = ("distinct_id", "$user_id", "$device_id")
 """Properties that Mixpanel takes as text; a number becomes its digits."""

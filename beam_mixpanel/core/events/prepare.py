@@ -28,13 +28,8 @@ from beam_mixpanel.core.events.rewrite import Rewriter
 from beam_mixpanel.core.events.skim import skim
 from beam_mixpanel.core.events.validation import LINE_TOO_LONG, Event, Violation, check_event
 from beam_mixpanel.core.json.text import UNREADABLE, UNWRITABLE, fault_of, is_utf8
-from beam_mixpanel.core.json.values import (
-    UnsupportedValueError,
-    fields_of,
-    to_json_key,
-    to_json_value,
-    unwrap,
-)
+from beam_mixpanel.core.json.values import fields_of, to_json_key, to_json_value, unwrap
+from beam_mixpanel.errors import UnsupportedValueError
 
 _IDS: Final = (*TEXT_IDS, "$insert_id")
 _EXACT_DIGITS: Final = 15

@@ -19,7 +19,8 @@ from beam_mixpanel.core.arguments import check_names
 from beam_mixpanel.core.events.insert_id import hash_bytes
 from beam_mixpanel.core.events.validation import Event
 from beam_mixpanel.core.json.text import UNREADABLE, UNWRITABLE
-from beam_mixpanel.core.json.values import UnsupportedValueError, fields_of, to_json_key
+from beam_mixpanel.core.json.values import fields_of, to_json_key
+from beam_mixpanel.errors import UnsupportedValueError
 
 _NEEDED: Final = {
     "time": "Mixpanel refuses an event without it",

@@ -14,7 +14,7 @@ from beam_mixpanel.core.events.dead_letter import IMPORT, MAP, DeadLetter, Refus
 from beam_mixpanel.core.events.event import TEXT_IDS
 from beam_mixpanel.core.events.prepare import write_as_given
 from beam_mixpanel.core.json.text import UNREADABLE, UNWRITABLE
-from beam_mixpanel.core.json.values import UnsupportedValueError
+from beam_mixpanel.errors import UnsupportedValueError
 
 FIX_FAILED: Final = "fix_failed"
 _FIXED: Final = "fixed"

@@ -13,14 +13,11 @@ from beam_mixpanel.core.arguments import check_flag, check_text, wrong_type
 from beam_mixpanel.core.formats import csv_types
 from beam_mixpanel.core.formats.csv_ranges import find_record
 from beam_mixpanel.core.formats.marked_text import encoding_of, is_marked
+from beam_mixpanel.errors import CsvHeaderError
 
 _MEND_HEADER: Final = "mend the header, or give the names as `csv.columns` and take the header away"
 _BYTEWISE: Final = frozenset({"utf-8", "utf-8-sig", "ascii", "iso8859-1", "iso8859-15", "cp1252"})
 """Encodings in which quotes, delimiters and line breaks are bytes of their own, so that a file can be cut anywhere."""
-
-
-class CsvHeaderError(ValueError):
-    """The names of the columns cannot be used."""
 
 
 class CsvFormat(NamedTuple):

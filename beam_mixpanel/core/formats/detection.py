@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from beam_mixpanel.core.json.text import UNREADABLE
+from beam_mixpanel.errors import UnknownFormatError
 
 AUTO: Final = "auto"
 NDJSON: Final = "ndjson"
@@ -36,10 +37,6 @@ _SUFFIXES: Final = {
     "parquet": PARQUET,
     "pq": PARQUET,
 }
-
-
-class UnknownFormatError(ValueError):
-    """Neither the name nor the first bytes of a file tell its format, or it is none that can be read."""
 
 
 def format_of(name: str, head: bytes) -> str:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, NoReturn, Protocol
 
+from beam_mixpanel.errors import DamagedJsonError
+
 MAX_VALUE_CHARS: Final = 16_000_000
 """Longer values are taken for damage; Mixpanel's limit on an event is a sixteenth."""
 _PIECE_BYTES: Final = 1_000_000
@@ -23,10 +25,6 @@ _EXACT_CHARS: Final = 15
 
 _match_string = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL).match
 _skip_space = re.compile(r"[ \t\r\n]*").match
-
-
-class DamagedJsonError(ValueError):
-    """The text is no JSON from some place on."""
 
 
 class ReadableText(Protocol):

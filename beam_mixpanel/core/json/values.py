@@ -34,6 +34,8 @@ from uuid import UUID
 
 import msgspec
 
+from beam_mixpanel.errors import UnsupportedValueError
+
 _MISSING: Final = ("NaTType", "NAType")
 """The types of the missing values of pandas."""
 _INTERVAL: Final = "MonthDayNano"
@@ -45,18 +47,6 @@ _TOO_MANY_DIGITS: Final = 10**4300
 """Python writes and reads no more, since that takes quadratic time (`sys.get_int_max_str_digits`)."""
 
 _encode_sorted: Final = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
-
-
-class UnsupportedValueError(TypeError):
-    """A value of a type that has no JSON form here.
-
-    Args:
-      detail: its type and what to do, never the value.
-    """
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(f"a value has no JSON form: {detail}")
-        self.detail = detail
 
 
 def _read_foreign(value: Any, read: Callable[[], Any]) -> Any:

@@ -19,20 +19,20 @@ from beam_mixpanel.core.events.prepare import (
 )
 from beam_mixpanel.core.events.redaction import Redaction, withhold
 from beam_mixpanel.core.events.validation import LINE_TOO_LONG, Violation
-from beam_mixpanel.core.json.values import UnsupportedValueError, fields_of
+from beam_mixpanel.core.json.values import fields_of
 from beam_mixpanel.core.limits import DEFAULT_RETENTION_DAYS
 from beam_mixpanel.core.rows.batches import RowBatch, RowList
 from beam_mixpanel.core.rows.mapping import (
     ColumnPlan,
     EventMapping,
     Filtered,
-    MappingError,
     Unmappable,
     finish_event,
     is_event,
     map_row,
     may_hold_events,
 )
+from beam_mixpanel.errors import MappingError, UnsupportedValueError
 
 if TYPE_CHECKING:
     from beam_mixpanel.core.rows.by_column import ColumnarPreparer

@@ -26,7 +26,8 @@ from beam_mixpanel.core.events.prepare import decode_exact
 from beam_mixpanel.core.events.time import MILLISECONDS_BELOW, POWER_OF_UNIT, from_format, from_unit, to_epoch_ms
 from beam_mixpanel.core.events.validation import Violation
 from beam_mixpanel.core.json.text import UNREADABLE, UNWRITABLE
-from beam_mixpanel.core.json.values import UnsupportedValueError, fields_of, to_json_key, to_json_value, unwrap
+from beam_mixpanel.core.json.values import fields_of, to_json_key, to_json_value, unwrap
+from beam_mixpanel.errors import MappingError, UnsupportedValueError
 
 TIME_UNITS: Final = ("auto", *POWER_OF_UNIT)
 ID_ROLES: Final = (
@@ -62,10 +63,6 @@ _NEVER_NULL: Final = frozenset((str, int, bool, dict, list, tuple, datetime, dat
 _SHOWN_COLUMNS: Final = 40
 _OTHER_SEPARATORS: Final = (";", "|")
 """What other files have than commas between their columns."""
-
-
-class MappingError(ValueError):
-    """A mapping that does not fit itself or the columns; the message names the cure."""
 
 
 class Filtered(Enum):

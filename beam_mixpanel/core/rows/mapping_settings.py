@@ -11,8 +11,9 @@ import yaml
 
 from beam_mixpanel.core.arguments import wrong_type
 from beam_mixpanel.core.json.text import UNREADABLE
-from beam_mixpanel.core.rows.mapping import KEYS, EventMapping, MappingError
+from beam_mixpanel.core.rows.mapping import KEYS, EventMapping
 from beam_mixpanel.core.rows.presets import PRESETS
+from beam_mixpanel.errors import MappingError
 
 FLAGS: Final[dict[str, str]] = {
     key: {

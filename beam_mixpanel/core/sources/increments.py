@@ -14,6 +14,8 @@ from datetime import date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from beam_mixpanel.errors import IncrementalError
+
 Mark: TypeAlias = "int | Decimal | str | datetime | date"
 """A value of a cursor column."""
 
@@ -26,10 +28,6 @@ _KINDS: Final[tuple[tuple[str, type | tuple[type, ...]], ...]] = (
     ("number", (int, Decimal)),
     ("text", str),
 )
-
-
-class IncrementalError(ValueError):
-    """What was said of a recurring job cannot be done; the message names the cure."""
 
 
 class State(NamedTuple):
