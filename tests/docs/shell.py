@@ -286,9 +286,7 @@ class Shell(Checker):
         self, options: PipelineOptions, mapping: EventMapping | None, groups: OptionGroups, elided: bool
     ) -> list[str]:
         """Make what the command is to read; give the flags that an elision stands for."""
-        row = row_for(
-            mapping, *re.findall(r"[\w$]+", options.view_as(MixpanelOptions).mixpanel_insert_id.partition(":")[2])
-        )
+        row = row_for(mapping)
         if SqlOptions in groups:
             partition = options.view_as(SqlOptions).partition_column
             self._database(options, row | ({partition: 1} if partition else {}))

@@ -271,7 +271,7 @@ def test_an_interrupted_job_ends_within_seconds_and_says_so(job: Job, emulator: 
     assert "Traceback" not in error
 
 
-@pytest.mark.parametrize("flags", [("--mixpanel_insert_id=columns:number",), ("--mixpanel_time_zone=Asia/Tokyo",)])
+@pytest.mark.parametrize("flags", [("--insert_id_columns=number",), ("--mixpanel_time_zone=Asia/Tokyo",)])
 def test_a_replay_sends_the_same_events_whatever_its_options(
     job: Job, emulator: Emulator, flags: tuple[str, ...]
 ) -> None:

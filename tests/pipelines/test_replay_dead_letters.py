@@ -314,7 +314,7 @@ def test_help_lists_the_options_of_a_replay(capsys: pytest.CaptureFixture[str]) 
         assert ("--only-reason" in shown) is ("--fix" in shown) is listed
 
 
-@pytest.mark.parametrize("flags", [(), ("--mixpanel_time_zone=Asia/Tokyo", "--mixpanel_insert_id=columns:number")])
+@pytest.mark.parametrize("flags", [(), ("--mixpanel_time_zone=Asia/Tokyo", "--insert_id_columns=number")])
 @pytest.mark.parametrize("fix", [None, "same", "mark"])
 def test_replays_add_nothing_that_had_arrived(runs: Runs, fixes: str, fix: str | None, flags: tuple[str, ...]) -> None:
     """Answers were lost: whatever the options of one or two replays, the de-duplicated export holds each event once."""

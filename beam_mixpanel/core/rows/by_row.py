@@ -10,6 +10,7 @@ from beam_mixpanel.core import user_function
 from beam_mixpanel.core.events.chunk import origin_of
 from beam_mixpanel.core.events.dead_letter import MAP, PARSE, VALIDATE, DeadLetter
 from beam_mixpanel.core.events.event import TEXT_IDS, Form
+from beam_mixpanel.core.events.insert_id import InsertIdStrategy
 from beam_mixpanel.core.events.prepare import (
     EventBlock,
     EventPreparer,
@@ -80,6 +81,12 @@ class RowPreparer:
         self._function = None if mapping.map is None else _Function(mapping, form.zone)
         takes_columns = mapping.map is not None or mapping.names_columns
         self._event_plan = None if takes_columns else mapping.plan_for_events(zone=form.zone)
+        self._preparer_of_events = self._preparer
+        if mapping.insert_id_columns:
+            strategy = InsertIdStrategy("columns", mapping.insert_id_columns)
+            self._preparer_of_events = EventPreparer(
+                form._replace(insert_id=strategy), retention_days=self._retention_days
+            )
 
     def prepare_rows(self, rows: RowList, now_ms: int) -> Preparation:
         """Prepare rows, column by column where they have the same columns and types."""
@@ -281,6 +288,8 @@ class RowPreparer:
     def _preparer_for(self, plan: ColumnPlan | None) -> EventPreparer:
         """Redact each property of a column together with the others that it gives."""
         redact = self._form.redact
+        if plan is None and self._event_plan is not None:
+            return self._preparer_of_events
         if plan is None or redact.isdisjoint(TEXT_IDS):
             return self._preparer
         hidden = {column for name, column in plan.ids if name in redact}
