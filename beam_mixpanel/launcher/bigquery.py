@@ -91,10 +91,10 @@ def _window(source: Source, recurrence: Recurrence | None, settings: Settings, p
     if highest is None:
         return _Window((f"{column} IS NOT NULL",) if recurrence.may_be_empty else ())
     zone = ZoneInfo(settings.options.view_as(MixpanelOptions).mixpanel_time_zone)
-    return _bounded(column, recurrence, highest, zone, newest)
+    return _bounded(column, recurrence, highest, zone=zone, newest=newest)
 
 
-def _bounded(column: str, recurrence: Recurrence, highest: Mark, zone: ZoneInfo, newest: _Newest) -> _Window:
+def _bounded(column: str, recurrence: Recurrence, highest: Mark, *, zone: ZoneInfo, newest: _Newest) -> _Window:
     """Read from the lower bound on, up to the upper one or what is there now; nulls where there is no lower one."""
     lower, upper = recurrence.increment.bounds(highest, recurrence.state, zone)
     bounds = [] if lower is None else [f"{column} >= {literal(lower)}"]

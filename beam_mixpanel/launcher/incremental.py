@@ -1,4 +1,4 @@
-"""What a recurring job was told to read, and what it remembers; for any source that has a cursor column."""
+"""What a recurring job has to read, and what it remembers; for any source that has a cursor column."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Recurrence(NamedTuple):
 
     @property
     def may_be_empty(self) -> bool:
-        """Tell whether to find nothing is no failure: a lower bound was given, or is remembered."""
+        """Whether finding nothing is no failure: a lower bound was given, or is remembered."""
         return self.state is not None or self.increment.since is not None
 
     def compare(self, highest: Mark | None) -> None:
@@ -101,7 +101,7 @@ def _check_together(options: IncrementalOptions) -> None:
 
 
 def _left_state(options: IncrementalOptions, source: str, database: str, column: str) -> State | None:
-    """Give what the run before left, if it is that of this job; with `--since` it is replaced, whosever it is."""
+    """Return what the run before left, if it is that of this job; with `--since` it is replaced, whosever it is."""
     state = read_state(options.state) if options.state else None
     if state is None:
         return None
@@ -113,14 +113,14 @@ def _left_state(options: IncrementalOptions, source: str, database: str, column:
         here = "this query" if source.startswith("query ") else source
         raise UsageError(
             f"--state {options.state} belongs to {state.cursor_column} of {left}, not to {column} of "
-            f"{here}; give each job a file of its own. If only its query or table was changed, say once from where on "
-            "to read: --since VALUE"
+            f"{here}; give each job a file of its own. If only its query or table was changed, "
+            "set the starting point once: --since VALUE"
         )
     if state.database and state.database != database:
         raise UsageError(
             f"--state {options.state} was left by {state.database}, not by {database}, and could skip rows of the "
-            "latter; give each database a file of its own. If the database has only moved, say once from where on to "
-            f"read: --since {shlex.quote(str(state.mark))}"
+            "latter; give each database a file of its own. If the database has only moved, set the "
+            f"starting point once: --since {shlex.quote(str(state.mark))}"
         )
     notice(_TOPIC, f"reading from {column} = {state.mark} on")
     return state

@@ -94,14 +94,21 @@ def left_behind(summary: Summary, settings: Settings) -> list[str]:
     books = summary.books
     if books.dropped:
         said.append(
-            f"{books.dropped:,} events were dropped by Mixpanel: it confirmed fewer events than it was sent, and named "
+            f"{_events(books.dropped)} dropped by Mixpanel: it confirmed fewer events than it was sent, and named "
             "none. Look for events with the property $ignore, drop filters of the project, and blocked events in its "
             "Lexicon; to accept that, allow so many by --allow_dead_letters"
         )
     if books.dead_letters:
-        verb = "would not be" if settings.checks else "were not"
-        said.append(f"{books.dead_letters:,} events {verb} imported; {_where_they_are(settings)}")
+        if settings.checks:
+            what = f"{books.dead_letters:,} of the events would not be imported"
+        else:
+            what = f"{_events(books.dead_letters)} not imported"
+        said.append(f"{what}; {_where_they_are(settings)}")
     return said
+
+
+def _events(number: int) -> str:
+    return f"{number:,} events were" if number != 1 else "1 event was"
 
 
 def _where_they_are(settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""What a user is told of the arguments: an error that names its cure, or a note on what was chosen."""
+"""What a command prints about its arguments: an error that names its cure, or a note on what was chosen."""
 
 from __future__ import annotations
 
