@@ -7,6 +7,7 @@ options are those of that import. Without such a word, files are checked.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -19,6 +20,7 @@ from beam_mixpanel.launcher.opened import Opened
 from beam_mixpanel.launcher.reports.check_report import json_beside
 from beam_mixpanel.launcher.run import run_job
 from beam_mixpanel.launcher.source import Source
+from beam_mixpanel.launcher.verdict import EXIT_USAGE
 from beam_mixpanel.transforms.dead_letters import WriteDeadLetters
 from beam_mixpanel.transforms.profile import ProfileEvents, WriteProfile
 
@@ -58,7 +60,13 @@ def build(pipeline: beam.Pipeline, source: Opened) -> None:
 def run(argv: Sequence[str] | None = None) -> int:
     """Run it; see `run_job` for the exit codes."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    name = arguments.pop(0) if arguments and arguments[0] in CHECKABLE else _DEFAULT
+    name = _DEFAULT
+    if arguments and arguments[0] in CHECKABLE:
+        name = arguments.pop(0)
+    elif arguments and arguments[0].isalpha() and not os.path.exists(arguments[0]):
+        # Such as `pubsub`; anything else is reported with the options, where a file is recognised.
+        print(f"error: a check reads {' or '.join(CHECKABLE)}: what has an end", file=sys.stderr)
+        return EXIT_USAGE
     return run_job(source_of(name), build, arguments, checks=True)
 
 

@@ -249,6 +249,12 @@ def test_a_database_can_be_checked(tmp_path: Path) -> None:
     assert (report["events"]["would_be_imported"], len(report["about"]["source"])) == (1, 1)
 
 
+def test_what_has_no_end_cannot_be_checked(capsys: pytest.CaptureFixture[str]) -> None:
+    """A stream is named as a source elsewhere."""
+    assert check_events.run(["pubsub", "--subscription=projects/p/subscriptions/s"]) == 2
+    assert capsys.readouterr().err == "error: a check reads files or sql or bigquery or replay: what has an end\n"
+
+
 def test_dead_letters_can_be_checked(tmp_path: Path) -> None:
     """With the repair that a replay would apply, before anything is sent again."""
     letter = {"event": json.dumps({"event": "A"}), "stage": "validate", "fate": "invalid", "reason": "time_missing"}
