@@ -151,7 +151,7 @@ def test_bash_completes(tmp_path: Path) -> None:
 def test_completion_knows_every_option(command: str) -> None:
     """The names that stand in the completion are those of the pipeline, and so are choices and switches."""
     module = importlib.import_module(COMMANDS[command])
-    actions = [action for group in (*module.OPTIONS, *COMMON_OPTIONS) for action in actions_of(group)]
+    actions = [action for group in (*module.SOURCE.groups, *COMMON_OPTIONS) for action in actions_of(group)]
     names = [name for action in actions for name in action.option_strings if name != "--only_reason"]
     assert options_of(COMMANDS[command]) == [*names, "--help"]
     for action in actions:
