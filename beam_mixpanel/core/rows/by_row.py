@@ -81,6 +81,7 @@ class RowPreparer:
         self._function = None if mapping.map is None else _Function(mapping, form.zone)
         takes_columns = mapping.map is not None or mapping.names_columns
         self._event_plan = None if takes_columns else mapping.plan_for_events(zone=form.zone)
+        self._only_makes_ids = mapping.given == ["insert_id_columns"]
         self._preparer_of_events = self._preparer
         if mapping.insert_id_columns:
             strategy = InsertIdStrategy("columns", mapping.insert_id_columns)
@@ -125,8 +126,9 @@ class RowPreparer:
 
     def prepare_block(self, block: EventBlock, now_ms: int) -> Preparation:
         """Prepare the lines of a block, each the JSON object of a row; blank lines are no rows."""
-        if block.cut_line_bytes:
-            return self._preparer.prepare_block(block, now_ms)
+        of_events = self._preparer_of_whole(block)
+        if of_events is not None:
+            return of_events.prepare_block(block, now_ms)
         done = Preparation()
         lines = list(block.lines())
         parsed = [parse_object(line) for _, line in lines]
@@ -192,6 +194,16 @@ class RowPreparer:
         except UNFIT:
             return self._prepare_each(RowList(list(rows_of(rows.batch)), rows.source, rows.first_row), now_ms)
         return done
+
+    def _preparer_of_whole(self, block: EventBlock) -> EventPreparer | None:
+        """Return what prepares a block that need not be taken apart into rows; None where it must be."""
+        if block.cut_line_bytes:
+            return self._preparer
+        if not self._only_makes_ids:
+            return None
+        rows = (parse_object(line) for _, line in block.lines())
+        are_events = all(isinstance(row, DeadLetter) or _is_event(row) for row in rows)
+        return self._preparer_of_events if are_events else None
 
     def _columnar_for(self, schema: Any) -> ColumnarPreparer | None:
         """Give the preparer of a schema's batches; None where rows must be prepared one by one."""
