@@ -23,8 +23,8 @@ from beam_mixpanel.core.events import dead_letter
 from beam_mixpanel.core.events.dead_letter import DeadLetter
 from beam_mixpanel.core.events.rules import RULES
 from beam_mixpanel.emulator.__main__ import _parser as emulator_parser
-from beam_mixpanel.launcher import job
-from beam_mixpanel.launcher.arguments import COMMON_OPTIONS
+from beam_mixpanel.launcher import run, verdict
+from beam_mixpanel.launcher.parse import COMMON_OPTIONS
 from beam_mixpanel.launcher.plain_flags import actions_of, is_list
 from beam_mixpanel.launcher.summary import Summary
 
@@ -76,10 +76,10 @@ def _options() -> str:
     groups: dict[type[PipelineOptions], None] = {}
     parts = ["Every option of Beam and of the chosen runner works, too.\n"]
     for name, module in pipelines.items():
-        of_pipeline = (*module.OPTIONS, *COMMON_OPTIONS)
+        of_pipeline = (*module.SOURCE.groups, *COMMON_OPTIONS)
         groups |= dict.fromkeys(of_pipeline)
         links = ", ".join(f"[{_title(group)}](#{_title(group).lower().replace(' ', '-')})" for group in of_pipeline)
-        parts.append(f"## beam_mixpanel.pipelines.{name}\n\n{module.DESCRIPTION}\n\nOptions: {links}.\n")
+        parts.append(f"## beam_mixpanel.pipelines.{name}\n\n{module.SOURCE.summary}\n\nOptions: {links}.\n")
     tables = (f"## {_title(group)}\n\n{inspect.getdoc(group)}\n\n{_table_of(actions_of(group))}\n" for group in groups)
     return "\n".join([*parts, *tables])
 
@@ -213,14 +213,14 @@ def _escaped(text: str) -> str:
 
 def _exit_codes() -> str:
     """Give the constants, and what `run_job` says of them."""
-    names = {value: name for name, value in vars(job).items() if name.startswith("EXIT_")}
-    returns = (inspect.getdoc(job.run_job) or "").partition("Returns:\n")[2]
+    names = {value: name for name, value in vars(verdict).items() if name.startswith("EXIT_")}
+    returns = (inspect.getdoc(run.run_job) or "").partition("Returns:\n")[2]
     said = re.sub(r"\s+", " ", returns).strip()
     rows = []
     for part in said.rstrip(".").split("; "):
         code, _, meaning = part.partition(" ")
         rows.append(f"| {int(code)} | {meaning.removeprefix('where ')} | `{names[int(code)]}` |")
-    return "\n".join(["| code | meaning | in `beam_mixpanel.launcher.job` |", "|---|---|---|", *rows]) + "\n"
+    return "\n".join(["| code | meaning | in `beam_mixpanel.launcher.verdict` |", "|---|---|---|", *rows]) + "\n"
 
 
 def _limits() -> str:

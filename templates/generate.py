@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from beam_mixpanel.launcher.arguments import COMMON_OPTIONS
+from beam_mixpanel.launcher.parse import COMMON_OPTIONS
 from beam_mixpanel.launcher.plain_flags import actions_of, is_list, is_switch
 
 FOLDER: Final = Path(__file__).parent
@@ -67,8 +67,7 @@ NOT_IN_TEMPLATES: Final = {
     "summary": "needs the books, and the launcher ends before the job",
     "allow_dead_letters": "as summary",
     "report": "as summary",
-    "check_report": "as summary",
-    "show_values": "needs a check_report",
+    "show_values": "needs a report",
     "state": "as summary",
     "overlap": "needs a state",
 }
@@ -91,7 +90,7 @@ _LIST_HINT: Final = '; several as JSON: ["A","B"]'
 def metadata_of(name: str) -> dict[str, Any]:
     """Describe a pipeline's template, as Google's `TemplateMetadata` has it."""
     template = TEMPLATES[name]
-    groups = (*importlib.import_module(f"beam_mixpanel.pipelines.{name}").OPTIONS, *COMMON_OPTIONS)
+    groups = (*importlib.import_module(f"beam_mixpanel.pipelines.{name}").SOURCE.groups, *COMMON_OPTIONS)
     actions = [action for group in groups for action in actions_of(group) if action.dest not in NOT_IN_TEMPLATES]
     return {
         "name": template.title,

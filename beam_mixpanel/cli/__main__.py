@@ -137,7 +137,7 @@ class ModuleCommand(click.Command):
         code = getattr(importlib.import_module(self._module), self._run)(list(arguments))
         if not self._module.startswith("beam_mixpanel.pipelines."):
             sys.exit(code)  # without Beam, which takes seconds to load
-        from beam_mixpanel.launcher.job import end_process
+        from beam_mixpanel.launcher.end_process import end_process
 
         end_process(code)
 

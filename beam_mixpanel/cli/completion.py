@@ -21,8 +21,7 @@ _COMMON: Final = """
     --mixpanel_retry_deadline_secs --mixpanel_request_timeout_secs --mixpanel_ca_bundle
     --mixpanel_on_undelivered --mixpanel_num_shards --mixpanel_max_buffering_secs --mixpanel_auto_sharding
     --mixpanel_insert_id --mixpanel_time_zone --mixpanel_retention_days --redact --dead_letters
-    --allow_dead_letters --summary --report --mixpanel_emulator
-    --validate_only --check_report --show_values
+    --allow_dead_letters --summary --report --mixpanel_emulator --show_values
 """
 _ALSO: Final = {
     "beam_mixpanel.pipelines.files_to_mixpanel": """
@@ -58,7 +57,7 @@ CHOICES: Final[dict[str, Sequence[str]]] = {
 SWITCHES: Final = frozenset(
     {
         *("--csv_text", "--flatten", "--keep_nulls", "--mixpanel_auto_sharding", "--mixpanel_emulator"),
-        *("--show_values", "--validate_only", "--record-bodies", "--stop-when-stdin-closes", "--help"),
+        *("--show_values", "--record-bodies", "--stop-when-stdin-closes", "--help"),
     }
 )
 """Options without a value."""

@@ -23,7 +23,7 @@ _KINDS = {
 @click.argument("event", required=False, metavar="[JSON]")
 @click.option(
     "--strategy", default="content", show_default=True, metavar="content|columns:A,B|mixpanel-import",
-    help="How an absent id is made, as --mixpanel_insert_id says.",
+    help="How an absent id is made: as --mixpanel_insert_id, or columns:A,B as --insert_id_columns, does it.",
 )  # fmt: skip
 def insert_id(event: str | None, strategy: str) -> None:
     """Tell the $insert_id with which an event is sent, and why it is that one.

@@ -1,11 +1,10 @@
-"""From the options of `bigquery_to_mixpanel` to what is read, or an error that names the cure."""
+"""The source of `import bigquery`: from the options to what is read, or an error that names the cure."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions
@@ -14,32 +13,16 @@ from beam_mixpanel.core.rows.mapping import EventMapping
 from beam_mixpanel.core.sources.bigquery_sql import Source, identifier, literal
 from beam_mixpanel.core.sources.increments import Mark
 from beam_mixpanel.errors import IncrementalError, UsageError
-from beam_mixpanel.launcher.arguments import Settings
 from beam_mixpanel.launcher.bigquery_columns import BigQueryColumns, columns_of, newest_of
-from beam_mixpanel.launcher.epilogue import Epilogue
 from beam_mixpanel.launcher.incremental import Recurrence, recurrence_of
 from beam_mixpanel.launcher.mapping import announce, needed_columns
+from beam_mixpanel.launcher.opened import Epilogue, Opened
 from beam_mixpanel.launcher.options import BigQueryOptions, TableOptions
+from beam_mixpanel.launcher.settings import Settings
+from beam_mixpanel.launcher.usage import as_usage
 from beam_mixpanel.transforms.options import MixpanelOptions
 
-if TYPE_CHECKING:
-    from beam_mixpanel.transforms.read_bigquery import ReadRowsFromBigQuery
-
 _Newest: TypeAlias = "Callable[..., Mark | None]"
-
-
-class Opened(NamedTuple):
-    """What a pipeline is built of.
-
-    Attributes:
-      rows: the source.
-      settings: with what the method adds to the mapping.
-      epilogue: what to do when the job has ended.
-    """
-
-    rows: ReadRowsFromBigQuery
-    settings: Settings
-    epilogue: Epilogue
 
 
 class _Window(NamedTuple):
@@ -49,7 +32,7 @@ class _Window(NamedTuple):
     mark: Mark | None = None
 
 
-def open_source(settings: Settings) -> Opened:
+def open_bigquery(settings: Settings) -> Opened:
     """Look at the columns and choose what is read.
 
     Raises:
@@ -63,7 +46,7 @@ def open_source(settings: Settings) -> Opened:
     project = settings.options.view_as(GoogleCloudOptions).project
     what = settings.options.view_as(TableOptions)
     source = Source(what.table, what.query)
-    with _told_as_usage():
+    with as_usage(IncrementalError, ValueError):
         ReadRowsFromBigQuery(**source._asdict(), method=method).check_options(settings.options)
         found = columns_of(**source._asdict(), project=project)
         if method == EXPORT:
@@ -80,14 +63,6 @@ def open_source(settings: Settings) -> Opened:
             row_restriction=None if in_query else " AND ".join(window.conditions) or None,
         )
     return Opened(rows, settings, _epilogue(source, recurrence, window))
-
-
-@contextlib.contextmanager
-def _told_as_usage() -> Iterator[None]:
-    try:
-        yield
-    except (IncrementalError, ValueError) as error:
-        raise UsageError(str(error)) from None
 
 
 def _with_json_columns(settings: Settings, found: BigQueryColumns) -> Settings:
@@ -116,10 +91,10 @@ def _window(source: Source, recurrence: Recurrence | None, settings: Settings, p
     if highest is None:
         return _Window((f"{column} IS NOT NULL",) if recurrence.may_be_empty else ())
     zone = ZoneInfo(settings.options.view_as(MixpanelOptions).mixpanel_time_zone)
-    return _bounded(column, recurrence, highest, zone, newest)
+    return _bounded(column, recurrence, highest, zone=zone, newest=newest)
 
 
-def _bounded(column: str, recurrence: Recurrence, highest: Mark, zone: ZoneInfo, newest: _Newest) -> _Window:
+def _bounded(column: str, recurrence: Recurrence, highest: Mark, *, zone: ZoneInfo, newest: _Newest) -> _Window:
     """Read from the lower bound on, up to the upper one or what is there now; nulls where there is no lower one."""
     lower, upper = recurrence.increment.bounds(highest, recurrence.state, zone)
     bounds = [] if lower is None else [f"{column} >= {literal(lower)}"]

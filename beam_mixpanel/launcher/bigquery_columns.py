@@ -1,4 +1,4 @@
-"""What is asked of BigQuery before a job is started: the columns of a table or query, and its newest value."""
+"""What BigQuery is asked before a job is started: the columns of a table or query, and its newest value."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def columns_of(
     project: str | None = None,
     connect: Callable[..., Any] | None = None,
 ) -> BigQueryColumns:
-    """Ask for the columns of a table, or of a query, which is checked but not run and costs nothing.
+    """Return the columns of a table, or of a query, which is checked but not run and costs nothing.
 
     Args:
       table: `PROJECT.DATASET.TABLE`, `PROJECT:DATASET.TABLE`, or `DATASET.TABLE` in the project.
@@ -40,8 +40,8 @@ def columns_of(
       connect: makes a client of Google's for a project; None for its own way, with the default credentials.
 
     Raises:
-      UsageError: there is no such table, the query is wrong, the account may not, or there is no connection; says
-        what BigQuery says.
+      UsageError: the table does not exist, the query is wrong, the account lacks the right, or BigQuery cannot be
+        reached; the message is BigQuery's.
     """
     with _asking(project, connect) as client:
         schema = _table_schema(client, table) if table else _query_schema(client, query or "")
@@ -50,7 +50,7 @@ def columns_of(
 
 
 def newest_of(query: str, *, project: str | None = None, connect: Callable[..., Any] | None = None) -> Any:
-    """Run a query that gives one value, and give it.
+    """Run a query of one value, and return it.
 
     Args:
       query: GoogleSQL.
@@ -67,7 +67,7 @@ def newest_of(query: str, *, project: str | None = None, connect: Callable[..., 
 
 @contextlib.contextmanager
 def _asking(project: str | None, connect: Callable[..., Any] | None) -> Iterator[Any]:
-    """Give a client of Google's, and say what BigQuery says where it refuses."""
+    """Yield a client of Google's, and turn its refusals into usage errors with BigQuery's words."""
     try:
         from google.api_core.exceptions import GoogleAPIError
         from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
@@ -77,7 +77,7 @@ def _asking(project: str | None, connect: Callable[..., Any] | None) -> Iterator
     try:
         yield (connect or bigquery.Client)(project=project)
     except DefaultCredentialsError:
-        raise UsageError("there are no Google credentials: gcloud auth application-default login") from None
+        raise UsageError("no Google credentials: run gcloud auth application-default login") from None
     except (GoogleAPIError, GoogleAuthError, OSError, ValueError) as error:
         raise UsageError(f"BigQuery: {getattr(error, 'message', None) or error}") from None
 

@@ -7,7 +7,7 @@ from typing import Final
 EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "beam_mixpanel.pipelines.files_to_mixpanel": (
         "--input 'events/*.ndjson.gz' --mixpanel_emulator",
-        "--input orders.csv --event 'Order Placed' --time_column ordered_at --validate_only",
+        "--input orders.csv --event 'Order Placed' --time_column ordered_at --mixpanel_emulator",
         "--input 'events/*.ndjson' --mixpanel_project_id 123 \\\n"
         "    --mixpanel_service_account env:MIXPANEL_SERVICE_ACCOUNT --mixpanel_region eu --dead_letters out/dead",
     ),
@@ -26,7 +26,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "beam_mixpanel.pipelines.bigquery_to_mixpanel": (
         "--project my-project --table my-project.analytics.orders \\\n    --event 'Order Placed' "
-        "--time_column ordered_at --user_id_column customer --validate_only",
+        "--time_column ordered_at --user_id_column customer --mixpanel_emulator",
     ),
     "beam_mixpanel.pipelines.pubsub_to_mixpanel": (
         "--subscription projects/my-project/subscriptions/orders --dead_letters out/dead \\\n"

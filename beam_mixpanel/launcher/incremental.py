@@ -1,17 +1,19 @@
-"""What a recurring job was told to read, and what it remembers; for any source that has a cursor column."""
+"""What a recurring job has to read, and what it remembers; for any source that has a cursor column."""
 
 from __future__ import annotations
 
 import shlex
-import sys
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from beam_mixpanel.core.rows.plan import ColumnPlan
 from beam_mixpanel.core.sources.increments import Increment, Mark, State, source_of_query
 from beam_mixpanel.errors import IncrementalError, UsageError
-from beam_mixpanel.launcher.arguments import Settings
 from beam_mixpanel.launcher.options import IncrementalOptions, TableOptions
+from beam_mixpanel.launcher.settings import Settings
 from beam_mixpanel.launcher.state_file import read_state, write_state
+from beam_mixpanel.launcher.usage import as_usage, notice
+
+_TOPIC: Final = "incremental"
 
 
 class Recurrence(NamedTuple):
@@ -33,7 +35,7 @@ class Recurrence(NamedTuple):
 
     @property
     def may_be_empty(self) -> bool:
-        """Tell whether to find nothing is no failure: a lower bound was given, or is remembered."""
+        """Whether finding nothing is no failure: a lower bound was given, or is remembered."""
         return self.state is not None or self.increment.since is not None
 
     def compare(self, highest: Mark | None) -> None:
@@ -41,9 +43,10 @@ class Recurrence(NamedTuple):
         state = self.state
         if highest is None or state is None or self.increment.since is not None or not state.is_ahead_of(highest):
             return
-        _say(
+        notice(
+            _TOPIC,
             f"{self.path} remembers {state.mark}, but the greatest {state.cursor_column} is {highest} now. If this is "
-            "another database, or an older copy was restored, say once from where on to read: --since VALUE"
+            "another database, or an older copy was restored, set the starting point once: --since VALUE",
         )
 
     def remember(self, mark: Mark | None) -> None:
@@ -54,7 +57,7 @@ class Recurrence(NamedTuple):
         """
         if self.path and mark is not None:
             write_state(self.path, State(self.source, self.increment.cursor_column, mark, self.database))
-            _say(f"{self.increment.cursor_column} = {mark} is remembered in {self.path}")
+            notice(_TOPIC, f"{self.increment.cursor_column} = {mark} is remembered in {self.path}")
 
 
 def recurrence_of(settings: Settings, plan: ColumnPlan | None, source: str, database: str) -> Recurrence | None:
@@ -77,13 +80,17 @@ def recurrence_of(settings: Settings, plan: ColumnPlan | None, source: str, data
     if not column:
         raise UsageError("--since, --until and --state need --cursor_column where a function maps")
     increment = Increment(column, options.since, options.until, options.overlap)
-    try:
+    with as_usage(IncrementalError):
         increment.check()
-    except IncrementalError as error:
-        raise UsageError(str(error)) from None
     query = settings.options.view_as(TableOptions).query
     source = source if query is None else source_of_query(query)
-    return Recurrence(increment, source, database, options.state or "", _left_state(options, source, database, column))
+    return Recurrence(
+        increment=increment,
+        source=source,
+        database=database,
+        path=options.state or "",
+        state=_left_state(options, source, database, column),
+    )
 
 
 def _check_together(options: IncrementalOptions) -> None:
@@ -94,30 +101,26 @@ def _check_together(options: IncrementalOptions) -> None:
 
 
 def _left_state(options: IncrementalOptions, source: str, database: str, column: str) -> State | None:
-    """Give what the run before left, if it is that of this job; with `--since` it is replaced, whosever it is."""
+    """Return what the run before left, if it is that of this job; with `--since` it is replaced, whosever it is."""
     state = read_state(options.state) if options.state else None
     if state is None:
         return None
     if options.since is not None:
-        _say(f"--since replaces {state.mark}")
+        notice(_TOPIC, f"--since replaces {state.mark}")
         return state
     if (state.source, state.cursor_column) != (source, column):
         left = "another query" if state.source.startswith("query ") else state.source
         here = "this query" if source.startswith("query ") else source
         raise UsageError(
             f"--state {options.state} belongs to {state.cursor_column} of {left}, not to {column} of "
-            f"{here}; give each job a file of its own. If only its query or table was changed, say once from where on "
-            "to read: --since VALUE"
+            f"{here}; give each job a file of its own. If only its query or table was changed, "
+            "set the starting point once: --since VALUE"
         )
     if state.database and state.database != database:
         raise UsageError(
             f"--state {options.state} was left by {state.database}, not by {database}, and could skip rows of the "
-            "latter; give each database a file of its own. If the database has only moved, say once from where on to "
-            f"read: --since {shlex.quote(str(state.mark))}"
+            "latter; give each database a file of its own. If the database has only moved, set the "
+            f"starting point once: --since {shlex.quote(str(state.mark))}"
         )
-    _say(f"reading from {column} = {state.mark} on")
+    notice(_TOPIC, f"reading from {column} = {state.mark} on")
     return state
-
-
-def _say(text: str) -> None:
-    print(f"incremental: {text}", file=sys.stderr)

@@ -31,28 +31,17 @@ class JobOptions(PipelineOptions):
         parser.add_argument(
             "--allow_dead_letters",
             metavar="N|P%",
-            default="0",
-            help="exit 0 with up to N dead letters, or P percent of the events read (default 0)",
+            help="exit 0 with up to N dead letters, or P percent of the events read (default 0; of a check: any)",
         )
         parser.add_argument("--summary", metavar="FILE", help="write the books as JSON")
         parser.add_argument(
             "--report",
             metavar="FILE",
-            help="write a page that tells how the run went, and JSON beside it; check_events: what an import would do "
+            help="write a page that shows how the run went, and JSON beside it; check: what an import would do "
             "(default there report.html)",
         )
         parser.add_argument(
             "--mixpanel_emulator", action="store_true", help="send to an emulator that is started for this run"
-        )
-        parser.add_argument(
-            "--validate_only",
-            action="store_true",
-            help="prepare and check everything, send nothing; needs no credentials",
-        )
-        parser.add_argument(
-            "--check_report",
-            metavar="FILE",
-            help="as --validate_only, and write a page that tells what the import would do; JSON goes beside it",
         )
         parser.add_argument(
             "--show_values", action="store_true", help="show values in the page's examples, not only their shape"

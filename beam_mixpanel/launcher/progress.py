@@ -20,12 +20,12 @@ _BAR_CHARS = 10
 
 
 def secs_left(elapsed_secs: float, share: float) -> float:
-    """Guess how long the rest takes, if it goes on as so far; 0 where that cannot be told yet, or nothing is left."""
+    """Guess how long the rest takes, if it goes on as so far; 0 where that is not known yet, or nothing is left."""
     return elapsed_secs * (1 - share) / share if 0.01 <= share < 1 else 0.0
 
 
 def share_done(counts: Counter[str], input_bytes: int) -> float:
-    """Tell how much of the input is done: what was read but waits to be sent is not."""
+    """Return the share of the input that is done: what was read but waits to be sent is not."""
     if not input_bytes:
         return 0.0
     settled = sum(counts[fate] for fate in FATES)
@@ -103,7 +103,7 @@ class ProgressDisplay:
         )
 
     def _rate(self, counts: Counter[str]) -> int:
-        """Give the events/s since the rate was last given, at least a moment ago."""
+        """Return the events/s since the last call, which was at least a moment ago."""
         now = time.monotonic()
         at, read = self._last
         if now - at >= 1.0 or not read:

@@ -1,31 +1,68 @@
-"""From the options of `sql_to_mixpanel` to what is read, or an error that names the cure."""
+"""The source of `import sql`: from the options to what is read, or an error that names the cure."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
-from collections.abc import Iterator
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from beam_mixpanel.databases.reading import SqlReading
+from beam_mixpanel.databases.url import EMBEDDED, Connection
 from beam_mixpanel.errors import CredentialsError, DatabaseError, IncrementalError, UsageError
-from beam_mixpanel.launcher.arguments import Settings
-from beam_mixpanel.launcher.epilogue import Epilogue
+from beam_mixpanel.launcher.checks import resolves_here
 from beam_mixpanel.launcher.incremental import Recurrence, recurrence_of
 from beam_mixpanel.launcher.mapping import announce, needed_columns
+from beam_mixpanel.launcher.opened import Epilogue, Opened
 from beam_mixpanel.launcher.options import SqlOptions, TableOptions
+from beam_mixpanel.launcher.runners import runner_of
+from beam_mixpanel.launcher.settings import Settings
+from beam_mixpanel.launcher.usage import as_usage, notice
 from beam_mixpanel.transforms.options import MixpanelOptions
+from beam_mixpanel.transforms.read_sql import ReadRowsFromSql
 
 _DEFAULT_PARTITIONS: Final = 8
 """More than the cores of most workers: ranges are seldom equally full."""
+_WRONG_ARGUMENTS: Final = (DatabaseError, CredentialsError, IncrementalError, ValueError)
+"""What a database, its driver or a state says of options that do not fit; a lost connection is not among them."""
 
 
-def open_reading(settings: Settings) -> tuple[SqlReading, Epilogue]:
+def check_table(settings: Settings) -> None:
+    """See that there is one thing to read: a table or a query.
+
+    Raises:
+      UsageError: there is none, or there are two.
+    """
+    options = settings.options.view_as(TableOptions)
+    if bool(options.table) == bool(options.query):
+        raise UsageError("give either --table NAME or --query 'SELECT ...'")
+
+
+def check_connection(settings: Settings) -> None:
+    """See that a database is named, by a reference that the workers can resolve.
+
+    Raises:
+      UsageError: none is named, or only this machine could reach it.
+    """
+    options = settings.options.view_as(SqlOptions)
+    if not options.connection:
+        raise UsageError(
+            "no database: give --connection REF, where REF names a URL (postgresql://USER:PASSWORD@HOST/DATABASE): "
+            "env:NAME, file:PATH or gcp-secret:...; or sqlite:///FILE, duckdb:///FILE"
+        )
+    try:
+        resolves_here(Connection(options.connection).reference, settings.options)
+    except ValueError as error:
+        raise UsageError(f"--connection: {error}") from None
+    if settings.runs_remotely and options.connection.startswith(EMBEDDED):
+        raise UsageError(
+            f"--connection names a file, which is out of reach of workers of {runner_of(settings.options)}"
+        )
+    if options.partitions is not None and not options.partition_column:
+        raise UsageError("--partitions needs --partition_column, whose ranges are read in parallel")
+
+
+def open_database(settings: Settings) -> Opened:
     """Connect, look at the columns, and choose what is read.
-
-    Returns:
-      What to read, and what to do when the job has ended.
 
     Raises:
       UsageError: the options, the mapping or the database do not fit each other.
@@ -33,29 +70,15 @@ def open_reading(settings: Settings) -> tuple[SqlReading, Epilogue]:
     """
     options = settings.options.view_as(SqlOptions)
     what = settings.options.view_as(TableOptions)
-    _check(options)
-    with _told_as_usage():
+    with contextlib.ExitStack() as at_failure, as_usage(*_WRONG_ARGUMENTS):
         # A snapshot lasts as long as the connection that shares it, and that ends with a launcher that only submits.
         share = not settings.submits_only
         reading = SqlReading(options.connection, table=what.table, query=what.query, share=share)
-    with contextlib.ExitStack() as at_failure, _told_as_usage():
         at_failure.callback(reading.close)
         recurrence = _narrow(reading, settings, options)
+        opened = Opened(ReadRowsFromSql(reading), settings, _epilogue(reading, recurrence))
         at_failure.pop_all()
-    return reading, _epilogue(reading, recurrence)
-
-
-def _check(options: SqlOptions) -> None:
-    if options.partitions is not None and not options.partition_column:
-        raise UsageError("--partitions needs --partition_column, whose ranges are read in parallel")
-
-
-@contextlib.contextmanager
-def _told_as_usage() -> Iterator[None]:
-    try:
-        yield
-    except (DatabaseError, CredentialsError, IncrementalError, ValueError) as error:
-        raise UsageError(str(error)) from None
+    return opened
 
 
 def _narrow(reading: SqlReading, settings: Settings, options: SqlOptions) -> Recurrence | None:
@@ -73,7 +96,7 @@ def _narrow(reading: SqlReading, settings: Settings, options: SqlOptions) -> Rec
         partitions = _DEFAULT_PARTITIONS if options.partitions is None else options.partitions
         reading.split(options.partition_column, partitions)
         if not reading.snapshot:
-            _say("this database shares no snapshot: each range is read as it is when its reader begins")
+            notice("database", "this database shares no snapshot: each range is read as it is when its reader begins")
     return recurrence
 
 
@@ -86,7 +109,3 @@ def _epilogue(reading: SqlReading, recurrence: Recurrence | None) -> Epilogue:
         close=reading.close,
         may_be_empty=recurrence.may_be_empty,
     )
-
-
-def _say(text: str) -> None:
-    print(f"database: {text}", file=sys.stderr)

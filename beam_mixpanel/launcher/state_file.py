@@ -26,7 +26,7 @@ def read_state(path: str) -> State | None:
         with FileSystems.open(path, _TEXT, CompressionTypes.UNCOMPRESSED) as file:
             return State.from_json(file.read().decode())
     except IncrementalError as error:
-        raise UsageError(f"--state {path} {error}; give another file, or remove it to begin anew") from None
+        raise UsageError(f"--state {path} {error}; give another file, or remove it to start over") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read --state {path}: {error}") from None
 
@@ -37,7 +37,7 @@ def write_state(path: str, state: State) -> None:
     Files on this machine are replaced; object stores show an object when it is written whole.
 
     Raises:
-      OSError: it cannot be written; the old one stands.
+      OSError: it cannot be written; the old one is unchanged.
     """
     content = state.to_json().encode()
     if FileSystems.get_scheme(path) is None:

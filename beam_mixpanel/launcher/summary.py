@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from beam_mixpanel.core.sending.books import Books
+from beam_mixpanel.launcher.verdict import Accounts
 from beam_mixpanel.metrics import CHOSEN_PREFIX, LEFT_OUT_PREFIX, REASON_PREFIX, THROTTLED
 
 
@@ -20,28 +21,31 @@ class Summary:
       counts: the run's counters by name.
       seconds: how long it took.
       complete: whether the job ended by itself; the books of one that failed cannot balance.
-      validate_only: nothing was to be sent.
+      checks: nothing was to be sent.
     """
 
-    def __init__(
-        self, counts: Mapping[str, int], *, seconds: float, complete: bool, validate_only: bool = False
-    ) -> None:
+    def __init__(self, counts: Mapping[str, int], *, seconds: float, complete: bool, checks: bool = False) -> None:
         self._counts = counts
         self.seconds = seconds
-        self.validate_only = validate_only
+        self.checks = checks
         self.books = Books.from_counts(counts)
-        self.valid = counts.get("prepared", 0) if validate_only else 0
+        self.valid = counts.get("prepared", 0) if checks else 0
         self.balanced = complete and self.books._replace(read=self.books.read - self.valid).balanced
         self.reasons = _by_reason(counts, REASON_PREFIX)
         self.chosen = _by_reason(counts, CHOSEN_PREFIX)
         self.left_out = _by_reason(counts, LEFT_OUT_PREFIX)
 
+    @property
+    def accounts(self) -> Accounts:
+        """What a verdict is based on."""
+        return Accounts(self.books, balanced=self.balanced, left_out=self.left_out, chosen=self.chosen)
+
     def as_json(self) -> dict[str, Any]:
-        """Give the summary as `--summary` writes it."""
+        """Return the summary as `--summary` writes it."""
         counts = self._counts
         return {
             **self.books._asdict(),
-            **({"valid": self.valid} if self.validate_only else {}),
+            **({"valid": self.valid} if self.checks else {}),
             "requests": counts.get("requests", 0),
             "retries": counts.get("retries", 0),
             "throttled_secs": counts.get(THROTTLED, 0),
@@ -74,7 +78,7 @@ class Summary:
         table = Table(title="Books", title_justify="left", show_header=False)
         table.add_column()
         table.add_column(justify="right")
-        fates = [("valid", self.valid)] if self.validate_only else []
+        fates = [("valid", self.valid)] if self.checks else []
         for name, count in [*self.books._asdict().items(), *fates]:
             if count or name in ("read", "imported", "valid"):
                 table.add_row(name, f"{count:,}")
@@ -105,7 +109,7 @@ class Summary:
         table.add_row("events/s", f"{facts['events_per_sec']:,}")
 
     def _print_reasons(self, console: Console) -> None:
-        table = Table(title="Why not", title_justify="left")
+        table = Table(title="Not imported, by reason", title_justify="left")
         table.add_column("reason")
         table.add_column("events", justify="right")
         for reason, count in self.reasons.items():

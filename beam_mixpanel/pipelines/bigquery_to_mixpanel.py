@@ -7,28 +7,39 @@ from typing import Final
 
 import apache_beam as beam
 
-from beam_mixpanel.launcher.arguments import Settings
-from beam_mixpanel.launcher.bigquery import open_source
-from beam_mixpanel.launcher.connect import import_events
-from beam_mixpanel.launcher.epilogue import Epilogue
-from beam_mixpanel.launcher.job import end_process, run_job
+from beam_mixpanel.launcher.bigquery import open_bigquery
+from beam_mixpanel.launcher.build import write_to_mixpanel
+from beam_mixpanel.launcher.end_process import end_process
+from beam_mixpanel.launcher.nothing_imported import FailIfNothingImported
+from beam_mixpanel.launcher.opened import Opened
 from beam_mixpanel.launcher.options import BigQueryOptions, IncrementalOptions, TableOptions
+from beam_mixpanel.launcher.run import run_job
+from beam_mixpanel.launcher.source import Source
+from beam_mixpanel.transforms.dead_letters import WriteDeadLetters
 
-DESCRIPTION: Final = "Import rows of BigQuery into Mixpanel."
-OPTIONS: Final = (TableOptions, BigQueryOptions, IncrementalOptions)
-"""What it takes besides the options of every pipeline."""
+SOURCE: Final = Source(
+    name="bigquery",
+    pipeline="beam_mixpanel.pipelines.bigquery_to_mixpanel",
+    summary="Import rows of BigQuery into Mixpanel.",
+    groups=(TableOptions, BigQueryOptions, IncrementalOptions),
+    open=open_bigquery,
+)
 
 
-def build(pipeline: beam.Pipeline, settings: Settings) -> Epilogue:
-    """Connect BigQuery to Mixpanel."""
-    opened = open_source(settings)
-    import_events(pipeline | "ReadRows" >> opened.rows, opened.settings)
-    return opened.epilogue
+def build(pipeline: beam.Pipeline, source: Opened) -> None:
+    """Read the table, write its rows to Mixpanel as events, and keep what is not imported."""
+    settings = source.settings
+    rows = pipeline | "ReadRows" >> source.rows
+    result = rows | "WriteToMixpanel" >> write_to_mixpanel(settings)
+    if settings.dead_letters:
+        _ = result.dead_letter_parts | "WriteDeadLetters" >> WriteDeadLetters(settings.dead_letters)
+    if settings.submits_only and not source.epilogue.may_be_empty:
+        _ = result.receipts | "FailIfNothingImported" >> FailIfNothingImported()
 
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run it; see `run_job` for the exit codes."""
-    return run_job("beam_mixpanel.pipelines.bigquery_to_mixpanel", DESCRIPTION, build, argv, also=OPTIONS)
+    return run_job(SOURCE, build, argv)
 
 
 def main() -> None:

@@ -1,22 +1,73 @@
-"""Tells what an import would do, and sends nothing: `beam-mixpanel check --input GLOB --report FILE`."""
+"""Reports what an import would do, and sends nothing: `beam-mixpanel check --input GLOB --report FILE`.
+
+`beam-mixpanel check sql …` does so for the rows of a database, and so on: a first word names what to check, and the
+options are those of that import. Without such a word, files are checked.
+"""
 
 from __future__ import annotations
 
+import importlib
+import os
+import sys
 from collections.abc import Sequence
 from typing import Final
 
-from beam_mixpanel.launcher.job import end_process, run_job
-from beam_mixpanel.launcher.options import FileOptions
-from beam_mixpanel.pipelines.files_to_mixpanel import build
+import apache_beam as beam
 
-DESCRIPTION: Final = "Check events of files before they are imported into Mixpanel: a page to decide by. Sends nothing."
-OPTIONS: Final = (FileOptions,)
-"""What it takes besides the options of every pipeline."""
+from beam_mixpanel.launcher.build import prepare_events, profile_settings
+from beam_mixpanel.launcher.end_process import end_process
+from beam_mixpanel.launcher.opened import Opened
+from beam_mixpanel.launcher.reports.check_report import json_beside
+from beam_mixpanel.launcher.run import run_job
+from beam_mixpanel.launcher.source import Source
+from beam_mixpanel.launcher.verdict import EXIT_USAGE
+from beam_mixpanel.transforms.dead_letters import WriteDeadLetters
+from beam_mixpanel.transforms.profile import ProfileEvents, WriteProfile
+
+CHECKABLE: Final = {
+    "files": "beam_mixpanel.pipelines.files_to_mixpanel",
+    "sql": "beam_mixpanel.pipelines.sql_to_mixpanel",
+    "bigquery": "beam_mixpanel.pipelines.bigquery_to_mixpanel",
+    "replay": "beam_mixpanel.pipelines.replay_dead_letters",
+}
+"""What can be checked: sources that have an end."""
+_DEFAULT: Final = "files"
+
+
+def source_of(name: str) -> Source:
+    """Return what a check reads, with the name and the summary of the check."""
+    source: Source = importlib.import_module(CHECKABLE[name]).SOURCE
+    return source._replace(
+        pipeline="beam_mixpanel.pipelines.check_events",
+        summary="Check events before they are imported into Mixpanel: a page to decide by. Sends nothing.",
+    )
+
+
+SOURCE: Final = source_of(_DEFAULT)
+
+
+def build(pipeline: beam.Pipeline, source: Opened) -> None:
+    """Read what the import would read, prepare it as the import would, and describe the result."""
+    settings = source.settings
+    rows = pipeline | "Read" >> source.rows
+    prepared = rows | "PrepareEvents" >> prepare_events(settings)
+    profile = prepared | "ProfileEvents" >> ProfileEvents(profile_settings(settings))
+    _ = profile | "WriteProfile" >> WriteProfile(json_beside(str(settings.report)))
+    if settings.dead_letters:
+        _ = prepared.invalid | "WriteDeadLetters" >> WriteDeadLetters(settings.dead_letters)
 
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run it; see `run_job` for the exit codes."""
-    return run_job("beam_mixpanel.pipelines.check_events", DESCRIPTION, build, argv, also=OPTIONS, checks=True)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    name = _DEFAULT
+    if arguments and arguments[0] in CHECKABLE:
+        name = arguments.pop(0)
+    elif arguments and arguments[0].isalpha() and not os.path.exists(arguments[0]):
+        # Such as `pubsub`; anything else is reported with the options, where a file is recognised.
+        print(f"error: a check reads {' or '.join(CHECKABLE)}: what has an end", file=sys.stderr)
+        return EXIT_USAGE
+    return run_job(source_of(name), build, arguments, checks=True)
 
 
 def main() -> None:

@@ -7,26 +7,39 @@ from typing import Final
 
 import apache_beam as beam
 
-from beam_mixpanel.launcher.arguments import Settings
-from beam_mixpanel.launcher.connect import import_events
-from beam_mixpanel.launcher.job import end_process, run_job
-from beam_mixpanel.launcher.mapping import announce_files
+from beam_mixpanel.launcher.build import write_to_mixpanel
+from beam_mixpanel.launcher.end_process import end_process
+from beam_mixpanel.launcher.files import open_files
+from beam_mixpanel.launcher.nothing_imported import FailIfNothingImported
+from beam_mixpanel.launcher.opened import Opened
 from beam_mixpanel.launcher.options import FileOptions
+from beam_mixpanel.launcher.run import run_job
+from beam_mixpanel.launcher.source import Source
+from beam_mixpanel.transforms.dead_letters import WriteDeadLetters
 
-DESCRIPTION: Final = "Import events from files into Mixpanel."
-OPTIONS: Final = (FileOptions,)
-"""What it takes besides the options of every pipeline."""
+SOURCE: Final = Source(
+    name="files",
+    pipeline="beam_mixpanel.pipelines.files_to_mixpanel",
+    summary="Import events from files into Mixpanel.",
+    groups=(FileOptions,),
+    open=open_files,
+)
 
 
-def build(pipeline: beam.Pipeline, settings: Settings) -> None:
-    """Connect the files to Mixpanel."""
-    columns = announce_files(settings)
-    import_events(pipeline | "ReadFiles" >> settings.read_files(columns), settings)
+def build(pipeline: beam.Pipeline, source: Opened) -> None:
+    """Read the files, write their events to Mixpanel, and keep what is not imported."""
+    settings = source.settings
+    rows = pipeline | "ReadFiles" >> source.rows
+    result = rows | "WriteToMixpanel" >> write_to_mixpanel(settings)
+    if settings.dead_letters:
+        _ = result.dead_letter_parts | "WriteDeadLetters" >> WriteDeadLetters(settings.dead_letters)
+    if settings.submits_only:
+        _ = result.receipts | "FailIfNothingImported" >> FailIfNothingImported()
 
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run it; see `run_job` for the exit codes."""
-    return run_job("beam_mixpanel.pipelines.files_to_mixpanel", DESCRIPTION, build, argv, also=OPTIONS)
+    return run_job(SOURCE, build, argv)
 
 
 def main() -> None:

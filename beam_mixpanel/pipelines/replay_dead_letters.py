@@ -7,24 +7,39 @@ from typing import Final
 
 import apache_beam as beam
 
-from beam_mixpanel.launcher.arguments import Settings
-from beam_mixpanel.launcher.connect import import_events, read_dead_letters
-from beam_mixpanel.launcher.job import end_process, run_job
+from beam_mixpanel.launcher.build import write_to_mixpanel
+from beam_mixpanel.launcher.end_process import end_process
+from beam_mixpanel.launcher.nothing_imported import FailIfNothingImported
+from beam_mixpanel.launcher.opened import Opened
 from beam_mixpanel.launcher.options import FileOptions, ReplayOptions
+from beam_mixpanel.launcher.replay import open_dead_letters
+from beam_mixpanel.launcher.run import run_job
+from beam_mixpanel.launcher.source import Source
+from beam_mixpanel.transforms.dead_letters import WriteDeadLetters
 
-DESCRIPTION: Final = "Send dead letters to Mixpanel again."
-OPTIONS: Final = (FileOptions, ReplayOptions)
-"""What it takes besides the options of every pipeline."""
+SOURCE: Final = Source(
+    name="replay",
+    pipeline="beam_mixpanel.pipelines.replay_dead_letters",
+    summary="Send dead letters to Mixpanel again.",
+    groups=(FileOptions, ReplayOptions),
+    open=open_dead_letters,
+)
 
 
-def build(pipeline: beam.Pipeline, settings: Settings) -> None:
-    """Connect the dead letters to Mixpanel, and what fails again to new dead letters."""
-    import_events(read_dead_letters(pipeline, settings), settings)
+def build(pipeline: beam.Pipeline, source: Opened) -> None:
+    """Read the dead letters, send them again, and keep what fails again as new dead letters."""
+    settings = source.settings
+    letters = pipeline | "ReadDeadLetters" >> source.rows
+    result = letters | "WriteToMixpanel" >> write_to_mixpanel(settings)
+    if settings.dead_letters:
+        _ = result.dead_letter_parts | "WriteDeadLetters" >> WriteDeadLetters(settings.dead_letters)
+    if settings.submits_only:
+        _ = result.receipts | "FailIfNothingImported" >> FailIfNothingImported()
 
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run it; see `run_job` for the exit codes."""
-    return run_job("beam_mixpanel.pipelines.replay_dead_letters", DESCRIPTION, build, argv, also=OPTIONS)
+    return run_job(SOURCE, build, argv)
 
 
 def main() -> None:

@@ -7,29 +7,39 @@ from typing import Final
 
 import apache_beam as beam
 
-from beam_mixpanel import ReadRowsFromSql
-from beam_mixpanel.launcher.arguments import Settings
-from beam_mixpanel.launcher.connect import import_events
-from beam_mixpanel.launcher.epilogue import Epilogue
-from beam_mixpanel.launcher.job import end_process, run_job
+from beam_mixpanel.launcher.build import write_to_mixpanel
+from beam_mixpanel.launcher.end_process import end_process
+from beam_mixpanel.launcher.nothing_imported import FailIfNothingImported
+from beam_mixpanel.launcher.opened import Opened
 from beam_mixpanel.launcher.options import IncrementalOptions, SqlOptions, TableOptions
-from beam_mixpanel.launcher.sql import open_reading
+from beam_mixpanel.launcher.run import run_job
+from beam_mixpanel.launcher.source import Source
+from beam_mixpanel.launcher.sql import open_database
+from beam_mixpanel.transforms.dead_letters import WriteDeadLetters
 
-DESCRIPTION: Final = "Import rows of a SQL database into Mixpanel."
-OPTIONS: Final = (TableOptions, SqlOptions, IncrementalOptions)
-"""What it takes besides the options of every pipeline."""
+SOURCE: Final = Source(
+    name="sql",
+    pipeline="beam_mixpanel.pipelines.sql_to_mixpanel",
+    summary="Import rows of a SQL database into Mixpanel.",
+    groups=(TableOptions, SqlOptions, IncrementalOptions),
+    open=open_database,
+)
 
 
-def build(pipeline: beam.Pipeline, settings: Settings) -> Epilogue:
-    """Connect the database to Mixpanel."""
-    reading, epilogue = open_reading(settings)
-    import_events(pipeline | "ReadRows" >> ReadRowsFromSql(reading), settings)
-    return epilogue
+def build(pipeline: beam.Pipeline, source: Opened) -> None:
+    """Read the database, write its rows to Mixpanel as events, and keep what is not imported."""
+    settings = source.settings
+    rows = pipeline | "ReadRows" >> source.rows
+    result = rows | "WriteToMixpanel" >> write_to_mixpanel(settings)
+    if settings.dead_letters:
+        _ = result.dead_letter_parts | "WriteDeadLetters" >> WriteDeadLetters(settings.dead_letters)
+    if settings.submits_only and not source.epilogue.may_be_empty:
+        _ = result.receipts | "FailIfNothingImported" >> FailIfNothingImported()
 
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run it; see `run_job` for the exit codes."""
-    return run_job("beam_mixpanel.pipelines.sql_to_mixpanel", DESCRIPTION, build, argv, also=OPTIONS)
+    return run_job(SOURCE, build, argv)
 
 
 def main() -> None:

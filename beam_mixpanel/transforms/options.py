@@ -172,8 +172,8 @@ def _add_form(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mixpanel_insert_id",
         default="content",
-        metavar="content|columns:A,B|mixpanel-import",
-        help="how an absent $insert_id is made (default content)",
+        metavar="content|mixpanel-import",
+        help="how an absent $insert_id is made, unless --insert_id_columns names columns (default content)",
     )
     parser.add_argument(
         "--mixpanel_time_zone",

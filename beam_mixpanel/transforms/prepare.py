@@ -29,6 +29,8 @@ from beam_mixpanel.transforms.element_types import check_element_type
 from beam_mixpanel.transforms.packaging_check import check_workers_have_package
 
 INVALID: Final = "invalid"
+_INSERT_IDS: Final = ("content", "mixpanel-import")
+"""Ways to make an absent `$insert_id` that need no names; columns are named by the mapping."""
 
 register_coders()
 
@@ -52,7 +54,8 @@ class PrepareEvents(beam.PTransform):
     unbounded input, keeps windows, and gives equal bytes for equal events however often a bundle is retried.
 
     Args:
-      insert_id: how an absent `$insert_id` is made: `content`, `columns:NAME,NAME` or `mixpanel-import`.
+      insert_id: how an absent `$insert_id` is made: `content` or `mixpanel-import`; from
+        columns by `insert_id_columns` of the mapping.
       time_zone: IANA name of the zone of times that name none.
       retention_days: how long the project keeps events; older ones are counted as `past_retention`.
       max_age_ms: events older than this are invalid; None for no such bound.
@@ -79,7 +82,7 @@ class PrepareEvents(beam.PTransform):
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()
-        InsertIdStrategy.parse(check_text("insert_id", insert_id))
+        _check_insert_id(insert_id)
         _zone(check_text("time_zone", time_zone, "an IANA name such as Europe/Paris"))
         mapped = check_mapping(mapping)
         if mapped is not None and mapped.map is not None:
@@ -125,6 +128,13 @@ class PrepareEvents(beam.PTransform):
         outputs["prepared"].element_type = EventChunk
         outputs[INVALID].element_type = DeadLetter
         return PreparedEvents(outputs["prepared"], outputs[INVALID])
+
+
+def _check_insert_id(name: str) -> None:
+    if check_text("insert_id", name) not in _INSERT_IDS:
+        raise ValueError(
+            f"`insert_id` must be {' or '.join(_INSERT_IDS)}, got {name!r}; name columns by `insert_id_columns`"
+        )
 
 
 def _zone(name: str) -> ZoneInfo:

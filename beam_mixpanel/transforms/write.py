@@ -94,7 +94,8 @@ class WriteToMixpanel(beam.PTransform):
       region: where the project resides: `us`, `eu` or `in`.
       api_host: a base URL instead of the region's, such as an emulator's.
       endpoint: `import`; `track` for sources that hold a project token only.
-      insert_id: how an absent `$insert_id` is made: `content`, `columns:NAME,NAME` or `mixpanel-import`.
+      insert_id: how an absent `$insert_id` is made: `content` or `mixpanel-import`; from
+        columns by `insert_id_columns` of the mapping.
       time_zone: IANA name of the zone of times that name none.
       retention_days: how long the project keeps events; older ones are counted as `past_retention`.
       redact: names of properties that are taken out of each event: neither sent, nor kept in dead letters.

@@ -47,7 +47,8 @@ class WriteToMixpanel(beam.PTransform):
       endpoint: `import`; `track` for sources that hold a project token only.
       mapping: the keys of a mapping file, such as `event_column` and `time_column`, as a dict or a row; none for rows
         whose columns have names that are known.
-      insert_id: how an absent `$insert_id` is made: `content`, `columns:NAME,NAME` or `mixpanel-import`.
+      insert_id: how an absent `$insert_id` is made: `content` or `mixpanel-import`; from
+        columns by `insert_id_columns` of the mapping.
       time_zone: IANA name of the zone of times that name none.
       retention_days: how long the project keeps events; older ones are counted as `past_retention`.
       redact: properties that are neither sent nor kept.

@@ -27,7 +27,7 @@ from beam_mixpanel.core.rows.presets import PRESETS
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.emulator.__main__ import main as run_emulator
 from beam_mixpanel.errors import NoAnswerError
-from beam_mixpanel.launcher.arguments import COMMON_OPTIONS
+from beam_mixpanel.launcher.parse import COMMON_OPTIONS
 from beam_mixpanel.launcher.plain_flags import actions_of, is_switch
 
 NOW = 1_790_000_000
@@ -116,7 +116,7 @@ def _completed(line: str) -> list[str]:
         ("beam-mixpanel check --input my", ["file,my"]),
         ("beam-mixpanel check --input = my", ["file,my"]),
         ("beam-mixpanel check --input_format p", ["plain,parquet"]),
-        ("beam-mixpanel check --validate_only --summ", ["plain,--summary"]),
+        ("beam-mixpanel check --show_values --summ", ["plain,--summary"]),
         ("beam-mixpanel emulator --rate-limit-", ["plain,--rate-limit-burst"]),
     ],
 )
@@ -151,7 +151,7 @@ def test_bash_completes(tmp_path: Path) -> None:
 def test_completion_knows_every_option(command: str) -> None:
     """The names that stand in the completion are those of the pipeline, and so are choices and switches."""
     module = importlib.import_module(COMMANDS[command])
-    actions = [action for group in (*module.OPTIONS, *COMMON_OPTIONS) for action in actions_of(group)]
+    actions = [action for group in (*module.SOURCE.groups, *COMMON_OPTIONS) for action in actions_of(group)]
     names = [name for action in actions for name in action.option_strings if name != "--only_reason"]
     assert options_of(COMMANDS[command]) == [*names, "--help"]
     for action in actions:

@@ -14,7 +14,7 @@ from beam_mixpanel.core.check.findings import check_report, plan
 from beam_mixpanel.core.check.profile import Profile, ProfileSettings
 from beam_mixpanel.core.events.dead_letter import DeadLetter
 from beam_mixpanel.core.events.reserved_names import meaning_of
-from beam_mixpanel.core.rows.mapping import KEYS, MAP_TAKES
+from beam_mixpanel.core.rows.mapping import EVENTS_TAKE, KEYS
 from beam_mixpanel.launcher.options import FileOptions, JobOptions, MappingOptions, RedactionOptions
 from beam_mixpanel.transforms.options import MixpanelOptions
 
@@ -172,7 +172,7 @@ def test_events_are_not_advised_to_map_columns() -> None:
     ]
     advice = report_of(*bodies, letters=letters, takes="events")["advice"]
     assert len(advice) > 20
-    harmful = {f"--{key.removesuffix('s')}" for key in KEYS if key not in MAP_TAKES} | {"--insert_id_columns"}
+    harmful = {f"--{key.removesuffix('s')}" for key in KEYS if key not in EVENTS_TAKE}
     assert {item["title"] for item in advice if harmful & set(re.findall(r"--[a-z]\w+", item["flag"]))} == set()
 
 

@@ -22,7 +22,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_mixpanel import ReadRowsFromSql, SqlReading
 from beam_mixpanel.emulator import Emulator, EmulatorProcess
-from beam_mixpanel.pipelines import sql_to_mixpanel
+from beam_mixpanel.pipelines import check_events, sql_to_mixpanel
 from benchmarks.private_postgres import PrivatePostgres
 
 ROWS = 6_000
@@ -135,11 +135,12 @@ def test_a_query_with_columns_in_mixpanels_names_needs_no_mapping(
     assert "time from time" in capsys.readouterr().err
 
 
-def test_validate_only_sends_nothing(job: Job, orders: PrivatePostgres, emulator: Emulator) -> None:
+def test_a_check_sends_nothing(job: Job, orders: PrivatePostgres, emulator: Emulator) -> None:
     """Rows are checked, nothing is sent, and nothing is remembered."""
     orders.execute("UPDATE orders SET at = NULL WHERE id = 5")
-    flags = ("--table=orders", *MAPPING, "--validate_only", "--cursor_column=id", f"--state={job.folder}/state.json")
-    assert job.run(*flags, f"--dead_letters={job.folder}/dead") == 3
+    flags = ("--table=orders", *MAPPING, "--cursor_column=id", f"--state={job.folder}/state.json")
+    report = (f"--report={job.folder}/r.html", f"--dead_letters={job.folder}/dead", "--allow_dead_letters=0")
+    assert check_events.run(["sql", *job.flags, *flags, *report]) == 3
     assert job.books() == {"read": ROWS, "invalid": 1}
     assert emulator.requests() == []
     assert not (job.folder / "state.json").exists()
@@ -181,7 +182,6 @@ def test_validate_only_sends_nothing(job: Job, orders: PrivatePostgres, emulator
                 "--project=p-123",
                 "--region=us-central1",
                 "--temp_location=gs://bucket/tmp",
-                "--validate_only",
             ),
             "gcp-secret:",
         ),

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import click
@@ -30,7 +29,8 @@ from beam_mixpanel.core.rows.mapping import EventMapping
 from beam_mixpanel.core.rows.mapping_settings import FLAGS, mapping_of, settings_from_flags, settings_from_yaml
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.emulator.__main__ import _parser as emulator_parser
-from beam_mixpanel.launcher import arguments as launcher
+from beam_mixpanel.errors import UsageError
+from beam_mixpanel.launcher.command_line import read_settings
 from beam_mixpanel.launcher.options import (
     FileOptions,
     JobOptions,
@@ -40,6 +40,9 @@ from beam_mixpanel.launcher.options import (
     SqlOptions,
     TableOptions,
 )
+from beam_mixpanel.launcher.parse import OptionGroups, all_options, check_runner, parse_options
+from beam_mixpanel.launcher.runners import LOCAL_RUNNERS as ALL_LOCAL_RUNNERS
+from beam_mixpanel.pipelines import check_events
 from beam_mixpanel.transforms import write
 from beam_mixpanel.transforms.options import MixpanelOptions
 from tests.docs.blocks import ELISION, ROOT, Block, Command, commands, statements
@@ -48,15 +51,13 @@ from tests.docs.samples import make_database, row_for, write_input
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-LOCAL_RUNNERS = launcher.LOCAL_RUNNERS - {"PrismRunner"}
+LOCAL_RUNNERS = ALL_LOCAL_RUNNERS - {"PrismRunner"}
 CLOUD_PIPELINES = ("beam_mixpanel.pipelines.bigquery_to_mixpanel", "beam_mixpanel.pipelines.pubsub_to_mixpanel")
 """Those whose sources are not on this machine: their options are parsed and checked, and that is all."""
 ENGINE_FLAGS = ("runner", "prism_location", "job_endpoint", "environment_type", "environment_config", "parallelism")
 """What names another engine; the same command is run in this process."""
-_DESTINATIONS = (
-    *("--mixpanel_service_account", "--mixpanel_project_token", "--mixpanel_emulator"),
-    *("--validate_only", "--check_report"),
-)
+CHECK = check_events.__name__
+_DESTINATIONS = ("--mixpanel_service_account", "--mixpanel_project_token", "--mixpanel_emulator")
 HARMLESS = frozenset(
     {"cd", "cat", "head", "tail", "ls", "mkdir", "echo", "printf", "jq", "eval", "true", "open", "wc", "rm", "date"}
     | {"sort", "grep", "unzip", "xdg-open", "zcat", "gunzip", "crontab", "time", "tee", "kill", "source", "."}
@@ -194,20 +195,27 @@ class Shell(Checker):
         elided = ELISION in words or any(word.endswith("...") for word in words)
         words = [word for word in words if word not in (ELISION, "...")]
         self._credentials(words)
+        checks = module == CHECK
+        groups = pipeline.SOURCE.groups
+        checked = words[0] if checks and words[:1] and words[0] in check_events.CHECKABLE else None
+        if checked:
+            groups = check_events.source_of(checked).groups
+            module = check_events.CHECKABLE[checked]
+            words = words[1:]
         if module in CLOUD_PIPELINES:
-            self._parse_only(pipeline, words, elided)
+            self._parse_only(groups, words, elided, checks=checks)
             return
         try:
             words = self._brought_here(words)
-            options = launcher._parse_options(words, pipeline.OPTIONS)
+            options = parse_options(words, groups)
             mapping = self._mapping(options)
-        except launcher.UsageError as error:
+        except UsageError as error:
             raise BlockError(str(error)) from None
         words = [word for word in words if word != "--mixpanel_emulator"]
-        words += self._destination(options, elided, checks=module == "beam_mixpanel.pipelines.check_events")
-        words += self._source(options, mapping, pipeline.OPTIONS, elided)
+        words += self._destination(options, elided, checks=checks)
+        words += self._source(options, mapping, groups, elided)
         if run:
-            self._run(pipeline.run, words)
+            self._run(pipeline.run, [checked, *words] if checked else words)
 
     def _run(self, pipeline: Callable[[list[str]], int], words: list[str]) -> None:
         self._patch.chdir(self._folder)
@@ -221,18 +229,18 @@ class Shell(Checker):
                     del sys.modules[name]
         _expect(code == 0, f"exit code {code}; what it said is in the captured output")
 
-    def _parse_only(self, pipeline: ModuleType, words: list[str], elided: bool) -> None:
+    def _parse_only(self, groups: OptionGroups, words: list[str], elided: bool, *, checks: bool) -> None:
         self._patch.chdir(self._folder)
         given = {word.partition("=")[0] for word in words}
         extra = [] if not elided or given & set(_DESTINATIONS) else ["--mixpanel_project_token=env:DOCS_TOKEN"]
-        if elided and PubSubOptions in pipeline.OPTIONS:
+        if elided and PubSubOptions in groups:
             extra += [] if "--subscription" in given else ["--subscription=projects/p/subscriptions/s"]
             extra += [] if "--dead_letters" in given else ["--dead_letters=dead"]
-        if elided and TableOptions in pipeline.OPTIONS and not given & {"--table", "--query"}:
+        if elided and TableOptions in groups and not given & {"--table", "--query"}:
             extra.append("--table=a.b.c")
         try:
-            launcher.parse(pipeline.__name__, pipeline.DESCRIPTION, [*words, *extra], pipeline.OPTIONS)
-        except launcher.UsageError as error:
+            read_settings([*words, *extra], groups, checks=checks)
+        except UsageError as error:
             raise BlockError(str(error)) from None
 
     def _mapping(self, options: PipelineOptions) -> EventMapping | None:
@@ -258,7 +266,7 @@ class Shell(Checker):
             if name in ENGINE_FLAGS:
                 value = value if equals else next(rest)
                 if name == "runner":
-                    launcher._check_runner(value)
+                    check_runner(value)
             else:
                 kept.append(word)
         return kept
@@ -275,12 +283,10 @@ class Shell(Checker):
         return host
 
     def _source(
-        self, options: PipelineOptions, mapping: EventMapping | None, groups: launcher.OptionGroups, elided: bool
+        self, options: PipelineOptions, mapping: EventMapping | None, groups: OptionGroups, elided: bool
     ) -> list[str]:
         """Make what the command is to read; give the flags that an elision stands for."""
-        row = row_for(
-            mapping, *re.findall(r"[\w$]+", options.view_as(MixpanelOptions).mixpanel_insert_id.partition(":")[2])
-        )
+        row = row_for(mapping)
         if SqlOptions in groups:
             partition = options.view_as(SqlOptions).partition_column
             self._database(options, row | ({partition: 1} if partition else {}))
@@ -394,7 +400,7 @@ def _parsed(parser: argparse.ArgumentParser, words: list[str]) -> None:
 
 def _knows_flags(source: str, words: list[str]) -> None:
     """See that each flag is one of a module of Beam, or of Beam's beam_mixpanel.pipelines."""
-    parser = launcher._all_options(())
+    parser = all_options(())
     for word in words:
         name = word.partition("=")[0]
         if name.startswith("--"):

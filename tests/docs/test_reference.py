@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
 from types import ModuleType
@@ -14,7 +15,8 @@ from beam_mixpanel.core import limits
 from beam_mixpanel.core.events.dead_letter import DeadLetter
 from beam_mixpanel.core.events.rules import RULES
 from beam_mixpanel.core.sending.books import Books
-from beam_mixpanel.launcher.arguments import option_names
+from beam_mixpanel.launcher.parse import COMMON_OPTIONS
+from beam_mixpanel.launcher.plain_flags import actions_of
 from beam_mixpanel.launcher.summary import Summary
 from beam_mixpanel.metrics import COUNTERS, DISTRIBUTIONS
 from tests.docs.blocks import PAGES, ROOT
@@ -56,7 +58,9 @@ def test_every_option_of_a_pipeline_is_listed(pipeline: str, reference: dict[str
     groups = re.findall(r"\[([\w ]+ options)\]\(#", section)
     tables = [reference["options"].partition(f"\n## {group}\n")[2].partition("\n## ")[0] for group in groups]
     cells = re.findall(r"^\| (`--.*?) \| ", "".join(tables), re.MULTILINE)
-    assert set(re.findall(r"`(--[\w-]+)`", "".join(cells))) == set(option_names(f"beam_mixpanel.pipelines.{pipeline}"))
+    groups_taken = (*importlib.import_module(f"beam_mixpanel.pipelines.{pipeline}").SOURCE.groups, *COMMON_OPTIONS)
+    taken = {name for group in groups_taken for action in actions_of(group) for name in action.option_strings}
+    assert set(re.findall(r"`(--[\w-]+)`", "".join(cells))) == taken
 
 
 def test_all_pipelines_are_listed() -> None:

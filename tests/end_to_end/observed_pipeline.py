@@ -53,8 +53,8 @@ def main() -> int:
 
     from beam_mixpanel.client.client import MixpanelClient
     from beam_mixpanel.client.transport import PooledTransport
-    from beam_mixpanel.launcher import job
-    from beam_mixpanel.pipelines import files_to_mixpanel
+    from beam_mixpanel.launcher import messages
+    from beam_mixpanel.pipelines import check_events, files_to_mixpanel
 
     class Shower(PipelineVisitor):
         def visit_transform(self, transform_node: Any) -> None:
@@ -62,7 +62,7 @@ def main() -> int:
                 write("display", repr(DisplayData.create_from(transform_node.transform).items))
                 write("repr", f"{transform_node.transform!r} {vars(transform_node.transform)!r}")
 
-    run, explain = Pipeline.run, job.explain
+    run, explain = Pipeline.run, messages.explain
 
     def observed_run(pipeline: Pipeline, *arguments: Any, **named: Any) -> Any:
         proto = pipeline.to_runner_api()
@@ -78,12 +78,14 @@ def main() -> int:
         return explain(error)
 
     Pipeline.run = observed_run
-    job.explain = observed_explain
+    messages.explain = observed_explain
     observe(MixpanelClient, "import_batch")
     observe(PooledTransport, "__call__")
     log_everything()
     logging.getLogger("observed").debug("observing %s", FOLDER.name)
-    return files_to_mixpanel.run(sys.argv[2:])
+    arguments = [argument for argument in sys.argv[2:] if argument != "--check"]
+    pipeline = check_events if "--check" in sys.argv else files_to_mixpanel
+    return pipeline.run(arguments)
 
 
 if __name__ == "__main__":

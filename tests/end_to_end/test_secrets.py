@@ -493,11 +493,11 @@ VALUES_KEPT = ("traceback", "out/dead")
     [
         (LETTERS, (), 3),
         ((), (), 1),
-        (("--validate_only",), (), 3),
+        (("--check", "--report={folder}/out/report.html", "--allow_dead_letters=0"), (), 3),
         ((*LETTERS, *GIVE_UP), ({"kind": "reset_during"},), 3),
         (LETTERS, ({"kind": "failed_records", "count": 3},), 3),
     ],
-    ids=["invalid", "failed", "validate_only", "undelivered", "rejected"],
+    ids=["invalid", "failed", "check", "undelivered", "rejected"],
 )
 def test_no_property_value_is_logged(
     watched: Watched, server: LoggingEmulator, arguments: tuple[str, ...], faults: tuple[dict[str, Any], ...], code: int

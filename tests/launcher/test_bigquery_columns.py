@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
+from beam_mixpanel.errors import UsageError
+
 pytest.importorskip("google.cloud.bigquery", reason="needs the extra gcp")
 
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import DefaultCredentialsError
 from google.cloud import bigquery
 
-from beam_mixpanel.errors import UsageError
 from beam_mixpanel.launcher.bigquery_columns import BigQueryColumns, columns_of
 
 FIELDS = [

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from beam_mixpanel.launcher.arguments import COMMON_OPTIONS
 from beam_mixpanel.launcher.options import FileOptions, IncrementalOptions, SqlOptions, TableOptions
+from beam_mixpanel.launcher.parse import COMMON_OPTIONS
 from beam_mixpanel.launcher.plain_flags import actions_of
 from beam_mixpanel.launcher.wording import FLAG_OF, in_flags
 from beam_mixpanel.transforms.guard import TAKE_THEM_OVER

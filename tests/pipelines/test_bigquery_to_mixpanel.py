@@ -19,7 +19,7 @@ from apache_beam.io.gcp.internal.clients.bigquery import TableReference
 from google.cloud import bigquery
 
 from beam_mixpanel.emulator import Emulator
-from beam_mixpanel.pipelines import bigquery_to_mixpanel
+from beam_mixpanel.pipelines import bigquery_to_mixpanel, check_events
 from tests.bigquery_service import JobServer, StorageServer
 
 TABLE = "a-project.a_dataset.orders"
@@ -132,8 +132,9 @@ def test_a_query_becomes_events(job: Job, asked: JobServer, storage: StorageServ
 
 
 def test_nothing_is_sent_on_request(job: Job, asked: JobServer, storage: StorageServer, emulator: Emulator) -> None:
-    """`--validate_only` reads and checks every row."""
-    assert job.run(f"--table={TABLE}", "--validate_only") == 0
+    """`beam-mixpanel check bigquery` reads and checks every row."""
+    flags = (f"--table={TABLE}", f"--report={job.folder}/report.html")
+    assert check_events.run(["bigquery", *job.flags, *flags]) == 0
     assert job.books()["read"] == 9
     assert emulator.events() == []
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from beam_mixpanel.emulator import Emulator
-from beam_mixpanel.pipelines import check_events, files_to_mixpanel, sql_to_mixpanel
+from beam_mixpanel.pipelines import check_events, files_to_mixpanel
 
 README = Path(__file__).parent.parent.parent / "README.md"
 HOSTILE = "</title></style><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
@@ -214,7 +214,7 @@ def test_what_is_advised_depends_on_what_is_read_and_mapped(tmp_path: Path) -> N
 
 def test_the_command_of_the_readme_needs_a_csv_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From a CSV to a page by the README's words alone."""
-    command = re.search(r"-m pipelines\.check_events (--input my\.csv .*)", README.read_text())
+    command = re.search(r"beam-mixpanel check (--input my\.csv .*)", README.read_text())
     assert command
     (tmp_path / "my.csv").write_text("action,time,user_id,total\nBuy,2026-01-01T12:00:00Z,u1,9.5\n")
     monkeypatch.chdir(tmp_path)
@@ -222,16 +222,16 @@ def test_the_command_of_the_readme_needs_a_csv_and_no_more(tmp_path: Path, monke
     assert "<b>1</b><span>would be imported</span>" in (tmp_path / "report.html").read_text()
 
 
-def test_every_import_offers_it_and_sends_nothing(tmp_path: Path, emulator: Emulator, token_reference: str) -> None:
-    """`--check_report` makes a check of any import, with its credentials or without."""
+def test_the_options_of_an_import_may_stay(tmp_path: Path, emulator: Emulator, token_reference: str) -> None:
+    """With its credentials or without, nothing is sent; the word `files` may be there."""
     page = tmp_path / "report.html"
     path = write(tmp_path, event("A", "a"))
     destination = (f"--mixpanel_api_host={emulator.url}", f"--mixpanel_project_token={token_reference}")
-    assert files_to_mixpanel.run([f"--input={path}", f"--check_report={page}", *destination]) == 0
+    assert check_events.run(["files", f"--input={path}", f"--report={page}", *destination]) == 0
     assert json.loads(page.with_suffix(".json").read_text())["events"]["would_be_imported"] == 1
     assert emulator.requests() == []
     page.unlink()
-    assert files_to_mixpanel.run([f"--input={path}", f"--check_report={page}"]) == 0
+    assert check_events.run([f"--input={path}", f"--report={page}"]) == 0
     assert page.exists()
 
 
@@ -244,9 +244,29 @@ def test_a_database_can_be_checked(tmp_path: Path) -> None:
         connection.execute("INSERT INTO orders VALUES (1, '2026-01-01T12:00:00Z', 'u')")
     page = tmp_path / "report.html"
     flags = (f"--connection=sqlite:///{tmp_path}/shop.db", "--table=orders", "--event=Order", "--time_column=at")
-    assert sql_to_mixpanel.run([*flags, f"--check_report={page}"]) == 0
+    assert check_events.run(["sql", *flags, f"--report={page}"]) == 0
     report = json.loads(page.with_suffix(".json").read_text())
     assert (report["events"]["would_be_imported"], len(report["about"]["source"])) == (1, 1)
+
+
+def test_what_has_no_end_cannot_be_checked(capsys: pytest.CaptureFixture[str]) -> None:
+    """A stream is named as a source elsewhere."""
+    assert check_events.run(["pubsub", "--subscription=projects/p/subscriptions/s"]) == 2
+    assert capsys.readouterr().err == "error: a check reads files or sql or bigquery or replay: what has an end\n"
+
+
+def test_dead_letters_can_be_checked(tmp_path: Path) -> None:
+    """With the repair that a replay would apply, before anything is sent again."""
+    letter = {"event": json.dumps({"event": "A"}), "stage": "validate", "fate": "invalid", "reason": "time_missing"}
+    (tmp_path / "dead.jsonl").write_text(f"{json.dumps(letter)}\n")
+    page = tmp_path / "report.html"
+    flags = (f"--input={tmp_path}/dead.jsonl", f"--report={page}", f"--fix={__name__}:add_time")
+    assert check_events.run(["replay", *flags]) == 0
+    assert json.loads(page.with_suffix(".json").read_text())["events"]["would_be_imported"] == 1
+
+
+def add_time(event: dict[str, Any]) -> dict[str, Any]:
+    return event | {"time": NOON_MS}
 
 
 def test_refused_events_are_a_finding_not_a_failure(tmp_path: Path) -> None:

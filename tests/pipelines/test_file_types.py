@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_mixpanel.emulator import Emulator
-from beam_mixpanel.pipelines import files_to_mixpanel
+from beam_mixpanel.pipelines import check_events, files_to_mixpanel
 
 DOCS = Path(__file__).parents[2] / "docs" / "files.md"
 UTC = dt.timezone.utc
@@ -279,7 +279,7 @@ def test_wrong_csv_flags_are_exit_2(tmp_path: Path, capsys: pytest.CaptureFixtur
     """With the cure, before anything is read."""
     path = tmp_path / "a.csv"
     path.write_text("event,time\n")
-    assert files_to_mixpanel.run([f"--input={path}", "--validate_only", flag]) == 2
+    assert check_events.run([f"--input={path}", flag]) == 2
     assert cure in capsys.readouterr().err
 
 
@@ -287,12 +287,12 @@ def test_a_mapping_that_does_not_fit_the_columns_is_exit_2(tmp_path: Path, capsy
     """Told before a row is read, with the columns that all files together have; what was chosen is printed."""
     (tmp_path / "a.csv").write_text("name,at,user\nA,1709251199123,u\n")
     (tmp_path / "b.csv").write_text("name,at,plan\nA,1709251199123,x\n")
-    flags = [f"--input={tmp_path}/*.csv", "--validate_only"]
-    assert files_to_mixpanel.run([*flags, "--time_column=when"]) == 2
+    flags = [f"--input={tmp_path}/*.csv", f"--report={tmp_path}/r.html"]
+    assert check_events.run([*flags, "--time_column=when"]) == 2
     error = capsys.readouterr().err
     assert "when" in error
     assert "plan" in error
-    assert files_to_mixpanel.run([*flags, "--time_column=at", "--event_column=name"]) == 0
+    assert check_events.run([*flags, "--time_column=at", "--event_column=name"]) == 0
     assert "time from at" in capsys.readouterr().err
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from beam_mixpanel.emulator import Emulator
-from beam_mixpanel.pipelines import files_to_mixpanel, replay_dead_letters
+from beam_mixpanel.pipelines import check_events, files_to_mixpanel, replay_dead_letters
 
 NOW_MS = int(time.time() * 1000)
 
@@ -132,12 +132,14 @@ def test_a_green_job_that_imported_nothing_does_not_exist(job: Job, emulator: Em
     assert job.run(emulator, f"--input={job.input(b'{')}", *flags)[0] == 1
 
 
-def test_validate_only_sends_nothing_and_needs_no_credentials(job: Job, emulator: Emulator) -> None:
-    """`--validate_only` counts what would be imported, and why the rest would not."""
+def test_a_check_sends_nothing_and_needs_no_credentials(job: Job, emulator: Emulator) -> None:
+    """It counts what would be imported, keeps the rest, and is red where more is refused than was allowed."""
     file = job.input(_event(1), b"{", {"event": "A", "properties": {}})
     summary = job.folder / "summary.json"
-    flags = [f"--input={file}", "--validate_only", f"--summary={summary}", f"--dead_letters={job.folder}/dead"]
-    assert files_to_mixpanel.run(flags) == 3
+    flags = [f"--input={file}", f"--report={job.folder}/r.html", f"--summary={summary}"]
+    assert check_events.run([*flags, f"--dead_letters={job.folder}/dead"]) == 0
+    assert check_events.run([*flags, "--allow_dead_letters=2"]) == 0
+    assert check_events.run([*flags, "--allow_dead_letters=1"]) == 3
     written = json.loads(summary.read_text())
     assert (written["read"], written["invalid"], written["valid"], written["imported"]) == (3, 2, 1, 0)
     assert len(job.dead_letters("dead")) == 2
@@ -269,7 +271,7 @@ def test_an_interrupted_job_ends_within_seconds_and_says_so(job: Job, emulator: 
     assert "Traceback" not in error
 
 
-@pytest.mark.parametrize("flags", [("--mixpanel_insert_id=columns:number",), ("--mixpanel_time_zone=Asia/Tokyo",)])
+@pytest.mark.parametrize("flags", [("--insert_id_columns=number",), ("--mixpanel_time_zone=Asia/Tokyo",)])
 def test_a_replay_sends_the_same_events_whatever_its_options(
     job: Job, emulator: Emulator, flags: tuple[str, ...]
 ) -> None:
@@ -285,21 +287,26 @@ def test_a_replay_sends_the_same_events_whatever_its_options(
     assert len(emulator.events(deduplicated=True)) == 9
 
 
-@pytest.mark.parametrize("flags", [(), ("--validate_only",)], ids=["import", "validate_only"])
-def test_redacted_properties_leave_in_no_way(job: Job, emulator: Emulator, flags: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("checks", [False, True], ids=["import", "check"])
+def test_redacted_properties_leave_in_no_way(job: Job, emulator: Emulator, checks: bool) -> None:
     """`--redact` takes properties out of what is sent, of dead letters, and of what replaying them sends and keeps."""
     lines = [_event(1, email="ca-na-ry", phone="ca-na-ry"), _event(2, time="soon", email="ca-na-ry"), b"{ca-na-ry"]
-    if not flags:
-        emulator.add_fault(kind="status", status=503, times=1)
-        flags = ("--mixpanel_retry_deadline_secs=0", "--mixpanel_on_undelivered=dead_letter")
+    flags = [f"--input={job.input(*lines)}", f"--dead_letters={job.folder}/d"]
     redact = ("--redact=email", "--redact", "phone")
-    assert job.run(emulator, f"--input={job.input(*lines)}", f"--dead_letters={job.folder}/d", *redact, *flags)[0] == 3
+    if checks:
+        report = (f"--report={job.folder}/r.html", "--show_values")
+        assert check_events.run([*flags, *redact, *report, "--allow_dead_letters=0"]) == 3
+        assert "ca-na-ry" not in (job.folder / "r.json").read_text()
+    else:
+        emulator.add_fault(kind="status", status=503, times=1)
+        flags += ["--mixpanel_retry_deadline_secs=0", "--mixpanel_on_undelivered=dead_letter"]
+        assert job.run(emulator, *flags, *redact)[0] == 3
     letters = job.dead_letters("d")
-    assert len(letters) == (2 if "--validate_only" in flags else 3)
+    assert len(letters) == (2 if checks else 3)
     again = job.run(
         emulator, f"--input={job.folder}/d-*", f"--dead_letters={job.folder}/e", *redact, pipeline=replay_dead_letters
     )
     assert again[0] == 3
     left = [*letters, *job.dead_letters("e"), *emulator.events(), *emulator.requests()]
     assert "ca-na-ry" not in json.dumps(left)
-    assert [event["properties"]["number"] for event in emulator.events()] == [1] * ("--validate_only" not in flags)
+    assert [event["properties"]["number"] for event in emulator.events()] == [1] * (not checks)

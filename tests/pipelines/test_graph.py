@@ -10,7 +10,7 @@ import pytest
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from beam_mixpanel.core.formats.byte_ranges import DEFAULT_RANGE_BYTES
-from beam_mixpanel.launcher import arguments
+from beam_mixpanel.launcher.command_line import read_settings
 from beam_mixpanel.pipelines import files_to_mixpanel, replay_dead_letters
 
 EVENT = '{"event":"A","properties":{"time":1700000000000,"distinct_id":"u"}}\n'
@@ -35,9 +35,9 @@ def _size(pipeline: beam.Pipeline) -> Size:
 
 def _graph_of(module: object, folder: Path, token_reference: str, *flags: str) -> Size:
     flags = (*flags, f"--mixpanel_project_token={token_reference}", f"--dead_letters={folder}/dead")
-    settings = arguments.parse("a program", "", flags, module.OPTIONS)  # type: ignore[attr-defined]
+    settings = read_settings(flags, module.SOURCE.groups)  # type: ignore[attr-defined]
     pipeline = beam.Pipeline(options=settings.options)
-    module.build(pipeline, settings)  # type: ignore[attr-defined]
+    module.build(pipeline, module.SOURCE.open(settings))  # type: ignore[attr-defined]
     return _size(pipeline)
 
 

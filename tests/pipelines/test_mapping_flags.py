@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from beam_mixpanel.emulator import Emulator
-from beam_mixpanel.pipelines import files_to_mixpanel, replay_dead_letters
+from beam_mixpanel.pipelines import check_events, files_to_mixpanel, replay_dead_letters
 
 DATA = Path(__file__).parent.parent / "data" / "presets"
 ROWS = [
@@ -124,11 +124,11 @@ def test_a_function_maps(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     assert letter["message"] == "the function raised KeyError in to_events, line 4"
 
 
-def test_validate_only_maps_without_sending(job: Job) -> None:
+def test_a_check_maps_without_sending(job: Job) -> None:
     """The check counts what would be imported, filtered and invalid."""
     summary = job.folder / "summary.json"
-    flags = (f"--input={job.input(*ROWS)}", "--validate_only", f"--summary={summary}")
-    assert files_to_mixpanel.run([*FLAGS, *flags]) == 3
+    flags = (f"--input={job.input(*ROWS)}", f"--report={job.folder}/r.html", f"--summary={summary}")
+    assert check_events.run([*FLAGS, *flags, "--allow_dead_letters=0"]) == 3
     written = json.loads(summary.read_text())
     assert [written[name] for name in ("read", "filtered", "invalid", "valid")] == [3, 1, 1, 1]
     assert job.emulator.requests() == []

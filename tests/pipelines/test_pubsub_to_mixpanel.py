@@ -18,8 +18,7 @@ import pytest
 pytest.importorskip("google.pubsub_v1", reason="needs the extra gcp")
 
 from beam_mixpanel.emulator import Emulator
-from beam_mixpanel.launcher.arguments import parse
-from beam_mixpanel.launcher.options import PubSubOptions
+from beam_mixpanel.launcher.command_line import read_settings
 from beam_mixpanel.pipelines import pubsub_to_mixpanel
 from tests.pubsub_service import PubSubServer
 
@@ -89,9 +88,9 @@ def test_a_stream_is_batched_by_key(emulator: Emulator, token_reference: str, tm
     ]
     sharded = "beam:transform:group_into_batches_with_sharded_key:v1"
     for more in ([], ["--mixpanel_auto_sharding"]):
-        settings = parse("x", "x", [*arguments, *more], (PubSubOptions,))
+        settings = read_settings([*arguments, *more], pubsub_to_mixpanel.SOURCE.groups)
         pipeline = beam.Pipeline(options=settings.options)
-        pubsub_to_mixpanel.build(pipeline, settings)
+        pubsub_to_mixpanel.build(pipeline, pubsub_to_mixpanel.SOURCE.open(settings))
         steps = pipeline.to_runner_api().components.transforms.values()
         assert (sharded in {step.spec.urn for step in steps}) == bool(more)
         assert any(step.unique_name == "WriteToMixpanel/Pack/Buffer" for step in steps) != bool(more)

@@ -58,7 +58,7 @@ WRONG: dict[Any, dict[str, tuple[Any, ...]]] = {
         "region": (None, "mars", "US", 5, ["us"], ""),
         "api_host": (5, "", "api.mixpanel.com", "ftp://x", f"https://user:{SECRET}@x", "http://example.com", ["x"]),
         "endpoint": (None, "export", True, 5),
-        "insert_id": (*NO_TEXT, "uuid", "columns:"),
+        "insert_id": (*NO_TEXT, "uuid", "columns:order"),
         "time_zone": (*NO_TEXT, "Mars/Base"),
         "retention_days": (*NO_WHOLE_NUMBER, 10**9),
         "redact": (None, *NO_NAMES, ["time"]),

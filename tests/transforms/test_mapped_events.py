@@ -13,7 +13,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 
 from beam_mixpanel import EventMapping, PrepareEvents, ProjectToken, RowBatch, RowList, WriteToMixpanel
-from beam_mixpanel.core.events.prepare import EventBlock
+from beam_mixpanel.core.events.event import Form
+from beam_mixpanel.core.events.insert_id import InsertIdStrategy
+from beam_mixpanel.core.events.prepare import EventBlock, EventPreparer
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.errors import MappingError, UserFunctionError
 
@@ -74,6 +76,35 @@ def test_every_kind_of_row_becomes_the_same_event(elements: list[Any]) -> None:
         )
         assert_that(prepared.invalid, equal_to([]), "invalid")
     assert _counters(pipeline.result) == {"read": 2, "prepared": 1, "filtered": 1}
+
+
+IN_SHAPE = {"event": "A", "properties": {"time": TIME_MS, "distinct_id": "u", "order": 7}}
+WITHOUT = {"event": "A", "properties": {"time": TIME_MS, "distinct_id": "u"}}
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        [IN_SHAPE, WITHOUT],
+        [_lines(IN_SHAPE), _lines(WITHOUT)],
+        [EventBlock(_lines(IN_SHAPE, WITHOUT), "f", 0)],
+        [EventBlock(_lines(*[IN_SHAPE] * 20, WITHOUT), "f", 0)],
+        [RowList([IN_SHAPE, WITHOUT], "t", 0)],
+        [RowBatch(pa.RecordBatch.from_pylist([IN_SHAPE, WITHOUT]), "t", 0)],
+    ],
+    ids=["dicts", "bytes", "block", "block of many", "RowList", "RowBatch"],
+)
+def test_columns_of_an_id_are_properties_of_events_in_mixpanels_shape(elements: list[Any]) -> None:
+    """Alone, `insert_id_columns` takes no event for a row: its `$insert_id` is a hash of these properties."""
+    form = Form(InsertIdStrategy("columns", ("order",)))
+    (expected,) = EventPreparer(form).prepare_object(IN_SHAPE, int(NOW_SECS * 1000)).events.bodies
+    mapping = {"insert_id_columns": ["order"]}
+    with beam.Pipeline(runner="FnApiRunner", options=PipelineOptions([])) as pipeline:
+        prepared = pipeline | beam.Create(elements) | PrepareEvents(mapping=mapping, clock=_clock)
+        bodies = prepared.prepared | beam.FlatMap(lambda chunk: [event.body for event in chunk]) | beam.Distinct()
+        assert_that(bodies, equal_to([expected]))
+        reasons = prepared.invalid | beam.Map(lambda letter: letter.reason)
+        assert_that(reasons, equal_to(["insert_id_column_missing"]), "invalid")
 
 
 def test_rows_of_sources_need_no_mapping() -> None:

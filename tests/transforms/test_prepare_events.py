@@ -151,7 +151,7 @@ def test_repaired_ids_and_old_events_are_counted() -> None:
     ("options", "expected"),
     [
         ({"insert_id": "mixpanel-import"}, b'"$insert_id":"1150573110"'),
-        ({"insert_id": "columns:order"}, b'"$insert_id":"'),
+        ({"mapping": {"insert_id_columns": ["order"]}}, b'"$insert_id":"9"'),
         ({"time_zone": "Europe/Paris"}, b'"time":1749992800000'),
     ],
 )

@@ -77,9 +77,7 @@ _CURES: Final[dict[str, _Cure]] = {
         f"{_MAP}, or --mixpanel_time_zone Europe/Paris",
     ),
     "event_missing": _Cure("Say what names the events.", "--event_column COLUMN, or --event NAME"),
-    "insert_id_column_missing": _Cure(
-        "Choose columns that every row has.", "--insert_id_columns A,B", "--mixpanel_insert_id columns:A,B"
-    ),
+    "insert_id_column_missing": _Cure("Choose columns that every row has.", *["--insert_id_columns A,B"] * 2),
     "too_many_properties": _Cure("Leave properties out.", "--exclude 'PREFIX_*', or --json_column COLUMN"),
     "nested_too_deep": _Cure(
         "Drop the nested column, or spread it where it holds an object.",
@@ -272,7 +270,7 @@ def _on_ids(report: _Report) -> Iterator[Advice]:
             LOOK,
             "Give different events different ids",
             _capital(why),
-            _flag(report, "--insert_id_columns A,B", "--mixpanel_insert_id columns:A,B"),
+            "--insert_id_columns A,B",
         )
     if ids["repeated_events"]:
         why = (

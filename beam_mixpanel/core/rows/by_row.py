@@ -12,6 +12,7 @@ from beam_mixpanel.core import user_function
 from beam_mixpanel.core.events.chunk import origin_of
 from beam_mixpanel.core.events.dead_letter import MAP, PARSE, DeadLetter, letter_of
 from beam_mixpanel.core.events.event import Form
+from beam_mixpanel.core.events.insert_id import InsertIdStrategy
 from beam_mixpanel.core.events.original import original_text
 from beam_mixpanel.core.events.prepare import EventBlock, EventPreparer, Preparation
 from beam_mixpanel.core.events.reading import parse_object
@@ -79,6 +80,13 @@ class RowPreparer:
         self._function = None if mapping.map is None else _Function(mapping, form.zone)
         takes_columns = mapping.map is not None or mapping.names_columns
         self._event_plan = None if takes_columns else mapping.plan_for_events(zone=form.zone)
+        self._only_makes_ids = mapping.given == ["insert_id_columns"]
+        self._preparer_of_events = self._preparer
+        if mapping.insert_id_columns:
+            strategy = InsertIdStrategy("columns", mapping.insert_id_columns)
+            self._preparer_of_events = EventPreparer(
+                form._replace(insert_id=strategy), retention_days=self._retention_days
+            )
 
     def prepare_rows(self, rows: RowList, now_ms: int) -> Preparation:
         """Prepare rows, column by column where they have the same columns and types."""
@@ -114,8 +122,9 @@ class RowPreparer:
 
     def prepare_block(self, block: EventBlock, now_ms: int) -> Preparation:
         """Prepare the lines of a block, each the JSON object of a row; blank lines are no rows."""
-        if block.cut_line_bytes:
-            return self._preparer.prepare_block(block, now_ms)
+        of_events = self._preparer_of_whole(block)
+        if of_events is not None:
+            return of_events.prepare_block(block, now_ms)
         lines = list(block.lines())
         parsed = [parse_object(line) for _, line in lines]
         # Only what is an object can be prepared by column; `places` are its lines.
@@ -178,6 +187,16 @@ class RowPreparer:
             offsets = [rows.first_row + place for place in by_column.places]
         done.add(by_column.placed(f"{rows.source}#", offsets))
         return done
+
+    def _preparer_of_whole(self, block: EventBlock) -> EventPreparer | None:
+        """Return what prepares a block that need not be taken apart into rows; None where it must be."""
+        if block.cut_line_bytes:
+            return self._preparer
+        if not self._only_makes_ids:
+            return None
+        rows = (parse_object(line) for _, line in block.lines())
+        are_events = all(isinstance(row, DeadLetter) or _is_event(row) for row in rows)
+        return self._preparer_of_events if are_events else None
 
     def _columnar_for(self, schema: Any) -> ColumnarPreparer | None:
         """Give the preparer of a schema's batches; None where rows must be prepared one by one."""
@@ -270,6 +289,8 @@ class RowPreparer:
     def _preparer_for(self, plan: ColumnPlan | None) -> EventPreparer:
         """Redact each property of a column together with the others that it gives."""
         redact = self._form.redact
+        if plan is None and self._event_plan is not None:
+            return self._preparer_of_events
         if plan is None or redact.isdisjoint(TEXT_IDS):
             return self._preparer
         hidden = {column for name, column in plan.ids if name in redact}

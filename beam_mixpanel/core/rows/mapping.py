@@ -36,7 +36,8 @@ class EventMapping:
       distinct_id_column: the column that becomes `distinct_id`. Where there is none, `$user_id` serves as both.
       user_id_column: the column that becomes `$user_id`.
       device_id_column: the column that becomes `$device_id`.
-      insert_id_columns: one, whose value is the `$insert_id`; or several, whose hash is, and which stay properties.
+      insert_id_columns: one, whose value is the `$insert_id`; or several, whose hash is, and which stay properties. Of
+        an event in Mixpanel's shape that has no `$insert_id`: properties, or `event`, whose hash it gets.
       include: the columns that become properties, by name or with `*`. A column that is used above is one only where
         it is named in full.
       exclude: columns that are left out, by name or with `*`; `COLUMN.KEY` for keys of spread and flattened ones.
@@ -98,7 +99,7 @@ class EventMapping:
     @property
     def names_columns(self) -> bool:
         """Tell whether a key says what stands where; without one, rows in Mixpanel's shape are events as they are."""
-        return not set(self.given) <= set(MAP_TAKES)
+        return not set(self.given) <= set(EVENTS_TAKE)
 
     @property
     def given(self) -> list[str]:
@@ -128,7 +129,8 @@ class EventMapping:
 
     def plan_for_events(self, *, zone: tzinfo = timezone.utc) -> ColumnPlan:
         """Give what is to be done with events, which the function of `map` makes or rows are: filters and tags."""
-        return replace(self, map=None, event_column="event", time_column="time").bind((), zone=zone, complete=False)
+        of_events = replace(self, map=None, event_column="event", time_column="time", insert_id_columns=())
+        return of_events.bind((), zone=zone, complete=False)
 
     def bind(self, columns: Sequence[str], *, zone: tzinfo = timezone.utc, complete: bool = True) -> ColumnPlan:
         """Settle which column is what.
@@ -178,7 +180,9 @@ class EventMapping:
 KEYS: Final = tuple(each.name for each in fields(EventMapping))
 _MAY_BE_NONE: Final = frozenset(each.name for each in fields(EventMapping) if each.default is None)
 MAP_TAKES: Final = ("map", "tags", "only_events", "skip_events", "from_time", "until_time")
-"""The keys that serve beside a function, and with events in Mixpanel's shape."""
+"""The keys that serve beside a function."""
+EVENTS_TAKE: Final = (*MAP_TAKES, "insert_id_columns")
+"""The keys that serve with events in Mixpanel's shape, where `insert_id_columns` names properties."""
 
 
 def _check_together(mapping: EventMapping) -> None:

@@ -14,9 +14,9 @@ from apache_beam.io.filesystems import FileSystems
 from beam_mixpanel.core.check.advice import COLUMNS, EVENTS
 from beam_mixpanel.core.check.findings import check_report
 from beam_mixpanel.core.rows.mapping import EventMapping
-from beam_mixpanel.launcher.arguments import Settings
-from beam_mixpanel.launcher.mapping import takes_events
+from beam_mixpanel.launcher.files import takes_events
 from beam_mixpanel.launcher.reports.check_page import page_of
+from beam_mixpanel.launcher.settings import Settings
 from beam_mixpanel.transforms.options import MixpanelOptions
 from beam_mixpanel.transforms.profile import read_profile
 from beam_mixpanel.version import VERSION

@@ -14,7 +14,6 @@ from beam_mixpanel.launcher.reports.page import card, document, in_bytes, in_tim
 _Report = Mapping[str, Any]
 _MOST_COLUMNS: Final = 120
 _ENDS: Final = {0: "Everything was imported", 1: "The job failed", 3: "Some events were not imported"}
-_CHECKED: Final = {0: "Everything is valid", 1: "The check failed", 3: "Some events are invalid"}
 
 
 def page_of(report: _Report) -> str:
@@ -27,24 +26,23 @@ def _head(report: _Report) -> str:
     lost = Books.from_counts(books).not_imported
     bad = "tile bad" if lost or report["exit_code"] == 1 else "tile"
     failure = f'<p class="stop">{escape(report["failure"])}</p>' if report["failure"] else ""
-    done = ("valid", "valid") if about["validate_only"] else ("imported", "imported")
     return (
-        f"<header><h1>{_end(report['exit_code'], lost, checked=about['validate_only'])}</h1>"
+        f"<header><h1>{_end(report['exit_code'], lost)}</h1>"
         f"<p>{escape(', '.join(about['source']))}, ended {escape(moment_of(about['ended_at']))}, "
         f"exit code {report['exit_code']}.</p>{failure}</header>"
         f'<div class="tiles"><div class="tile"><b>{books["read"]:,}</b><span>events read</span></div>'
-        f'<div class="tile"><b>{books[done[0]]:,}</b><span>{done[1]}</span></div>'
+        f'<div class="tile"><b>{books["imported"]:,}</b><span>imported</span></div>'
         f'<div class="{bad}"><b>{lost:,}</b><span>not imported</span></div>'
         f'<div class="tile"><b>{in_time(books["seconds"])}</b><span>from start to end</span></div>'
         f'<div class="tile"><b>{books["events_per_sec"]:,}</b><span>events/s</span></div></div>'
     )
 
 
-def _end(exit_code: int, lost: int, *, checked: bool) -> str:
+def _end(exit_code: int, lost: int) -> str:
     """Say how a run ended; one that ended well may have left behind as many events as it was allowed to."""
     if exit_code == 0 and lost:
-        return f"All but {lost:,} of the events {'are valid' if checked else 'were imported'}"
-    return (_CHECKED if checked else _ENDS)[exit_code]
+        return f"All but {lost:,} of the events were imported"
+    return _ENDS[exit_code]
 
 
 def _books(report: _Report) -> str:
@@ -99,9 +97,8 @@ def _course(report: _Report) -> str:
     spans = _spans(report["course"])
     if not any(span["read"] for span in spans):
         return card("Over time", "The workers were other processes; what they did over time is not known here.", "")
-    done = "read" if report["about"]["validate_only"] else "imported"
-    rates = [(f"{span['at']:.0f} s", round(span[done] / span["seconds"])) for span in spans]
-    charts = f"<h3>Events {done} per second</h3>{columns(rates, title=f'Events {done} per second over time')}"
+    rates = [(f"{span['at']:.0f} s", round(span["imported"] / span["seconds"])) for span in spans]
+    charts = f"<h3>Events imported per second</h3>{columns(rates, title='Events imported per second over time')}"
     if any(span["requests"] for span in spans):
         times = [(f"{span['at']:.0f} s", round(span["latency_ms"] / max(span["requests"], 1))) for span in spans]
         charts += f"<h3>Mean time of an answer, ms</h3>{columns(times, title='Milliseconds an answer over time')}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
@@ -17,13 +16,13 @@ from beam_mixpanel.core.check.masking import example_of
 from beam_mixpanel.core.events.dead_letter import DeadLetter, from_json_line
 from beam_mixpanel.errors import UnreadableFileError
 from beam_mixpanel.files.listing import match_files, open_file
-from beam_mixpanel.launcher.arguments import Settings, chosen_settings
-from beam_mixpanel.launcher.options import RedactionOptions
+from beam_mixpanel.launcher import messages
+from beam_mixpanel.launcher.parse import chosen_settings
 from beam_mixpanel.launcher.reports.check_report import json_beside
 from beam_mixpanel.launcher.reports.course import Moment
 from beam_mixpanel.launcher.reports.run_page import page_of
+from beam_mixpanel.launcher.settings import Settings
 from beam_mixpanel.launcher.summary import Summary
-from beam_mixpanel.transforms.options import MixpanelOptions
 from beam_mixpanel.version import VERSION
 
 _MOST_LETTERS: Final = 20_000
@@ -77,7 +76,6 @@ def run_report(run: Run) -> dict[str, Any]:
             "ended_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "version": VERSION,
             "runner": str(settings.options.view_as(StandardOptions).runner),
-            "validate_only": settings.validate_only,
             "show_values": settings.show_values,
         },
         "exit_code": run.exit_code,
@@ -130,9 +128,4 @@ def _replay(run: Run) -> str:
     """Write the command that sends the dead letters again; empty where there are none, or no server any more."""
     if not run.summary.books.dead_letters or not run.dead_letter_prefixes or run.settings.use_emulator:
         return ""
-    flags = [f"--input={prefix}-*" for prefix in run.dead_letter_prefixes]
-    for flag, value in chosen_settings(run.settings.options, (MixpanelOptions, RedactionOptions)).items():
-        values = value if isinstance(value, list) else [value]
-        flags += [flag if each is True else f"{flag}={each}" for each in values]
-    flags.append(f"--dead_letters={run.settings.dead_letters}-again")
-    return shlex.join(["python", "-m", "beam_mixpanel.pipelines.replay_dead_letters", *flags])
+    return messages.replay_command(run.settings, run.dead_letter_prefixes)

@@ -6,7 +6,7 @@ import apache_beam as beam
 import pytest
 
 from beam_mixpanel.client.results import ImportReceipt
-from beam_mixpanel.launcher.connect import FailIfNothingImported
+from beam_mixpanel.launcher.nothing_imported import FailIfNothingImported
 
 
 def _run(*imported: int) -> None:

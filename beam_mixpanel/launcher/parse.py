@@ -1,0 +1,141 @@
+"""From the words of a command line to Beam's options, with ours among them; an unknown option is an error."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import io
+import os
+from collections.abc import Sequence
+from typing import Any, Final
+
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.runners.runner import create_runner
+
+from beam_mixpanel.errors import UsageError
+from beam_mixpanel.launcher.options import (
+    BigQueryOptions,
+    FileOptions,
+    IncrementalOptions,
+    JobOptions,
+    MappingOptions,
+    PubSubOptions,
+    RedactionOptions,
+    ReplayOptions,
+    SqlOptions,
+    TableOptions,
+)
+from beam_mixpanel.launcher.plain_flags import actions_of, plain_flags
+from beam_mixpanel.launcher.runners import DEFAULT_RUNNER, LOCAL_RUNNERS, STREAM_RUNNER
+from beam_mixpanel.transforms.options import MixpanelOptions
+
+OptionGroups = tuple[type[PipelineOptions], ...]
+COMMON_OPTIONS: Final[OptionGroups] = (MappingOptions, MixpanelOptions, RedactionOptions, JobOptions)
+"""What every pipeline of ours takes."""
+_SOME_TAKE: Final[OptionGroups] = (
+    FileOptions,
+    ReplayOptions,
+    TableOptions,
+    SqlOptions,
+    BigQueryOptions,
+    IncrementalOptions,
+    PubSubOptions,
+)
+"""What only some of them take; the others refuse it rather than ignore it."""
+_GONE: Final = {
+    flag: "to check without sending: beam-mixpanel check files|sql|bigquery|replay, with the same options"
+    for flag in ("--validate_only", "--check_report")
+}
+"""Options that a user may expect of a job that must not send. A remote runner would ignore them, and the job send."""
+
+
+def parse_options(arguments: Sequence[str], also: OptionGroups) -> PipelineOptions:
+    """Read options, of which none is dropped unread.
+
+    Args:
+      arguments: as given.
+      also: the groups of ours that are taken besides those of every pipeline.
+
+    Raises:
+      UsageError: an option is unknown, or its value is wrong.
+    """
+    groups = (*COMMON_OPTIONS, *also)
+    arguments = plain_flags(_with_runner(arguments, also), groups, all_options(also)._actions)
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            parser = all_options(also)
+            chosen, unknown = parser.parse_known_args(arguments)
+            options = PipelineOptions(arguments)
+            for group in groups:
+                options.view_as(group)
+    except SystemExit:
+        raise UsageError(complaint.getvalue().strip().rpartition("error: ")[2]) from None
+    check_runner(chosen.runner)
+    _check_unknown(unknown, list(parser._option_string_actions), takes_others=chosen.runner not in LOCAL_RUNNERS)
+    return options
+
+
+def chosen_settings(options: PipelineOptions, groups: OptionGroups = (*COMMON_OPTIONS, *_SOME_TAKE)) -> dict[str, Any]:
+    """Return the options of ours that differ from their defaults, by flag; secrets are references in them."""
+    given = ((action, getattr(options.view_as(group), action.dest)) for group in groups for action in actions_of(group))
+    return {action.option_strings[0]: value for action, value in given if value not in (action.default, None)}
+
+
+def all_options(also: OptionGroups) -> argparse.ArgumentParser:
+    """Return a parser of every option that Beam and this pipeline know."""
+    parser = argparse.ArgumentParser(add_help=False, conflict_handler="resolve", allow_abbrev=False)
+    pending = list(PipelineOptions.__subclasses__())
+    while pending:
+        group = pending.pop()
+        pending += group.__subclasses__()
+        if "_add_argparse_args" in vars(group) and (group in also or group not in _SOME_TAKE):
+            group._add_argparse_args(parser)
+    return parser
+
+
+def check_runner(name: str) -> None:
+    """Refuse a runner that Beam does not know.
+
+    Raises:
+      UsageError: it does not.
+    """
+    try:
+        create_runner(name)
+    except (ValueError, ImportError, AttributeError):
+        raise UsageError(f"unknown runner {name}; use one of {', '.join(StandardOptions.KNOWN_RUNNER_NAMES)}") from None
+
+
+def _with_runner(arguments: Sequence[str], also: OptionGroups) -> list[str]:
+    if any(argument.partition("=")[0] == "--runner" for argument in arguments):
+        return list(arguments)
+    default = STREAM_RUNNER if PubSubOptions in also else DEFAULT_RUNNER
+    return [*arguments, f"--runner={default}"]
+
+
+def _check_unknown(unknown: list[str], options: list[str], *, takes_others: bool) -> None:
+    """Refuse what nobody knows, rather than drop it as Beam does; remote runners bring options of their own."""
+    before = ""
+    for argument in unknown:
+        name = argument.partition("=")[0]
+        if name in _GONE:
+            raise UsageError(f"unknown option {name}; {_GONE[name]}")
+        if not name.startswith("-"):
+            is_value = takes_others and before.startswith("--") and "=" not in before
+            if not is_value:
+                raise UsageError(_stray(argument))
+        elif not takes_others or name.startswith("--mixpanel"):
+            near = difflib.get_close_matches(f"--{name.lstrip('-')}", options, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise UsageError(f"unknown option {name}{hint}")
+        before = argument
+
+
+def _stray(argument: str) -> str:
+    # Repeated only where it is a file: it may be a secret that was meant for an option.
+    known = repr(argument) if os.path.exists(argument) else "an argument"
+    return (
+        f"{known} belongs to no option; if it comes from a pattern, quote the pattern "
+        "(--input 'events/*.ndjson') or give --input several times"
+    )
