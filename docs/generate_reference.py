@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import importlib
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,11 +11,10 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import click
-from apache_beam.options.pipeline_options import PipelineOptions
 
 import beam_mixpanel
 from beam_mixpanel import metrics
-from beam_mixpanel.cli.__main__ import ModuleCommand
+from beam_mixpanel.cli.__main__ import JobCommand, ModuleCommand
 from beam_mixpanel.cli.__main__ import main as command_line
 from beam_mixpanel.core import limits
 from beam_mixpanel.core.events import dead_letter
@@ -24,9 +22,10 @@ from beam_mixpanel.core.events.dead_letter import DeadLetter
 from beam_mixpanel.core.events.rules import RULES
 from beam_mixpanel.emulator.__main__ import _parser as emulator_parser
 from beam_mixpanel.launcher import run, verdict
-from beam_mixpanel.launcher.parse import COMMON_OPTIONS
-from beam_mixpanel.launcher.plain_flags import actions_of, is_list
+from beam_mixpanel.launcher.plain_flags import is_list
+from beam_mixpanel.launcher.sources import all_sources, check_of
 from beam_mixpanel.launcher.summary import Summary
+from beam_mixpanel.transforms.flags import FlagGroup
 
 PAGES = {
     "python": "Python",
@@ -38,10 +37,6 @@ PAGES = {
     "limits": "Limits and their sources",
 }
 """File names and titles, in their order."""
-PIPELINES = (
-    *("files_to_mixpanel", "bigquery_to_mixpanel", "sql_to_mixpanel", "pubsub_to_mixpanel"),
-    *("replay_dead_letters", "check_events"),
-)
 
 
 def write_pages(folder: Path) -> None:
@@ -71,21 +66,32 @@ def _python() -> str:
 
 
 def _options() -> str:
-    """List the options of each pipeline by group; groups that several share stand once."""
-    pipelines = {name: importlib.import_module(f"beam_mixpanel.pipelines.{name}") for name in PIPELINES}
-    groups: dict[type[PipelineOptions], None] = {}
-    parts = ["Every option of Beam and of the chosen runner works, too.\n"]
-    for name, module in pipelines.items():
-        of_pipeline = (*module.SOURCE.groups, *COMMON_OPTIONS)
-        groups |= dict.fromkeys(of_pipeline)
-        links = ", ".join(f"[{_title(group)}](#{_title(group).lower().replace(' ', '-')})" for group in of_pipeline)
-        parts.append(f"## beam_mixpanel.pipelines.{name}\n\n{module.SOURCE.summary}\n\nOptions: {links}.\n")
-    tables = (f"## {_title(group)}\n\n{inspect.getdoc(group)}\n\n{_table_of(actions_of(group))}\n" for group in groups)
+    """List the options of each command by group; groups that several share stand once."""
+    groups: dict[FlagGroup, None] = {}
+    parts = [
+        "Hyphens and underscores are the same in the names of these options. Every option of Beam and of the chosen "
+        "runner works, too.\n"
+    ]
+    for source in (*all_sources(), check_of("files")):
+        groups |= dict.fromkeys(source.all_flags)
+        links = ", ".join(f"[{group.title}](#{_anchor(group.title)})" for group in source.all_flags)
+        parts.append(f"## beam-mixpanel {source.command}\n\n{source.summary}\n\nOptions: {links}.\n")
+    tables = (f"## {group.title}\n\n{_table_of_flags(group)}\n" for group in groups)
     return "\n".join([*parts, *tables])
 
 
-def _title(group: type[PipelineOptions]) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", group.__name__).replace("Options", "options")
+def _anchor(title: str) -> str:
+    return re.sub(r"[^a-z0-9 ]", "", title.lower()).replace(" ", "-")
+
+
+def _table_of_flags(group: FlagGroup) -> str:
+    rows = ["| option | default | meaning |", "|---|---|---|"]
+    for flag in group:
+        choices = ", ".join(f"`{choice}`" for choice in flag.choices)
+        value = choices or (f"`{_escaped(flag.value)}`" if flag.value else "")
+        default = "" if flag.default is None else f"`{flag.default}`"
+        rows.append(f"| `{flag.option}` {value} | {default} | {_cell(flag.full_meaning)} |")
+    return "\n".join(rows) + "\n"
 
 
 def _table_of(actions: Iterable[argparse.Action]) -> str:
@@ -126,8 +132,9 @@ def _command(command: click.Command, name: str) -> Iterator[str]:
         for child in command.list_commands(context):
             yield from _command(command.commands[child], f"{name} {child}")
     elif isinstance(command, ModuleCommand):
-        if command._module.startswith("beam_mixpanel.pipelines."):
-            yield f"Its options are those of [{command._module}](options.md).\n"
+        if isinstance(command, JobCommand):
+            anchor = _anchor(f"beam-mixpanel {command.source(()).command}".replace("-", " "))
+            yield f"Its options: [beam-mixpanel {command.source(()).command}](options.md#{anchor}).\n"
         else:
             yield _table_of(emulator_parser()._actions)
     else:

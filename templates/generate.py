@@ -6,62 +6,20 @@ Source of the format: https://cloud.google.com/dataflow/docs/reference/rest/v1b3
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from beam_mixpanel.launcher.parse import COMMON_OPTIONS
-from beam_mixpanel.launcher.plain_flags import actions_of, is_list, is_switch
+from beam_mixpanel.launcher.sources import all_sources
+from beam_mixpanel.transforms.flags import Flag
 
 FOLDER: Final = Path(__file__).parent
 
 
-class Template(NamedTuple):
-    """What the metadata say of a pipeline, besides what its options say.
-
-    Attributes:
-      title: for the list of templates.
-      description: what it does.
-      required: those without which it does not start.
-      streaming: whether it runs until it is stopped.
-    """
-
-    title: str
-    description: str
-    required: tuple[str, ...] = ()
-    streaming: bool = False
-
-
-TEMPLATES: Final = {
-    "files_to_mixpanel": Template(
-        "Files to Mixpanel",
-        "Imports events from files (NDJSON, JSON, CSV, Avro, Parquet) into Mixpanel.",
-        ("input",),
-    ),
-    "bigquery_to_mixpanel": Template(
-        "BigQuery to Mixpanel",
-        "Imports rows of a BigQuery table or query as events into Mixpanel.",
-    ),
-    "sql_to_mixpanel": Template(
-        "SQL to Mixpanel",
-        "Imports rows of a SQL database as events into Mixpanel.",
-        ("connection",),
-    ),
-    "pubsub_to_mixpanel": Template(
-        "Pub/Sub to Mixpanel",
-        "Imports messages of Pub/Sub as events into Mixpanel, as they come.",
-        ("dead_letters",),
-        streaming=True,
-    ),
-    "replay_dead_letters": Template(
-        "Mixpanel dead letters, again",
-        "Sends dead letters of an earlier job to Mixpanel again.",
-        ("input",),
-    ),
-}
+TEMPLATES: Final = {source.pipeline.rpartition(".")[2]: source for source in all_sources() if source.template}
+"""The sources that have one, by the name of its file."""
 NOT_IN_TEMPLATES: Final = {
     "mixpanel_emulator": "runs where the job is launched",
     "summary": "needs the books, and the launcher ends before the job",
@@ -89,51 +47,52 @@ _LIST_HINT: Final = '; several as JSON: ["A","B"]'
 
 def metadata_of(name: str) -> dict[str, Any]:
     """Describe a pipeline's template, as Google's `TemplateMetadata` has it."""
-    template = TEMPLATES[name]
-    groups = (*importlib.import_module(f"beam_mixpanel.pipelines.{name}").SOURCE.groups, *COMMON_OPTIONS)
-    actions = [action for group in groups for action in actions_of(group) if action.dest not in NOT_IN_TEMPLATES]
+    source = TEMPLATES[name]
+    template = source.template
+    if template is None:
+        raise ValueError(f"{name} has no template")
+    flags = [flag for group in source.all_flags for flag in group if flag.name not in NOT_IN_TEMPLATES]
     return {
         "name": template.title,
         "description": template.description,
         "streaming": template.streaming,
         "supportsAtLeastOnce": template.streaming,
         "supportsExactlyOnce": template.streaming,
-        "parameters": [_parameter(action, required=action.dest in template.required) for action in actions],
+        "parameters": [_parameter(flag, required=flag.name in template.required) for flag in flags],
     }
 
 
-def _parameter(action: argparse.Action, *, required: bool) -> dict[str, Any]:
+def _parameter(flag: Flag, *, required: bool) -> dict[str, Any]:
     parameter: dict[str, Any] = {
-        "name": action.dest,
-        "label": action.dest.removeprefix("mixpanel_").replace("_", " ").capitalize(),
-        "helpText": _help(action),
+        "name": flag.name,
+        "label": flag.name.removeprefix("mixpanel_").replace("_", " ").capitalize(),
+        "helpText": _help(flag),
         "isOptional": not required,
-        "paramType": _type(action),
+        "paramType": _type(flag),
     }
-    if action.dest in _REGEXES:
-        parameter["regexes"] = [_REGEXES[action.dest]]
-    if action.choices:
-        parameter["enumOptions"] = [{"value": choice, "label": choice} for choice in action.choices]
-    if is_switch(action):
+    if flag.name in _REGEXES:
+        parameter["regexes"] = [_REGEXES[flag.name]]
+    if flag.choices:
+        parameter["enumOptions"] = [{"value": choice, "label": choice} for choice in flag.choices]
+    if flag.is_switch:
         parameter["defaultValue"] = "false"
-    elif action.default is not None:
-        parameter["defaultValue"] = str(action.default)
+    elif flag.default is not None:
+        parameter["defaultValue"] = str(flag.default)
     return parameter
 
 
-def _help(action: argparse.Action) -> str:
-    text = str(action.help) % vars(action)
-    if action.dest in REFERENCES:
-        return f"{text.partition(':')[0]}: gcp-secret:projects/PROJECT/secrets/NAME/versions/VERSION"
-    return text.replace("; may be given several times", "") + (_LIST_HINT if is_list(action) else "")
+def _help(flag: Flag) -> str:
+    if flag.name in REFERENCES:
+        return f"{flag.meaning.partition(';')[0]}: gcp-secret:projects/PROJECT/secrets/NAME/versions/VERSION"
+    return flag.meaning + (_LIST_HINT if flag.repeated else "")
 
 
-def _type(action: argparse.Action) -> str:
-    if is_switch(action):
+def _type(flag: Flag) -> str:
+    if flag.is_switch:
         return "BOOLEAN"
-    if action.choices:
+    if flag.choices:
         return "ENUM"
-    return "NUMBER" if action.type in (int, float) else "TEXT"
+    return "NUMBER" if flag.kind in (int, float) else "TEXT"
 
 
 def text_of(name: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import sqlite3
 import subprocess
 import sys
 import sysconfig
@@ -174,9 +176,10 @@ def test_wheel_holds_the_package_and_nothing_else(release: Path) -> None:
     assert any(name.endswith("LICENSE") for name in names)
 
 
-def test_installed_wheel_imports_events(release: Path, tmp_path: Path) -> None:
-    """Installed in an environment of its own, away from the sources, the wheel does the job."""
-    environment = tmp_path / "env"
+@pytest.fixture(scope="module")
+def command(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command of the wheel, installed in an environment of its own, away from the sources."""
+    environment = tmp_path_factory.mktemp("environment")
     venv.create(environment, with_pip=False)
     python = environment / "bin" / "python"
     site = Path(_printed(python, "import sysconfig; print(sysconfig.get_path('purelib'))"))
@@ -184,8 +187,121 @@ def test_installed_wheel_imports_events(release: Path, tmp_path: Path) -> None:
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)]
     subprocess.run(install, check=True)
     (site / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
-    assert str(environment) in _printed(python, "import beam_mixpanel; print(beam_mixpanel.__file__)", folder=tmp_path)
+    made = environment / "bin" / "beam-mixpanel"
+    made.write_text(
+        f"#!{python}\nimport sys\nfrom beam_mixpanel.cli.__main__ import main\nsys.exit(main())\n"  # as pip writes it
+    )
+    made.chmod(0o755)
+    return made
+
+
+def test_installed_wheel_imports_events(command: Path, tmp_path: Path) -> None:
+    """Installed in an environment of its own, away from the sources, the wheel does the job."""
+    python = command.parent / "python"
+    assert str(command.parents[1]) in _printed(
+        python, "import beam_mixpanel; print(beam_mixpanel.__file__)", folder=tmp_path
+    )
     _import_an_event(python, tmp_path)
+
+
+MINE = """
+def to_event(row):
+    return {"event": "Mine", "properties": {"time": row["at"], "distinct_id": row["who"]}}
+
+def repair(event):
+    event["properties"]["time"] = 1790000000
+    return event
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's own folder, with packages of the names that a repository such as ours has."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("pipelines", "templates", "tests", "benchmarks"):
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").write_text("MINE = True\n")
+        (folder / name / "jobs.py").write_text(MINE)
+    (folder / "beam_mixpanel_jobs.py").write_text(MINE)
+    (folder / "json.py").write_text("raise SystemExit('the json of a user hides that of Python')\n")
+    (folder / "rows.csv").write_text("at,who\n1790000000,u1\n1790000001,u2\n")
+    (folder / "events.ndjson").write_text('{"event": "A", "time": 1790000000, "distinct_id": "u"}\n')
+    (folder / "bad.ndjson").write_text('{"event": "A", "distinct_id": "u"}\n')
+    with sqlite3.connect(folder / "shop.db") as database:
+        database.execute("create table orders (id integer primary key, at text, who text)")
+        database.execute("insert into orders values (1, '2026-01-02T03:04:05Z', 'u')")
+    return folder
+
+
+def _type(command: Path, folder: Path, line: str) -> subprocess.CompletedProcess[str]:
+    words = [str(command), *shlex.split(line)]
+    return subprocess.run(words, capture_output=True, text=True, cwd=folder, env=_WITHOUT_SOURCES, check=False)
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("import files --input events.ndjson --mixpanel_emulator", 0, "shows 1 events, each once"),
+        ("import files --input events.ndjson --mixpanel-emulator", 0, "shows 1 events, each once"),
+        ("import files --input rows.csv --map pipelines.jobs:to_event --mixpanel_emulator", 0, "shows 2 events"),
+        ("import files --input rows.csv --map beam_mixpanel_jobs:to_event --mixpanel_emulator", 0, "shows 2 events"),
+        (
+            "import files --input rows.csv --map pipelines.jobs:to_event --mixpanel_emulator --direct_num_workers 2 "
+            "--direct_running_mode multi_processing",
+            0,
+            "shows 2 events",
+        ),
+        (
+            "import sql --connection sqlite:///shop.db --table orders --event O --time_column at --mixpanel_emulator",
+            0,
+            "shows 1 events",
+        ),
+        ("check --input events.ndjson --report r.html", 0, "r.html"),
+        ("import files --input bad.ndjson --dead_letters dead --mixpanel_emulator", 1, ""),
+        ("dead-letters summary dead-*", 0, "time_missing"),
+        ("replay --input 'dead-*' --fix pipelines.jobs:repair --mixpanel_emulator", 0, "shows 1 events"),
+        ("doctor", 0, "not asked"),
+        ('insert-id \'{"event":"A","properties":{"time":1790000000}}\'', 0, "$insert_id"),
+        ("emulator --help", 0, "--port"),
+        ("import bigquery --help", 0, "--table"),
+        ("import pubsub --help", 0, "--subscription"),
+    ],
+)
+def test_commands_work_in_a_folder_with_packages_of_its_own(
+    command: Path, folder: Path, line: str, code: int, said: str
+) -> None:
+    """A user's `pipelines` hides nothing of ours, nor ours a user's; functions are found in the folder."""
+    if line.startswith("dead-letters"):
+        line = line.replace("dead-*", " ".join(path.name for path in folder.glob("dead-*")))
+    done = _type(command, folder, line)
+    assert done.returncode == code, done.stderr
+    assert said in done.stdout + done.stderr
+
+
+def test_a_file_of_the_folder_hides_no_module_of_python(command: Path, tmp_path: Path) -> None:
+    """Neither for the command nor for the emulator that it starts."""
+    for name in ("json", "logging", "statistics", "requests"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('hidden')\n")
+    (tmp_path / "events.ndjson").write_text('{"event": "A", "time": 1790000000, "distinct_id": "u"}\n')
+    done = _type(command, tmp_path, "import files --input events.ndjson --mixpanel_emulator")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_package_is_the_command(command: Path) -> None:
+    """`python -m beam_mixpanel` is `beam-mixpanel`."""
+    python = command.parent / "python"
+    done = subprocess.run(
+        [python, "-m", "beam_mixpanel", "--version"], capture_output=True, text=True, cwd=command.parent, check=True,
+        env=_WITHOUT_SOURCES,
+    )  # fmt: skip
+    assert done.stdout == f"beam-mixpanel {beam_mixpanel.__version__}\n"
+
+
+def test_modules_of_a_user_still_run(command: Path, folder: Path) -> None:
+    """A user's own `pipelines` is what Python finds in its folder, whether or not we are installed."""
+    python = command.parent / "python"
+    for name in ("pipelines", "templates", "tests", "benchmarks"):
+        assert _printed(python, f"import {name}; print({name}.MINE)", folder=folder) == "True"
 
 
 def _printed(python: Path, code: str, folder: Path | None = None) -> str:

@@ -174,3 +174,33 @@ def test_every_type_in_a_public_signature_is_public(name: str) -> None:
         named = {each.__name__ for hint in hints.values() for each in _named_in(hint)}
         missing |= named - set(beam_mixpanel.__all__)
     assert {each for each in missing if not each.startswith("_")} == set()
+
+
+LOGGING = """
+import importlib, logging, pkgutil
+import apache_beam
+
+def state():
+    loggers = {name: (each.level, each.disabled, each.propagate, [str(handler) for handler in each.handlers])
+        for name, each in logging.root.manager.loggerDict.items() if isinstance(each, logging.Logger)
+        and name.partition(".")[0] in ("apache_beam", "root")}
+    return logging.root.level, logging.root.handlers[:], logging.root.manager.disable, loggers
+
+before = state()
+import beam_mixpanel
+for module in pkgutil.walk_packages(beam_mixpanel.__path__, "beam_mixpanel."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+import beam_mixpanel.cli.__main__
+after = state()
+assert before[:3] == after[:3], (before[:3], after[:3])
+fresh = (0, False, True, [])
+changed = {name: now for name, now in after[3].items() if before[3].get(name, fresh) != now}
+assert not changed, changed
+"""
+
+
+def test_importing_ours_changes_nobodys_logging() -> None:
+    """Levels, handlers and what is disabled are after the import of every module what they were."""
+    done = subprocess.run([sys.executable, "-c", LOGGING], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -6,25 +6,24 @@ import difflib
 import errno
 import importlib
 import io
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from beam_mixpanel.cli.completion import complete
+from beam_mixpanel.cli.completion import complete, emulator_flags
 from beam_mixpanel.cli.dead_letters import dead_letters
 from beam_mixpanel.cli.doctor import doctor
 from beam_mixpanel.cli.insert_id import insert_id
+from beam_mixpanel.launcher.help import ASKED, print_help
+from beam_mixpanel.launcher.quiet import quieten_beam
+from beam_mixpanel.launcher.source import Source
+from beam_mixpanel.launcher.sources import CHECKABLE, all_sources, check_of, source_named
+from beam_mixpanel.transforms.flags import Flag
 from beam_mixpanel.version import VERSION
-
-_SOURCES = {
-    "files": ("beam_mixpanel.pipelines.files_to_mixpanel", "NDJSON, JSON, CSV, TSV, Avro and Parquet files."),
-    "bigquery": ("beam_mixpanel.pipelines.bigquery_to_mixpanel", "A table of BigQuery, or what a query gives."),
-    "sql": ("beam_mixpanel.pipelines.sql_to_mixpanel", "A table of a SQL database, or what a query gives."),
-    "pubsub": ("beam_mixpanel.pipelines.pubsub_to_mixpanel", "Messages of Pub/Sub, as they come."),
-}
 
 
 class NearestGroup(click.Group):
@@ -112,7 +111,7 @@ class ModuleCommand(click.Command):
       name: as typed.
       module: the module.
       meaning: one line for the list of commands.
-      run: the module's function of a list of arguments, which gives an exit code.
+      run: the module's function of a list of arguments, which returns an exit code.
     """
 
     def __init__(self, name: str, module: str, meaning: str, run: str = "run") -> None:
@@ -130,28 +129,63 @@ class ModuleCommand(click.Command):
             short_help=meaning,
             context_settings={"ignore_unknown_options": True, "help_option_names": []},
         )
-        self._module = module
+        self.module = module
         self._run = run
 
     def _call(self, arguments: Sequence[str]) -> None:
-        code = getattr(importlib.import_module(self._module), self._run)(list(arguments))
-        if not self._module.startswith("beam_mixpanel.pipelines."):
-            sys.exit(code)  # without Beam, which takes seconds to load
-        from beam_mixpanel.launcher.end_process import end_process
+        sys.exit(getattr(importlib.import_module(self.module), self._run)(list(arguments)))
 
-        end_process(code)
+    def flags_for(self, arguments: Sequence[str]) -> list[Flag]:
+        """Return the options that can be typed, as data."""
+        return emulator_flags()
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete options, their choices, and names of files."""
-        return complete(self._module, ctx.params.get("arguments") or (), incomplete)
+        arguments = ctx.params.get("arguments") or ()
+        return complete(self.flags_for(arguments), arguments, incomplete)
 
 
-for _name, (_module, _meaning) in _SOURCES.items():
-    import_.add_command(ModuleCommand(_name, _module, _meaning))
-main.add_command(ModuleCommand("replay", "beam_mixpanel.pipelines.replay_dead_letters", "Send dead letters again."))
-main.add_command(
-    ModuleCommand("check", "beam_mixpanel.pipelines.check_events", "Tell what an import would do, and send nothing.")
-)
+class JobCommand(ModuleCommand):
+    """Runs the job of a source; its help does not load Beam.
+
+    Args:
+      name: as typed.
+      source: of the words that follow: what the job reads.
+    """
+
+    def __init__(self, name: str, source: Callable[[Sequence[str]], Source]) -> None:
+        described = source(())
+        super().__init__(name, described.pipeline, described.reads)
+        self.source = source
+
+    def _call(self, arguments: Sequence[str]) -> None:
+        if ASKED & set(arguments):
+            print_help(self.source(arguments), arguments)
+        # Beam's workers, too, look for a user's modules (--map, --fix) in the folder where the command was typed. At
+        # the end of the path, so that nothing there hides an installed package.
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())
+        quieten_beam()
+        code = importlib.import_module(self.module).run(list(arguments))
+        importlib.import_module("beam_mixpanel.launcher.end_process").end_process(code)
+
+    def flags_for(self, arguments: Sequence[str]) -> list[Flag]:
+        """Return the options of the source."""
+        return [flag for group in self.source(arguments).all_flags for flag in group]
+
+
+def _of_import(name: str) -> Callable[[Sequence[str]], Source]:
+    return lambda _: source_named(name)
+
+
+def _of_check(words: Sequence[str]) -> Source:
+    return check_of(words[0] if words and words[0] in CHECKABLE else CHECKABLE[0])
+
+
+for _source in all_sources():
+    _group = import_ if _source.command.startswith("import ") else main
+    _group.add_command(JobCommand(_source.name, _of_import(_source.name)))
+main.add_command(JobCommand("check", _of_check))
 main.add_command(
     ModuleCommand("emulator", "beam_mixpanel.emulator.__main__", "Run a server that answers as Mixpanel does.", "main")
 )

@@ -16,6 +16,11 @@ from beam_mixpanel.emulator.options import SECRET_VARIABLES, EmulatorOptions
 STOP_SECS = 5.0
 READY_LINE = "Mixpanel emulator listening on "
 IMPORT_ROOT = Path(__file__).parents[2]
+_START = (
+    "import sys; sys.path[:] = filter(None, sys.path); "
+    "from beam_mixpanel.emulator.__main__ import main; sys.exit(main())"
+)
+"""Not `python -m`, which looks into the current folder first: a json.py there would hide that of Python."""
 
 Started = TypeVar("Started", bound="EmulatorProcess")
 
@@ -43,7 +48,7 @@ class EmulatorProcess(EmulatorControl):
     def __enter__(self: Started) -> Started:
         """Start it, and wait until it accepts connections."""
         self._process = subprocess.Popen(  # noqa: S603 (our own module)
-            [sys.executable, "-m", "beam_mixpanel.emulator", "--stop-when-stdin-closes", *self._flags()],
+            [sys.executable, "-c", _START, "--stop-when-stdin-closes", *self._flags()],
             env=self._environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

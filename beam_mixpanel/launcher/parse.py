@@ -14,18 +14,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from apache_beam.runners.runner import create_runner
 
 from beam_mixpanel.errors import UsageError
-from beam_mixpanel.launcher.options import (
-    BigQueryOptions,
-    FileOptions,
-    IncrementalOptions,
-    JobOptions,
-    MappingOptions,
-    PubSubOptions,
-    RedactionOptions,
-    ReplayOptions,
-    SqlOptions,
-    TableOptions,
-)
+from beam_mixpanel.launcher.options import SOME_TAKE, JobOptions, MappingOptions, PubSubOptions, RedactionOptions
 from beam_mixpanel.launcher.plain_flags import actions_of, plain_flags
 from beam_mixpanel.launcher.runners import DEFAULT_RUNNER, LOCAL_RUNNERS, STREAM_RUNNER
 from beam_mixpanel.transforms.options import MixpanelOptions
@@ -33,16 +22,6 @@ from beam_mixpanel.transforms.options import MixpanelOptions
 OptionGroups = tuple[type[PipelineOptions], ...]
 COMMON_OPTIONS: Final[OptionGroups] = (MappingOptions, MixpanelOptions, RedactionOptions, JobOptions)
 """What every pipeline of ours takes."""
-_SOME_TAKE: Final[OptionGroups] = (
-    FileOptions,
-    ReplayOptions,
-    TableOptions,
-    SqlOptions,
-    BigQueryOptions,
-    IncrementalOptions,
-    PubSubOptions,
-)
-"""What only some of them take; the others refuse it rather than ignore it."""
 _GONE: Final = {
     flag: "to check without sending: beam-mixpanel check files|sql|bigquery|replay, with the same options"
     for flag in ("--validate_only", "--check_report")
@@ -77,7 +56,7 @@ def parse_options(arguments: Sequence[str], also: OptionGroups) -> PipelineOptio
     return options
 
 
-def chosen_settings(options: PipelineOptions, groups: OptionGroups = (*COMMON_OPTIONS, *_SOME_TAKE)) -> dict[str, Any]:
+def chosen_settings(options: PipelineOptions, groups: OptionGroups = (*COMMON_OPTIONS, *SOME_TAKE)) -> dict[str, Any]:
     """Return the options of ours that differ from their defaults, by flag; secrets are references in them."""
     given = ((action, getattr(options.view_as(group), action.dest)) for group in groups for action in actions_of(group))
     return {action.option_strings[0]: value for action, value in given if value not in (action.default, None)}
@@ -90,7 +69,7 @@ def all_options(also: OptionGroups) -> argparse.ArgumentParser:
     while pending:
         group = pending.pop()
         pending += group.__subclasses__()
-        if "_add_argparse_args" in vars(group) and (group in also or group not in _SOME_TAKE):
+        if "_add_argparse_args" in vars(group) and (group in also or group not in SOME_TAKE):
             group._add_argparse_args(parser)
     return parser
 

@@ -24,9 +24,8 @@ from beam_mixpanel.errors import MixpanelError, UsageError
 from beam_mixpanel.launcher import messages
 from beam_mixpanel.launcher.command_line import read_settings
 from beam_mixpanel.launcher.emulated import emulator_of
-from beam_mixpanel.launcher.help import print_help
+from beam_mixpanel.launcher.help import ASKED, print_help
 from beam_mixpanel.launcher.opened import Epilogue, Opened
-from beam_mixpanel.launcher.parse import COMMON_OPTIONS
 from beam_mixpanel.launcher.progress import ProgressDisplay
 from beam_mixpanel.launcher.reports.check_report import write_report
 from beam_mixpanel.launcher.reports.course import Course, Moment
@@ -80,8 +79,8 @@ def run_job(source: Source, build: Build, argv: Sequence[str] | None = None, *, 
       SystemExit: help was asked for.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if {"-h", "--help"} & set(arguments):
-        print_help(source.pipeline, source.summary, (*source.groups, *COMMON_OPTIONS))
+    if ASKED & set(arguments):
+        print_help(source, arguments)
     console = Console(stderr=True)
     try:
         settings = read_settings(arguments, source.groups, checks=checks)

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import apache_beam as beam
 
-from beam_mixpanel.launcher.bigquery import open_bigquery
 from beam_mixpanel.launcher.build import write_to_mixpanel
 from beam_mixpanel.launcher.end_process import end_process
 from beam_mixpanel.launcher.nothing_imported import FailIfNothingImported
 from beam_mixpanel.launcher.opened import Opened
-from beam_mixpanel.launcher.options import BigQueryOptions, IncrementalOptions, TableOptions
 from beam_mixpanel.launcher.run import run_job
-from beam_mixpanel.launcher.source import Source
+from beam_mixpanel.launcher.sources.bigquery import SOURCE
 from beam_mixpanel.transforms.dead_letters import WriteDeadLetters
-
-SOURCE: Final = Source(
-    name="bigquery",
-    pipeline="beam_mixpanel.pipelines.bigquery_to_mixpanel",
-    summary="Import rows of BigQuery into Mixpanel.",
-    groups=(TableOptions, BigQueryOptions, IncrementalOptions),
-    open=open_bigquery,
-)
 
 
 def build(pipeline: beam.Pipeline, source: Opened) -> None:

@@ -6,7 +6,6 @@ options are those of that import. Without such a word, files are checked.
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -19,31 +18,13 @@ from beam_mixpanel.launcher.end_process import end_process
 from beam_mixpanel.launcher.opened import Opened
 from beam_mixpanel.launcher.reports.check_report import json_beside
 from beam_mixpanel.launcher.run import run_job
-from beam_mixpanel.launcher.source import Source
+from beam_mixpanel.launcher.sources import CHECKABLE, check_of
 from beam_mixpanel.launcher.verdict import EXIT_USAGE
 from beam_mixpanel.transforms.dead_letters import WriteDeadLetters
 from beam_mixpanel.transforms.profile import ProfileEvents, WriteProfile
 
-CHECKABLE: Final = {
-    "files": "beam_mixpanel.pipelines.files_to_mixpanel",
-    "sql": "beam_mixpanel.pipelines.sql_to_mixpanel",
-    "bigquery": "beam_mixpanel.pipelines.bigquery_to_mixpanel",
-    "replay": "beam_mixpanel.pipelines.replay_dead_letters",
-}
-"""What can be checked: sources that have an end."""
 _DEFAULT: Final = "files"
-
-
-def source_of(name: str) -> Source:
-    """Return what a check reads, with the name and the summary of the check."""
-    source: Source = importlib.import_module(CHECKABLE[name]).SOURCE
-    return source._replace(
-        pipeline="beam_mixpanel.pipelines.check_events",
-        summary="Check events before they are imported into Mixpanel: a page to decide by. Sends nothing.",
-    )
-
-
-SOURCE: Final = source_of(_DEFAULT)
+SOURCE: Final = check_of(_DEFAULT)
 
 
 def build(pipeline: beam.Pipeline, source: Opened) -> None:
@@ -67,7 +48,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         # Such as `pubsub`; anything else is reported with the options, where a file is recognised.
         print(f"error: a check reads {' or '.join(CHECKABLE)}: what has an end", file=sys.stderr)
         return EXIT_USAGE
-    return run_job(source_of(name), build, arguments, checks=True)
+    return run_job(check_of(name), build, arguments, checks=True)
 
 
 def main() -> None:

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import apache_beam as beam
 
 from beam_mixpanel.launcher.build import write_to_mixpanel
 from beam_mixpanel.launcher.end_process import end_process
-from beam_mixpanel.launcher.files import open_files
 from beam_mixpanel.launcher.nothing_imported import FailIfNothingImported
 from beam_mixpanel.launcher.opened import Opened
-from beam_mixpanel.launcher.options import FileOptions
 from beam_mixpanel.launcher.run import run_job
-from beam_mixpanel.launcher.source import Source
+from beam_mixpanel.launcher.sources.files import SOURCE
 from beam_mixpanel.transforms.dead_letters import WriteDeadLetters
-
-SOURCE: Final = Source(
-    name="files",
-    pipeline="beam_mixpanel.pipelines.files_to_mixpanel",
-    summary="Import events from files into Mixpanel.",
-    groups=(FileOptions,),
-    open=open_files,
-)
 
 
 def build(pipeline: beam.Pipeline, source: Opened) -> None:

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import apache_beam as beam
 
 from beam_mixpanel.launcher.build import write_to_mixpanel
 from beam_mixpanel.launcher.end_process import end_process
 from beam_mixpanel.launcher.opened import Opened
-from beam_mixpanel.launcher.options import PubSubOptions
-from beam_mixpanel.launcher.pubsub import open_messages
 from beam_mixpanel.launcher.run import run_job
-from beam_mixpanel.launcher.source import Source
+from beam_mixpanel.launcher.sources.pubsub import SOURCE
 from beam_mixpanel.transforms.dead_letters import WriteDeadLetters
-
-SOURCE: Final = Source(
-    name="pubsub",
-    pipeline="beam_mixpanel.pipelines.pubsub_to_mixpanel",
-    summary="Import messages of Pub/Sub into Mixpanel.",
-    groups=(PubSubOptions,),
-    open=open_messages,
-)
 
 
 def build(pipeline: beam.Pipeline, source: Opened) -> None:

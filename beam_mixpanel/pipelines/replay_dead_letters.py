@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import apache_beam as beam
 
@@ -11,19 +10,9 @@ from beam_mixpanel.launcher.build import write_to_mixpanel
 from beam_mixpanel.launcher.end_process import end_process
 from beam_mixpanel.launcher.nothing_imported import FailIfNothingImported
 from beam_mixpanel.launcher.opened import Opened
-from beam_mixpanel.launcher.options import FileOptions, ReplayOptions
-from beam_mixpanel.launcher.replay import open_dead_letters
 from beam_mixpanel.launcher.run import run_job
-from beam_mixpanel.launcher.source import Source
+from beam_mixpanel.launcher.sources.replay import SOURCE
 from beam_mixpanel.transforms.dead_letters import WriteDeadLetters
-
-SOURCE: Final = Source(
-    name="replay",
-    pipeline="beam_mixpanel.pipelines.replay_dead_letters",
-    summary="Send dead letters to Mixpanel again.",
-    groups=(FileOptions, ReplayOptions),
-    open=open_dead_letters,
-)
 
 
 def build(pipeline: beam.Pipeline, source: Opened) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import apache_beam as beam
 
@@ -11,19 +10,9 @@ from beam_mixpanel.launcher.build import write_to_mixpanel
 from beam_mixpanel.launcher.end_process import end_process
 from beam_mixpanel.launcher.nothing_imported import FailIfNothingImported
 from beam_mixpanel.launcher.opened import Opened
-from beam_mixpanel.launcher.options import IncrementalOptions, SqlOptions, TableOptions
 from beam_mixpanel.launcher.run import run_job
-from beam_mixpanel.launcher.source import Source
-from beam_mixpanel.launcher.sql import open_database
+from beam_mixpanel.launcher.sources.sql import SOURCE
 from beam_mixpanel.transforms.dead_letters import WriteDeadLetters
-
-SOURCE: Final = Source(
-    name="sql",
-    pipeline="beam_mixpanel.pipelines.sql_to_mixpanel",
-    summary="Import rows of a SQL database into Mixpanel.",
-    groups=(TableOptions, SqlOptions, IncrementalOptions),
-    open=open_database,
-)
 
 
 def build(pipeline: beam.Pipeline, source: Opened) -> None:

@@ -12,11 +12,8 @@ from typing import Any, Final
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_mixpanel.client.client import DEFAULT_RETRY_DEADLINE_SECS
-from beam_mixpanel.client.credentials import REGION_HOSTS, Credentials, credentials_of
-from beam_mixpanel.client.transport import TOTAL_TIMEOUT_SECS
-from beam_mixpanel.core import limits
-from beam_mixpanel.transforms.arguments import ENDPOINTS, MAX_BUFFERING_SECS, ON_UNDELIVERED
+from beam_mixpanel.client.credentials import Credentials, credentials_of
+from beam_mixpanel.transforms.flags import MIXPANEL, add_flags
 
 _PREFIX: Final = "mixpanel_"
 _OF_CREDENTIALS: Final = ("service_account", "project_token", "project_id")
@@ -32,9 +29,7 @@ class MixpanelOptions(PipelineOptions):
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
-        _add_destination(parser)
-        _add_sending(parser)
-        _add_form(parser)
+        add_flags(parser, *MIXPANEL)
 
     def credentials(self) -> Credentials:
         """Make the credentials that the options refer to.
@@ -49,7 +44,7 @@ class MixpanelOptions(PipelineOptions):
 
     def arguments(self) -> dict[str, Any]:
         """Give the arguments of `WriteToMixpanel` that the options hold, but for the credentials."""
-        names = (action.dest.removeprefix(_PREFIX) for action in _actions())
+        names = (flag.name.removeprefix(_PREFIX) for group in MIXPANEL for flag in group)
         return {name: getattr(self, _PREFIX + name) for name in names if name not in _OF_CREDENTIALS}
 
 
@@ -65,126 +60,3 @@ def check_names_of_options(options: PipelineOptions) -> None:
         if name.startswith(_PREFIX):
             close = difflib.get_close_matches(name, [each for each in known if each.startswith(_PREFIX)], 1)
             raise ValueError(f"there is no option {name}" + (f"; did you mean {close[0]}?" if close else ""))
-
-
-def _actions() -> list[argparse.Action]:
-    parser = argparse.ArgumentParser(add_help=False)
-    MixpanelOptions._add_argparse_args(parser)
-    return parser._actions
-
-
-def _add_destination(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--mixpanel_project_id", metavar="ID", help="the project's number; needed with a service account"
-    )
-    parser.add_argument(
-        "--mixpanel_service_account",
-        metavar="REF",
-        help="reference to username:secret: env:NAME, file:PATH or gcp-secret:projects/P/secrets/S/versions/V",
-    )
-    parser.add_argument("--mixpanel_project_token", metavar="REF", help="reference to a project token")
-    parser.add_argument(
-        "--mixpanel_region", default="us", metavar="us|eu|in", help=f"one of {', '.join(REGION_HOSTS)} (default us)"
-    )
-    parser.add_argument("--mixpanel_api_host", metavar="URL", help="a base URL instead of the region's")
-    parser.add_argument(
-        "--mixpanel_endpoint",
-        default="import",
-        choices=ENDPOINTS,
-        help="track is for those who hold a project token only; it confirms less (default import)",
-    )
-
-
-def _add_sending(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--mixpanel_max_concurrent_requests",
-        type=int,
-        default=limits.RECOMMENDED_REQUESTS_IN_FLIGHT,
-        metavar="N",
-        help="most requests in flight in a worker process (default %(default)s)",
-    )
-    parser.add_argument(
-        "--mixpanel_max_events_per_sec",
-        type=float,
-        metavar="N",
-        help="most events/s of a worker process (default: 30000 at Mixpanel's hosts, no bound elsewhere)",
-    )
-    parser.add_argument(
-        "--mixpanel_max_batch_events",
-        type=int,
-        default=limits.MAX_BATCH_EVENTS,
-        metavar="N",
-        help="most events in a request (default %(default)s)",
-    )
-    parser.add_argument(
-        "--mixpanel_max_batch_bytes",
-        type=int,
-        default=limits.MAX_BATCH_BYTES,
-        metavar="N",
-        help="most bytes of uncompressed JSON in a request (default %(default)s)",
-    )
-    parser.add_argument(
-        "--mixpanel_retry_deadline_secs",
-        type=float,
-        default=DEFAULT_RETRY_DEADLINE_SECS,
-        metavar="S",
-        help="how long a batch is tried (default %(default)s)",
-    )
-    parser.add_argument(
-        "--mixpanel_request_timeout_secs",
-        type=float,
-        default=TOTAL_TIMEOUT_SECS,
-        metavar="S",
-        help="how long one request may take before it counts as lost (default %(default)s)",
-    )
-    parser.add_argument(
-        "--mixpanel_ca_bundle",
-        metavar="FILE",
-        help="certificates (PEM) to trust instead of the usual authorities; must be there on every worker",
-    )
-    parser.add_argument(
-        "--mixpanel_on_undelivered",
-        default="fail",
-        choices=ON_UNDELIVERED,
-        help="what to do with a batch that Mixpanel never confirmed (default fail)",
-    )
-    parser.add_argument(
-        "--mixpanel_num_shards",
-        type=int,
-        metavar="N",
-        help="at most N requests in flight in the whole job (default: no such cap)",
-    )
-    parser.add_argument(
-        "--mixpanel_max_buffering_secs",
-        type=float,
-        default=MAX_BUFFERING_SECS,
-        metavar="S",
-        help="longest that an event of a stream waits for its batch to fill (default %(default)s)",
-    )
-    parser.add_argument(
-        "--mixpanel_auto_sharding",
-        action="store_true",
-        help="let Dataflow choose how many requests a stream has in flight, instead of --mixpanel_num_shards",
-    )
-
-
-def _add_form(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--mixpanel_insert_id",
-        default="content",
-        metavar="content|mixpanel-import",
-        help="how an absent $insert_id is made, unless --insert_id_columns names columns (default content)",
-    )
-    parser.add_argument(
-        "--mixpanel_time_zone",
-        default="UTC",
-        metavar="ZONE",
-        help="zone of times that name none, such as Europe/Paris (default UTC)",
-    )
-    parser.add_argument(
-        "--mixpanel_retention_days",
-        type=int,
-        default=limits.DEFAULT_RETENTION_DAYS,
-        metavar="N",
-        help="how long the project keeps events; older ones are counted (default %(default)s)",
-    )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from beam_mixpanel.cli.__main__ import main
-from beam_mixpanel.cli.completion import CHOICES, SWITCHES, options_of
+from beam_mixpanel.cli.completion import complete
 from beam_mixpanel.cli.doctor import ask
 from beam_mixpanel.client.credentials import REGION_HOSTS, ProjectToken
 from beam_mixpanel.client.transport import Answer
@@ -29,6 +29,8 @@ from beam_mixpanel.emulator.__main__ import main as run_emulator
 from beam_mixpanel.errors import NoAnswerError
 from beam_mixpanel.launcher.parse import COMMON_OPTIONS
 from beam_mixpanel.launcher.plain_flags import actions_of, is_switch
+from beam_mixpanel.launcher.source import Source
+from beam_mixpanel.launcher.sources import CHECKABLE, all_sources, check_of
 
 NOW = 1_790_000_000
 
@@ -90,14 +92,7 @@ def test_what_is_unknown_names_the_nearest(arguments: tuple[str, ...], near: str
     assert near in done.output
 
 
-COMMANDS = {
-    "import files": "beam_mixpanel.pipelines.files_to_mixpanel",
-    "import bigquery": "beam_mixpanel.pipelines.bigquery_to_mixpanel",
-    "import sql": "beam_mixpanel.pipelines.sql_to_mixpanel",
-    "import pubsub": "beam_mixpanel.pipelines.pubsub_to_mixpanel",
-    "replay": "beam_mixpanel.pipelines.replay_dead_letters",
-    "check": "beam_mixpanel.pipelines.check_events",
-}
+SOURCES = [*all_sources(), *map(check_of, CHECKABLE)]
 
 
 def _completed(line: str) -> list[str]:
@@ -116,7 +111,8 @@ def _completed(line: str) -> list[str]:
         ("beam-mixpanel check --input my", ["file,my"]),
         ("beam-mixpanel check --input = my", ["file,my"]),
         ("beam-mixpanel check --input_format p", ["plain,parquet"]),
-        ("beam-mixpanel check --show_values --summ", ["plain,--summary"]),
+        ("beam-mixpanel check --flatten --summ", ["plain,--summary"]),
+        ("beam-mixpanel check --dead-l", ["plain,--dead-letters"]),
         ("beam-mixpanel emulator --rate-limit-", ["plain,--rate-limit-burst"]),
     ],
 )
@@ -147,24 +143,85 @@ def test_bash_completes(tmp_path: Path) -> None:
     ], done.stderr
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_completion_knows_every_option(command: str) -> None:
-    """The names that stand in the completion are those of the pipeline, and so are choices and switches."""
-    module = importlib.import_module(COMMANDS[command])
-    actions = [action for group in (*module.SOURCE.groups, *COMMON_OPTIONS) for action in actions_of(group)]
-    names = [name for action in actions for name in action.option_strings if name != "--only_reason"]
-    assert options_of(COMMANDS[command]) == [*names, "--help"]
-    for action in actions:
-        name = action.option_strings[0]
-        assert (name in SWITCHES) == is_switch(action)
-        if action.choices:
-            assert tuple(action.choices) == CHOICES[name]
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.command)
+def test_every_option_is_completed(source: Source) -> None:
+    """The names as they are documented, with hyphens where those are typed, and what its values can be."""
+    flags = [flag for group in source.all_flags for flag in group]
+    assert [item.value for item in complete(flags, (), "")] == [*(flag.option for flag in flags), "--help"]
+    assert [item.value for item in complete(flags, (), "--dead-")] == ["--dead-letters"]
+    for flag in flags:
+        proposed = complete(flags, (flag.spellings[-1],), "")
+        if flag.is_switch:
+            assert len(proposed) == len(flags) + 1
+        else:
+            assert [item.value for item in proposed] == (list(flag.completions) or [""])
 
 
 def test_choices_of_free_text_are_those_of_the_code() -> None:
     """Regions and presets are checked elsewhere than by the parser."""
-    assert CHOICES["--mixpanel_region"] == tuple(REGION_HOSTS)
-    assert CHOICES["--preset"] == tuple(PRESETS)
+    flags = {flag.name: flag for group in SOURCES[0].all_flags for flag in group}
+    assert flags["mixpanel_region"].completions == tuple(REGION_HOSTS)
+    assert flags["preset"].completions == tuple(PRESETS)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.command)
+def test_options_are_those_that_beam_is_given(source: Source) -> None:
+    """What the help shows is what the job takes, each with its default, its choices, and both spellings."""
+    actions = [action for group in (*source.groups, *COMMON_OPTIONS) for action in actions_of(group)]
+    flags = [flag for group in source.all_flags for flag in group]
+    assert {tuple(action.option_strings) for action in actions} == {flag.spellings for flag in flags}
+    by_name = {action.dest: action for action in actions}
+    for flag in flags:
+        action = by_name[flag.name]
+        assert is_switch(action) == flag.is_switch
+        assert tuple(action.choices or ()) == flag.choices
+        assert flag.is_switch or action.default == flag.default
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.command)
+def test_help_fits_a_screen_and_loads_no_beam(source: Source) -> None:
+    """Examples first, ours by purpose, under 80 lines of at most 100 characters (but for examples to be copied)."""
+    code = "import sys; sys.modules['apache_beam'] = None; from beam_mixpanel.cli.__main__ import main; main()"
+    command = [sys.executable, "-c", code, *source.command.split(), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"COLUMNS": "100"})
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) < 80
+    options = lines[lines.index(f"{source.all_flags[0].title}:") :]
+    assert max(map(len, options)) <= 100
+    assert lines[4] == "Examples:"
+    titles = [line.removesuffix(":") for line in lines if line.endswith(":") and not line.startswith(" ")]
+    shown = [group.title for group in source.all_flags if not all(flag.rare for flag in group)]
+    assert titles == ["Examples", *shown]
+
+
+@pytest.mark.parametrize("source", SOURCES[:2], ids=lambda source: source.command)
+def test_all_help_shows_every_option(source: Source) -> None:
+    """With its whole meaning, ours before those of Beam."""
+    done = _run(*source.command.split(), "--help-all")
+    assert done.returncode == 0, done.stderr
+    ours, _, of_beam = done.stdout.partition("\nApache Beam\n")
+    flat = " ".join(ours.split())
+    for group in source.all_flags:
+        for flag in group:
+            assert f"  {flag.option}" in ours
+            assert " ".join(flag.full_meaning.split()) in flat
+    assert "--runner" in of_beam
+    assert "--temp_location" in of_beam
+
+
+@pytest.mark.parametrize("command", [*map(lambda source: source.command, SOURCES)])
+def test_examples_are_commands_that_are_understood(command: str) -> None:
+    """Each example of a help is read without a complaint of its options."""
+    source = next(each for each in SOURCES if each.command == command)
+    for example in source.examples:
+        words = shlex.split(example.replace("\\\n", " "))
+        options = [word for word in words if word.startswith("--")]
+        beams = {"--project", "--runner"}
+        known = {
+            spelling for each in SOURCES for group in each.all_flags for flag in group for spelling in flag.spellings
+        }
+        assert set(options) <= known | beams
 
 
 @pytest.mark.parametrize(

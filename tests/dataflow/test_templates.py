@@ -57,8 +57,8 @@ def test_a_file_that_differs_is_told_and_mended(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize("name", generate.TEMPLATES)
 def test_options_are_those_that_the_pipeline_takes(name: str) -> None:
     """Each option that the command has is a parameter, but for those that a launcher refuses."""
-    taken = importlib.import_module(f"beam_mixpanel.pipelines.{name}").SOURCE.groups
-    options = {action.dest for group in (*taken, *COMMON_OPTIONS) for action in actions_of(group)}
+    source = importlib.import_module(f"beam_mixpanel.pipelines.{name}").SOURCE
+    options = {action.dest for group in (*source.groups, *COMMON_OPTIONS) for action in actions_of(group)}
     parameters = [parameter.name for parameter in _metadata(name).parameters]
     assert set(parameters) == options - set(generate.NOT_IN_TEMPLATES)
     assert len(parameters) == len(set(parameters))
@@ -81,7 +81,9 @@ def test_google_reads_the_parameters(name: str) -> None:
         if parameter.param_type == ParameterType.NUMBER and parameter.default_value:
             float(parameter.default_value)
     required = {parameter.name for parameter in metadata.parameters if not parameter.is_optional}
-    assert required == set(generate.TEMPLATES[name].required)
+    template = generate.TEMPLATES[name].template
+    assert template
+    assert required == set(template.required)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from beam_mixpanel.core import limits
 from beam_mixpanel.core.events.dead_letter import DeadLetter
 from beam_mixpanel.core.events.rules import RULES
 from beam_mixpanel.core.sending.books import Books
-from beam_mixpanel.launcher.parse import COMMON_OPTIONS
-from beam_mixpanel.launcher.plain_flags import actions_of
+from beam_mixpanel.launcher.source import Source
+from beam_mixpanel.launcher.sources import all_sources, check_of
 from beam_mixpanel.launcher.summary import Summary
 from beam_mixpanel.metrics import COUNTERS, DISTRIBUTIONS
 from tests.docs.blocks import PAGES, ROOT
@@ -51,22 +51,14 @@ def test_every_public_name_has_its_docstring_shown(reference: dict[str, str]) ->
     assert all(getattr(beam_mixpanel, name).__doc__ for name in shown)
 
 
-@pytest.mark.parametrize("pipeline", GENERATOR.PIPELINES)
-def test_every_option_of_a_pipeline_is_listed(pipeline: str, reference: dict[str, str]) -> None:
-    """All flags of a pipeline are rows of the groups that its section names."""
-    section = reference["options"].partition(f"## beam_mixpanel.pipelines.{pipeline}\n")[2].partition("\n## ")[0]
-    groups = re.findall(r"\[([\w ]+ options)\]\(#", section)
+@pytest.mark.parametrize("source", [*all_sources(), check_of("files")], ids=lambda source: source.command)
+def test_every_option_of_a_command_is_listed(source: Source, reference: dict[str, str]) -> None:
+    """All its options are rows of the groups that its section names."""
+    section = reference["options"].partition(f"## beam-mixpanel {source.command}\n")[2].partition("\n## ")[0]
+    groups = re.findall(r"\[([^]]+)\]\(#", section)
     tables = [reference["options"].partition(f"\n## {group}\n")[2].partition("\n## ")[0] for group in groups]
-    cells = re.findall(r"^\| (`--.*?) \| ", "".join(tables), re.MULTILINE)
-    groups_taken = (*importlib.import_module(f"beam_mixpanel.pipelines.{pipeline}").SOURCE.groups, *COMMON_OPTIONS)
-    taken = {name for group in groups_taken for action in actions_of(group) for name in action.option_strings}
-    assert set(re.findall(r"`(--[\w-]+)`", "".join(cells))) == taken
-
-
-def test_all_pipelines_are_listed() -> None:
-    """A new pipeline needs a line in the reference."""
-    modules = {path.stem for path in (ROOT / "pipelines").glob("*.py")} - {"__init__"}
-    assert set(GENERATOR.PIPELINES) == modules
+    listed = re.findall(r"^\| `(--\w+)`", "\n".join(tables), re.MULTILINE)
+    assert listed == [flag.option for group in source.all_flags for flag in group]
 
 
 def test_defaults_are_those_of_the_code(reference: dict[str, str]) -> None:
@@ -86,7 +78,9 @@ def test_commands_are_listed_with_their_options(reference: dict[str, str]) -> No
 
 def test_all_counters_are_explained(reference: dict[str, str]) -> None:
     """What the code counts or observes by name has a meaning, and what has a meaning is counted."""
-    source = "\n".join(path.read_text() for path in (ROOT / "beam_mixpanel" / "transforms").glob("*.py"))
+    source = "\n".join(
+        path.read_text() for room in ("transforms", "files") for path in (ROOT / "beam_mixpanel" / room).glob("*.py")
+    )
     counted = set(re.findall(r'edger(?:\(\))?\.count\("(\w+)"', source))
     databases = (ROOT / "beam_mixpanel" / "databases" / "reading.py").read_text()
     counted |= set(re.findall(r'\bcount\("(\w+)"\)', databases)) | set(Books._fields)

@@ -190,7 +190,7 @@ def test_only_reason_replays_those_and_counts_the_others_as_filtered(runs: Runs)
     texts = [_line(_event(number)) for number in range(6)]
     reasons = ("http_503", "timeout", "rejected", "rejected", "time_missing", "http_503")
     file = runs.write("dead.jsonl", *map(_letter, texts, ["import"] * 6, reasons), b"{")
-    code, books, letters = runs.replay(file, "--only-reason=http_503", "--only_reason", "timeout")
+    code, books, letters = runs.replay(file, "--only_reason=http_503", "--only_reason", "timeout")
     assert (code, books) == (3, {"read": 7, "filtered": 3, "imported": 3, "invalid": 1})
     assert [event["properties"]["number"] for event in runs.arrived()] == [0, 1, 5]
     assert [letter["reason"] for letter in letters] == ["not_a_dead_letter"]
@@ -200,10 +200,10 @@ def test_only_reason_replays_those_and_counts_the_others_as_filtered(runs: Runs)
 def test_a_reason_that_no_letter_has_is_no_success(runs: Runs) -> None:
     """Exit code 1, and the error lists the reasons that were there; beside one that matched it is told."""
     file = runs.write("dead.jsonl", *(_letter(_line(_event(n)), reason=r) for n, r in enumerate(["a", "b", "a"])))
-    code, books, letters = runs.replay(file, "--only-reason=c")
+    code, books, letters = runs.replay(file, "--only_reason=c")
     assert (code, books, letters) == (1, {"read": 3, "filtered": 3}, [])
     assert "no dead letter has the reason c; the reasons there are: a (2), b (1)" in runs.printed
-    code, _, _ = runs.replay(file, "--only-reason=c", "--only-reason=b")
+    code, _, _ = runs.replay(file, "--only_reason=c", "--only_reason=b")
     assert code == 0
     assert "no dead letter has the reason c\n" in runs.printed
 
@@ -220,9 +220,9 @@ def test_a_fix_repairs_what_was_refused(runs: Runs, fixes: str) -> None:
     code, _, letters = runs.run(files_to_mixpanel, first)
     assert (code, Counter(letter["reason"] for letter in letters)) == (3, {"time_missing": 2, "invalid_json": 1})
     dead = f"{runs.folder}/letters-00-*"
-    code, books, letters = runs.replay(dead, "--only-reason=time_missing", f"--fix={fixes}:add_time")
+    code, books, letters = runs.replay(dead, "--only_reason=time_missing", f"--fix={fixes}:add_time")
     assert (code, books, letters) == (0, {"read": 3, "filtered": 1, "imported": 2}, [])
-    code, books, letters = runs.replay(dead, "--only-reason=invalid_json", f"--fix={fixes}:mend")
+    code, books, letters = runs.replay(dead, "--only_reason=invalid_json", f"--fix={fixes}:mend")
     assert (code, books, letters) == (0, {"read": 3, "filtered": 2, "imported": 1}, [])
     assert runs.arrived() == events
 
@@ -286,7 +286,7 @@ def test_without_dead_letters_a_fix_that_fails_fails_the_job(
         (("--only-reasn=a",), "did you mean --only-reason?"),
         (("--only_reasn=a",), "did you mean --only_reason?"),
         (("--fx=a:b",), "did you mean --fix?"),
-        (("--only-reason",), "expected one argument"),
+        (("--only_reason",), "expected one argument"),
     ],
 )
 def test_wrong_replay_options_are_exit_2_with_the_cure(
@@ -298,7 +298,7 @@ def test_wrong_replay_options_are_exit_2_with_the_cure(
     assert runs.emulator.requests() == []
 
 
-@pytest.mark.parametrize("flag", ["--only-reason=a", "--only_reason=a", "--fix=json:loads"])
+@pytest.mark.parametrize("flag", ["--only_reason=a", "--only-reason=a", "--fix=json:loads"])
 def test_other_pipelines_refuse_the_options_of_a_replay(runs: Runs, flag: str) -> None:
     """An option that would be ignored is unknown."""
     assert runs.run(files_to_mixpanel, runs.write("events.ndjson", _line(_event(1))), flag)[0] == 2
@@ -311,7 +311,7 @@ def test_help_lists_the_options_of_a_replay(capsys: pytest.CaptureFixture[str]) 
         with pytest.raises(SystemExit):
             pipeline.run(["--help"])
         shown = capsys.readouterr().out
-        assert ("--only-reason" in shown) is ("--fix" in shown) is listed
+        assert ("--only_reason" in shown) is ("--fix" in shown) is listed
 
 
 @pytest.mark.parametrize("flags", [(), ("--mixpanel_time_zone=Asia/Tokyo", "--insert_id_columns=number")])
