@@ -7,10 +7,11 @@ from typing import Any, Final, NamedTuple
 
 import fastavro
 
+from beam_mixpanel.core.formats import kinds
 from beam_mixpanel.core.rows.batches import RowList, with_columns
 from beam_mixpanel.files.checks import reading
 from beam_mixpanel.files.listing import open_file
-from beam_mixpanel.files.row_file import RowFile, RowSettings, content_of
+from beam_mixpanel.files.row_file import Format, RowFile, RowSettings, content_of
 from beam_mixpanel.metrics import LIVE
 
 MAX_ROWS: Final = 4_096
@@ -33,7 +34,7 @@ class AvroPart(NamedTuple):
 
 
 def columns(file: RowFile, settings: RowSettings) -> list[str]:
-    """Tell the names of a file's columns."""
+    """Return the names of a file's columns."""
     with open_file(file.path) as raw, reading(file.path):
         schema = fastavro.block_reader(content_of(raw)).writer_schema
         return _field_names(schema)
@@ -104,3 +105,6 @@ def _field_names(schema: Any) -> list[str]:
     if not isinstance(schema, dict) or schema.get("type") != "record":
         raise ValueError("its schema is no record, so that it has no columns")
     return [field["name"] for field in schema["fields"]]
+
+
+FORMATS: Final = (Format(kinds.AVRO, columns, split, read),)

@@ -12,16 +12,15 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from beam_mixpanel.core.events.dead_letter import PARSE, DeadLetter
-from beam_mixpanel.core.formats import csv_types, marked_text
+from beam_mixpanel.core.formats import csv_types, kinds, marked_text
 from beam_mixpanel.core.formats.csv_format import header_end, header_names, is_bytewise
 from beam_mixpanel.core.formats.csv_ranges import CsvRange, Stretch, Survey, find_record, plan, ranges_of, survey_range
-from beam_mixpanel.core.formats.detection import TSV
 from beam_mixpanel.core.formats.marked_text import MARKS, NUL_MARK, Utf8Stream, original_bytes
 from beam_mixpanel.core.rows.arrow import rows_of
 from beam_mixpanel.core.rows.batches import RefusedRows, RowBatch
 from beam_mixpanel.files.checks import reading
 from beam_mixpanel.files.listing import open_file
-from beam_mixpanel.files.row_file import RowFile, RowSettings, content_of
+from beam_mixpanel.files.row_file import Format, RowFile, RowSettings, content_of
 from beam_mixpanel.metrics import LIVE
 
 MAX_RECORD_BYTES: Final = 4_000_000
@@ -63,7 +62,7 @@ class CsvRangeToSurvey(NamedTuple):
 
 
 def columns(file: RowFile, settings: RowSettings) -> list[str]:
-    """Tell the names of a file's columns; none for an empty file."""
+    """Return the names of a file's columns; none for an empty file."""
     return list(_whole(file, settings).names)
 
 
@@ -114,7 +113,7 @@ def read(part: CsvPart, settings: RowSettings) -> Iterator[RowBatch | RefusedRow
 def _whole(file: RowFile, settings: RowSettings) -> CsvPart:
     """Describe a file: its delimiter, encoding and columns."""
     form = settings.csv
-    delimiter = form.delimiter or ("\t" if file.file_format == TSV else ",")
+    delimiter = form.delimiter or ("\t" if file.file_format == kinds.TSV.name else ",")
     encoding = marked_text.encoding_of(file.head, form.encoding)
     names = list(form.columns)
     if not names:
@@ -326,3 +325,6 @@ def _typed_column(name: str, kind: str, column: pa.Array) -> tuple[pa.Array, pa.
 
 def _metadata(kind: str) -> dict[bytes, bytes] | None:
     return None if kind in (csv_types.TEXT, csv_types.BOOLEAN) else {csv_types.TYPED: kind.encode()}
+
+
+FORMATS: Final = (Format(kinds.CSV, columns, split, read), Format(kinds.TSV, columns, split, read))

@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 
+from beam_mixpanel.core.formats import kinds
 from beam_mixpanel.core.rows.batches import RowBatch
 from beam_mixpanel.files.checks import reading
 from beam_mixpanel.files.listing import open_file
-from beam_mixpanel.files.row_file import RowFile, RowSettings
+from beam_mixpanel.files.row_file import Format, RowFile, RowSettings
 from beam_mixpanel.metrics import LIVE
 
 BATCH_ROWS: Final = 8_192
@@ -37,16 +38,13 @@ class ParquetPart(NamedTuple):
 
 
 def columns(file: RowFile, settings: RowSettings) -> list[str]:
-    """Tell the names of a file's columns."""
+    """Return the names of a file's columns."""
     with _open(file.path) as raw, reading(file.path):
         return _names(pq.ParquetFile(raw))
 
 
 def split(file: RowFile, settings: RowSettings) -> Iterator[ParquetPart]:
     """Gather row groups to parts of about `range_bytes`."""
-    if file.compressed:
-        with reading(file.path):
-            raise ValueError("a Parquet file is not compressed as a whole; decompress it")
     with _open(file.path) as raw, reading(file.path):
         metadata = pq.ParquetFile(raw).metadata
         groups: list[int] = []
@@ -104,3 +102,6 @@ def _as_wanted(batch: pa.RecordBatch, wanted: list[str]) -> pa.RecordBatch:
 
 def _compressed_bytes(group: Any) -> int:
     return sum(group.column(number).total_compressed_size for number in range(group.num_columns))
+
+
+FORMATS: Final = (Format(kinds.PARQUET, columns, split, read),)

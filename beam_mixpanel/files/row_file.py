@@ -1,12 +1,14 @@
-"""What the readers of all formats share: what is told of a file, how it is read, and its content."""
+"""What the readers of all formats share: a format as an object, what is known of a file, and its content."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from beam_mixpanel.core.formats.byte_ranges import DEFAULT_BLOCK_BYTES, DEFAULT_RANGE_BYTES
 from beam_mixpanel.core.formats.csv_format import CsvFormat
-from beam_mixpanel.core.formats.detection import AUTO, HEAD_BYTES, format_of
+from beam_mixpanel.core.formats.detection import HEAD_BYTES, format_of
+from beam_mixpanel.core.formats.kinds import AUTO, BY_NAME, Kind
 from beam_mixpanel.files.checks import (
     grown_size,
     reading,
@@ -22,7 +24,7 @@ class RowSettings(NamedTuple):
     """How files are read.
 
     Attributes:
-      file_format: one of `file_formats.FORMATS`, or `auto`.
+      file_format: the name of one of `kinds.KINDS`, or `auto`.
       columns: those that are needed; None for all.
       csv: how CSV files are written.
       ndjson_as_rows: lines of JSON become rows, and not blocks of events.
@@ -44,7 +46,7 @@ class RowFile(NamedTuple):
     Attributes:
       path: its name.
       size_bytes: its size, as it is stored.
-      file_format: one of `file_formats.FORMATS`.
+      file_format: the name of one of `kinds.KINDS`.
       compressed: as a whole, by gzip, bzip2 or Zstandard.
       head: its first bytes, decompressed.
       grown_to_bytes: its size now, if it was empty when it was listed; else 0.
@@ -58,16 +60,32 @@ class RowFile(NamedTuple):
     grown_to_bytes: int = 0
 
 
+class Format(NamedTuple):
+    """A format: what it is recognized by, and how its files are read.
+
+    Attributes:
+      kind: its name and signature.
+      columns: returns the names of a file's columns, without reading the file to its end.
+      split: yields the parts of a file, each a NamedTuple that can be pickled, of about `range_bytes`.
+      read: yields the rows of a part in batches of bounded size, in order, and those that are refused.
+    """
+
+    kind: Kind
+    columns: Callable[[RowFile, RowSettings], list[str]]
+    split: Callable[[RowFile, RowSettings], Iterator[Any]]
+    read: Callable[[Any, RowSettings], Iterator[Any]]
+
+
 def look_at(path: str, size_bytes: int | None, settings: RowSettings) -> RowFile:
-    """Tell a file's format.
+    """Detect a file's format.
 
     Args:
       path: its name.
       size_bytes: its size when it was listed; None where it does not matter yet.
-      settings: name the format, or leave it to be told.
+      settings: name the format, or leave it to be detected.
 
     Raises:
-      UnreadableFileError: it cannot be read, or its format cannot be told.
+      UnreadableFileError: it cannot be read, or its format cannot be detected.
     """
     with open_file(path) as raw, reading(path):
         magic = raw.read(MAGIC_BYTES)
@@ -79,6 +97,8 @@ def look_at(path: str, size_bytes: int | None, settings: RowSettings) -> RowFile
         if compressed:
             refuse_double_compression(head[:MAGIC_BYTES])
         file_format = format_of(path, head) if settings.file_format == AUTO else settings.file_format
+        if compressed and BY_NAME[file_format].is_compressed_inside:
+            raise ValueError(f"{BY_NAME[file_format].title} is not compressed as a whole; decompress it")
     return RowFile(path, size_bytes or 0, file_format, compressed, head, grown_to_bytes)
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_mixpanel.core.formats.csv_format import CsvFormat
-from beam_mixpanel.core.formats.detection import CSV, JSON, NDJSON, TSV
+from beam_mixpanel.core.formats.kinds import DELIMITED, JSON, NDJSON
 from beam_mixpanel.core.rows.mapped import may_hold_events
 from beam_mixpanel.core.rows.mapping import EventMapping
 from beam_mixpanel.errors import MappingError, MixpanelError, UnknownFormatError, UsageError
@@ -22,8 +22,8 @@ from beam_mixpanel.transforms.read_rows import ReadRowsFromFiles, look_at_column
 
 _LOOKED_AT: Final = 10
 """So many files are asked for their columns before a job."""
-_TEXT_WITH_HEADER: Final = (CSV, TSV)
-_JSON: Final = (NDJSON, JSON)
+_TEXT_WITH_HEADER: Final = DELIMITED
+_JSON: Final = (NDJSON.name, JSON.name)
 """Formats without a header: other lines may have other columns than the first."""
 
 
@@ -84,7 +84,7 @@ def _columns_to_read(settings: Settings) -> list[str] | None:
         return None  # the job reports a file that cannot be read
     formats = {file_format for file_format, _ in looked_at}
     columns = list(dict.fromkeys(name for _, names in looked_at for name in names))
-    if not columns or (formats == {NDJSON} and settings.mapping is None):
+    if not columns or (formats == {NDJSON.name} and settings.mapping is None):
         return None
 
     maps_by_name = mapping.map is None and not mapping.names_columns

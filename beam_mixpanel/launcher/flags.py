@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from beam_mixpanel.core.formats.csv_types import COLUMN_TYPES
-from beam_mixpanel.core.formats.detection import AUTO, FORMATS
+from beam_mixpanel.core.formats.kinds import AUTO, BY_NAME
 from beam_mixpanel.core.rows.mapping import TIME_UNITS
 from beam_mixpanel.core.rows.mapping_settings import FLAGS
 from beam_mixpanel.core.rows.presets import PRESETS
@@ -22,7 +22,7 @@ FILES: Final = FlagGroup(
         ),
         Flag(
             name="input_format",
-            choices=(AUTO, *FORMATS),
+            choices=(AUTO, *BY_NAME),
             default=AUTO,
             meaning="format of the files (default auto); auto tells it by their first bytes and names",
         ),

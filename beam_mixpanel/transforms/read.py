@@ -16,7 +16,7 @@ from beam_mixpanel.core.formats.byte_ranges import (
     MOST_BYTES,
     ByteRange,
 )
-from beam_mixpanel.core.formats.detection import NDJSON
+from beam_mixpanel.core.formats.kinds import NDJSON
 from beam_mixpanel.core.limits import MAX_LINE_BYTES
 from beam_mixpanel.files.lines import read_range, split_lines
 from beam_mixpanel.files.listing import InputFile, in_threads
@@ -114,6 +114,6 @@ def lines_of(block: EventBlock) -> list[bytes]:
 
 def _split_files(files: list[InputFile], range_bytes: int) -> Iterator[ByteRange]:
     # A generator: --runtime_type_check would empty any other iterator before the next step sees it.
-    for file in in_threads(lambda given: look_at(*given, RowSettings(NDJSON)), files):
+    for file in in_threads(lambda given: look_at(*given, RowSettings(NDJSON.name)), files):
         report_growth_of(file)
         yield from split_lines(file, range_bytes)

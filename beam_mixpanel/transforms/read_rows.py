@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 import apache_beam as beam
 from apache_beam.pvalue import PBegin, PCollection, TaggedOutput
@@ -21,11 +21,10 @@ from beam_mixpanel.core.arguments import (
 )
 from beam_mixpanel.core.formats.byte_ranges import DEFAULT_RANGE_BYTES, MOST_BYTES
 from beam_mixpanel.core.formats.csv_format import CsvFormat
-from beam_mixpanel.core.formats.detection import AUTO, AVRO, CSV, FORMATS, JSON, NDJSON, PARQUET, TSV, may_be_csv
-from beam_mixpanel.files import avro as read_avro
+from beam_mixpanel.core.formats.detection import may_be_csv
+from beam_mixpanel.core.formats.kinds import AUTO, BY_NAME, CSV, DELIMITED
 from beam_mixpanel.files import csv as read_csv
-from beam_mixpanel.files import json as read_json
-from beam_mixpanel.files import parquet as read_parquet
+from beam_mixpanel.files.formats import format_named
 from beam_mixpanel.files.listing import InputFile, in_threads
 from beam_mixpanel.files.row_file import RowFile, RowSettings, look_at, report_growth_of
 from beam_mixpanel.transforms.coding import register_coders
@@ -34,30 +33,6 @@ from beam_mixpanel.transforms.match_files import MatchFiles
 _TO_SURVEY: Final = "to_survey"
 
 register_coders()
-
-
-class _Reader(NamedTuple):
-    """What a format offers: the names of a file's columns, and its parts."""
-
-    columns: Callable[[RowFile, RowSettings], list[str]]
-    split: Callable[[RowFile, RowSettings], Iterator[Any]]
-
-
-_READERS: Final = {
-    NDJSON: _Reader(read_json.columns_of_ndjson, read_json.split_ndjson),
-    JSON: _Reader(read_json.columns, read_json.split),
-    CSV: _Reader(read_csv.columns, read_csv.split),
-    TSV: _Reader(read_csv.columns, read_csv.split),
-    AVRO: _Reader(read_avro.columns, read_avro.split),
-    PARQUET: _Reader(read_parquet.columns, read_parquet.split),
-}
-_READ_PART: Final[Mapping[type, Callable[[Any, RowSettings], Iterator[Any]]]] = {
-    read_json.LinesPart: read_json.read_ndjson,
-    read_json.JsonPart: read_json.read,
-    read_csv.CsvPart: read_csv.read,
-    read_avro.AvroPart: read_avro.read,
-    read_parquet.ParquetPart: read_parquet.read,
-}
 
 
 class ReadRowsFromFiles(beam.PTransform):
@@ -106,7 +81,7 @@ class ReadRowsFromFiles(beam.PTransform):
         self._patterns = check_paths("patterns", patterns)
         self._listed = optional(_check_listed, "listed", listed)
         self._settings = RowSettings(
-            check_choice("format", format, (AUTO, *FORMATS)),
+            check_choice("format", format, (AUTO, *BY_NAME)),
             optional(check_names, "columns", columns, "columns"),
             csv,
             check_flag("ndjson_as_rows", ndjson_as_rows),
@@ -138,7 +113,7 @@ class ReadRowsFromFiles(beam.PTransform):
                 | "ShareOutRanges" >> beam.Reshuffle()
                 | "SurveyRanges" >> beam.Map(read_csv.survey)
                 | "ByFile" >> beam.GroupByKey()
-                | "PlanFiles" >> beam.FlatMap(read_csv.parts_of)
+                | "PlanFiles" >> beam.FlatMap(_planned)
             )
             parts = (parts, surveyed) | "AllParts" >> beam.Flatten()
         return (
@@ -148,7 +123,7 @@ class ReadRowsFromFiles(beam.PTransform):
     def _may_cut_csv(self) -> bool:
         """Tell whether a CSV file may be there that is large enough to be cut, so that it must be surveyed."""
         file_format, range_bytes = self._settings.file_format, self._settings.range_bytes
-        if file_format not in (AUTO, CSV, TSV):
+        if file_format not in (AUTO, *DELIMITED):
             return False
         if self._listed is not None:
             patterns = tuple(file.path for file in self._listed if file.size_bytes > range_bytes)
@@ -178,22 +153,31 @@ def look_at_columns(
     """
     file = look_at(path, size_bytes, settings)
     report_growth_of(file)
-    return file.file_format, _READERS[file.file_format].columns(file, settings)
+    return file.file_format, format_named(file.file_format).columns(file, settings)
 
 
 def _split(files: list[InputFile], settings: RowSettings, surveys: bool) -> Iterator[Any]:
     def split_one(given: InputFile) -> tuple[RowFile, list[Any]]:
         file = look_at(*given, settings)
         # Where nothing was planned to survey its ranges, a CSV file is read in one piece.
-        whole = file.file_format in (CSV, TSV) and not surveys
+        whole = file.file_format in DELIMITED and not surveys
         chosen = settings._replace(range_bytes=sys.maxsize) if whole else settings
-        return file, list(_READERS[file.file_format].split(file, chosen))
+        return file, list(format_named(file.file_format).split(file, chosen))
 
     for file, parts in in_threads(split_one, files):
         report_growth_of(file)
         for part in parts:
-            yield TaggedOutput(_TO_SURVEY, part) if isinstance(part, read_csv.CsvRangeToSurvey) else part
+            if isinstance(part, read_csv.CsvRangeToSurvey):
+                yield TaggedOutput(_TO_SURVEY, part)
+            else:
+                yield file.file_format, part
 
 
-def _read(part: Any, settings: RowSettings) -> Iterator[Any]:
-    return _READ_PART[type(part)](part, settings)
+def _planned(surveyed: tuple[str, Any]) -> Iterator[tuple[str, read_csv.CsvPart]]:
+    for part in read_csv.parts_of(surveyed):
+        yield CSV.name, part
+
+
+def _read(part: tuple[str, Any], settings: RowSettings) -> Iterator[Any]:
+    file_format, piece = part
+    return format_named(file_format).read(piece, settings)

@@ -11,7 +11,7 @@ import apache_beam as beam
 from apache_beam.pvalue import PBegin, PCollection
 
 from beam_mixpanel.core.formats.csv_format import CsvFormat
-from beam_mixpanel.core.formats.detection import AUTO, AVRO, JSON, NDJSON, PARQUET
+from beam_mixpanel.core.formats.kinds import AUTO, DELIMITED, NDJSON
 from beam_mixpanel.databases.reading import SqlReading
 from beam_mixpanel.databases.url import Connection
 from beam_mixpanel.transforms import read_sql
@@ -52,9 +52,9 @@ class ReadEventsFromFiles(beam.PTransform):
     ) -> None:
         values = values_of(ReadEventsFromFiles, locals())
         super().__init__()
-        if csv is not None and format in (NDJSON, JSON, AVRO, PARQUET):
+        if csv is not None and format not in (AUTO, *DELIMITED):
             raise ValueError(f"csv has no effect with format: {format}; leave one of them out")
-        if ndjson_as_rows and format not in (AUTO, NDJSON):
+        if ndjson_as_rows and format not in (AUTO, NDJSON.name):
             raise ValueError(f"ndjson_as_rows has no effect with format: {format}; leave one of them out")
         values["csv"] = _csv_format(values["csv"] or {})
         self._read = ReadRowsFromFiles(values.pop("path"), values.pop("format"), **values)

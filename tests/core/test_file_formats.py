@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_mixpanel.core.formats.detection import CSV, HEAD_BYTES, TSV, format_of, may_be_csv
+from beam_mixpanel.core.formats.detection import HEAD_BYTES, format_of, may_be_csv
+from beam_mixpanel.core.formats.kinds import DELIMITED
 from beam_mixpanel.errors import UnknownFormatError
 
 
@@ -110,5 +111,5 @@ def test_no_csv_file_is_overlooked(pieces: list[tuple[str, bool, str]], fillings
         found = format_of(name, b"{}")
     except UnknownFormatError:
         return
-    if matches and found in (CSV, TSV):
+    if matches and found in DELIMITED:
         assert may_be_csv(pattern)

@@ -34,9 +34,9 @@ from beam_mixpanel.core.rows.arrow import rows_of
 from beam_mixpanel.core.rows.batches import RefusedRows, RowBatch, RowList
 from beam_mixpanel.errors import UnreadableFileError
 from beam_mixpanel.files import csv as read_csv
+from beam_mixpanel.files.formats import format_named
 from beam_mixpanel.files.listing import InputFile
 from beam_mixpanel.files.row_file import RowSettings, look_at
-from beam_mixpanel.transforms import read_rows
 from beam_mixpanel.transforms.read_rows import look_at_columns
 
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
@@ -96,11 +96,12 @@ def _read(path: Path | str, *args: Any, **settings: Any) -> Read:
 def _read_without_beam(path: Path, settings: RowSettings) -> Read:
     """Do what the transform does, part by part."""
     file = look_at(str(path), path.stat().st_size, settings)
-    parts = list(read_rows._READERS[file.file_format].split(file, settings))
+    file_format = format_named(file.file_format)
+    parts = list(file_format.split(file, settings))
     surveyed = [read_csv.survey(part)[1] for part in parts if isinstance(part, read_csv.CsvRangeToSurvey)]
     if surveyed:
         parts = list(read_csv.parts_of((str(path), surveyed)))
-    return _gather(element for part in parts for element in read_rows._read(part, settings))
+    return _gather(element for part in parts for element in file_format.read(part, settings))
 
 
 def _csv(path: Path, text: str, encoding: str = "utf-8") -> Path:
@@ -524,6 +525,7 @@ def test_row_lists_and_batches_are_told_apart(tmp_path: Path) -> None:
     kinds = set()
     for path in (_csv(tmp_path / "a.csv", "a\n1\n"), _avro(tmp_path / "a.avro", [{"n": 1, "t": "x"}])):
         file = look_at(str(path), path.stat().st_size, settings)
-        for part in read_rows._READERS[file.file_format].split(file, settings):
-            kinds |= {type(element) for element in read_rows._read(part, settings)}
+        file_format = format_named(file.file_format)
+        for part in file_format.split(file, settings):
+            kinds |= {type(element) for element in file_format.read(part, settings)}
     assert kinds == {RowBatch, RowList}

@@ -8,41 +8,25 @@ from typing import Final
 
 import msgspec
 
+from beam_mixpanel.core.formats.kinds import DELIMITED, JSON, KINDS, NDJSON
 from beam_mixpanel.core.json.text import UNREADABLE
 from beam_mixpanel.errors import UnknownFormatError
-
-AUTO: Final = "auto"
-NDJSON: Final = "ndjson"
-JSON: Final = "json"
-CSV: Final = "csv"
-TSV: Final = "tsv"
-AVRO: Final = "avro"
-PARQUET: Final = "parquet"
-FORMATS: Final = (NDJSON, JSON, CSV, TSV, AVRO, PARQUET)
 
 HEAD_BYTES: Final = 65_536
 """How much of a file's beginning is looked at."""
 
-_MAGIC: Final = ((b"PAR1", PARQUET), (b"Obj\x01", AVRO))
 _WILDCARDS: Final = re.compile(r"[*?\[\]{}\\]")
 """Of any file system that Beam knows, and what only some take for wildcards."""
 _COMPRESSIONS: Final = frozenset({"gz", "gzip", "bz2", "zst", "zstd"})
-_SUFFIXES: Final = {
-    "ndjson": NDJSON,
-    "jsonl": NDJSON,
-    "csv": CSV,
-    "tsv": TSV,
-    "tab": TSV,
-    "avro": AVRO,
-    "parquet": PARQUET,
-    "pq": PARQUET,
-}
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+"""Bytes that no text holds, and every binary file has near its beginning: a CSV header may begin with `PAR1`, too."""
+_BY_SUFFIX: Final = {suffix: kind.name for kind in KINDS for suffix in kind.suffixes}
 
 
 def format_of(name: str, head: bytes) -> str:
-    """Tell a file's format.
+    """Detect a file's format.
 
-    The first bytes decide for Parquet and Avro; then the name, `.gz` and the like left aside; then the first bytes
+    The first bytes decide for binary formats; then the name, `.gz` and the like left aside; then the first bytes
     for JSON, where `.json` may be an array, lines or objects that follow each other.
 
     Args:
@@ -52,10 +36,12 @@ def format_of(name: str, head: bytes) -> str:
     Raises:
       UnknownFormatError: neither tells, or it is JSON in UTF-16.
     """
-    for magic, file_format in _MAGIC:
-        if head.startswith(magic):
-            return file_format
-    return _by_name(name) or _json_by_content(head)
+    for kind in KINDS:
+        if kind.magic and head.startswith(kind.magic) and _CONTROL.search(head):
+            return kind.name
+    named = _by_name(name)
+    # Under `.json` are arrays, lines, and objects that follow each other.
+    return _json_by_content(head) if named in (None, JSON.name) else named
 
 
 def may_be_csv(pattern: str) -> bool:
@@ -69,12 +55,12 @@ def may_be_csv(pattern: str) -> bool:
     literal = _WILDCARDS.split(pattern)[-1]
     _, folder, base = literal.rpartition("/")
     if folder or literal == pattern:
-        return _by_name(base) in (CSV, TSV)
+        return _by_name(base) in DELIMITED
     # What stands before the first dot belongs to a part of the name that is not known.
     suffixes = base.lower().split(".")[1:]
     if suffixes and suffixes[-1] in _COMPRESSIONS:
         suffixes.pop()
-    return not suffixes or _SUFFIXES.get(suffixes[-1]) in (CSV, TSV)
+    return not suffixes or _BY_SUFFIX.get(suffixes[-1]) in DELIMITED
 
 
 def refuse_utf16(head: bytes) -> None:
@@ -94,26 +80,27 @@ def _by_name(name: str) -> str | None:
     parts = name.lower().rpartition("/")[2].split(".")
     if len(parts) > 1 and parts[-1] in _COMPRESSIONS:
         parts.pop()
-    return _SUFFIXES.get(parts[-1]) if len(parts) > 1 else None
+    return _BY_SUFFIX.get(parts[-1]) if len(parts) > 1 else None
 
 
 def _json_by_content(head: bytes) -> str:
     refuse_utf16(head)
     content = head.removeprefix(BOM_UTF8).lstrip()
     if content.startswith(b"["):
-        return JSON
+        return JSON.name
     if not content:
-        return NDJSON
+        return NDJSON.name
     if not content.startswith(b"{"):
+        *most, last = [f".{kind.suffixes[0]}" for kind in KINDS]
         raise UnknownFormatError(
-            "nothing tells its format: its name should end in .ndjson, .json, .csv, .tsv, .avro or .parquet "
+            f"nothing tells its format: its name should end in {', '.join(most)} or {last} "
             "(.gz, .bz2 or .zst behind it where compressed); or name it as `format`"
         )
     line, newline, _ = content.partition(b"\n")
     if not newline and len(head) >= HEAD_BYTES:
-        return NDJSON
+        return NDJSON.name
     try:
         msgspec.json.decode(line)
     except UNREADABLE:
-        return JSON
-    return NDJSON
+        return JSON.name
+    return NDJSON.name

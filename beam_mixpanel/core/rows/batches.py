@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from beam_mixpanel.core.events.chunk import EventChunk
@@ -46,6 +46,15 @@ def with_columns(rows: list[Mapping[str, Any]], columns: Sequence[str] | None) -
     if columns is None:
         return rows
     return [{column: row.get(column) for column in columns} for row in rows]
+
+
+def names_in(rows: Iterable[Any]) -> list[str]:
+    """Return the names of the columns that some rows have; what is no dict is passed over."""
+    names: dict[str, None] = {}
+    for row in rows:
+        if isinstance(row, dict):
+            names.update(dict.fromkeys(row))
+    return list(names)
 
 
 class RefusedRows(NamedTuple):

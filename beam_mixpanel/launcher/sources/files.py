@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from beam_mixpanel.core.formats import kinds
 from beam_mixpanel.launcher.flags import FILES
 from beam_mixpanel.launcher.source import Source, Template
 
@@ -23,7 +24,7 @@ SOURCE: Final = Source(
     command="import files",
     pipeline="beam_mixpanel.pipelines.files_to_mixpanel",
     summary="Import events from files into Mixpanel.",
-    reads="NDJSON, JSON, CSV, TSV, Avro and Parquet files.",
+    reads=f"{kinds.in_words()} files.",
     flags=(FILES,),
     examples=(
         "--input 'events/*.ndjson.gz' --mixpanel_emulator",
@@ -34,7 +35,7 @@ SOURCE: Final = Source(
     open=_open,
     template=Template(
         "Files to Mixpanel",
-        "Imports events from files (NDJSON, JSON, CSV, Avro, Parquet) into Mixpanel.",
+        f"Imports events from files ({kinds.in_words()}) into Mixpanel.",
         ("input",),
     ),
 )
