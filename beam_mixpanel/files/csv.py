@@ -20,7 +20,7 @@ from beam_mixpanel.core.rows.arrow import rows_of
 from beam_mixpanel.core.rows.batches import RefusedRows, RowBatch
 from beam_mixpanel.files.checks import reading
 from beam_mixpanel.files.listing import open_file
-from beam_mixpanel.files.row_file import Format, RowFile, RowSettings, content_of
+from beam_mixpanel.files.row_file import Format, RowFile, RowSettings, as_wanted, content_of
 from beam_mixpanel.metrics import LIVE
 
 MAX_RECORD_BYTES: Final = 4_000_000
@@ -279,7 +279,7 @@ class _Reader:
             refused |= dict.fromkeys(wrong, ("csv_type", name, f"is no {self._types[name]}"))
             arrays.append(array)
             fields.append(field)
-        typed = self._as_wanted(arrays, fields, batch.num_rows)
+        typed = as_wanted(pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields)), self._wanted)
         place = 0
         for row in sorted(refused):
             if row > place:
@@ -288,15 +288,6 @@ class _Reader:
             place = row + 1
         if place < batch.num_rows:
             yield self._rows(typed.slice(place), at + place)
-
-    def _as_wanted(self, arrays: list[pa.Array], fields: list[pa.Field], rows: int) -> pa.RecordBatch:
-        """Put the columns in the order that was asked for; one that the file does not have is null."""
-        found = dict(zip(self._read, zip(arrays, fields, strict=True), strict=True))
-        nulls = pa.nulls(rows)
-        chosen = [found.get(name, (nulls, pa.field(name, pa.null()))) for name in self._wanted or self._read]
-        return pa.RecordBatch.from_arrays(
-            [array for array, _ in chosen], schema=pa.schema([field for _, field in chosen])
-        )
 
     def _rows(self, batch: pa.RecordBatch, at: int) -> RowBatch:
         return RowBatch(batch, self._part.path, self._first_row + at)

@@ -13,7 +13,7 @@ from beam_mixpanel.core.formats import kinds
 from beam_mixpanel.core.rows.batches import RowBatch
 from beam_mixpanel.files.checks import reading
 from beam_mixpanel.files.listing import open_file
-from beam_mixpanel.files.row_file import Format, RowFile, RowSettings
+from beam_mixpanel.files.row_file import Format, RowFile, RowSettings, as_wanted, check_names
 from beam_mixpanel.metrics import LIVE
 
 BATCH_ROWS: Final = 8_192
@@ -40,7 +40,7 @@ class ParquetPart(NamedTuple):
 def columns(file: RowFile, settings: RowSettings) -> list[str]:
     """Return the names of a file's columns."""
     with _open(file.path) as raw, reading(file.path):
-        return _names(pq.ParquetFile(raw))
+        return check_names(pq.ParquetFile(raw).schema_arrow.names)
 
 
 def split(file: RowFile, settings: RowSettings) -> Iterator[ParquetPart]:
@@ -63,14 +63,14 @@ def read(part: ParquetPart, settings: RowSettings) -> Iterator[RowBatch]:
     """Read a part; a column that was asked for and is not there is null."""
     with _open(part.path) as raw, reading(part.path):
         file = pq.ParquetFile(raw, buffer_size=_BUFFER_BYTES, pre_buffer=False)
-        names = _names(file)
+        names = check_names(file.schema_arrow.names)
         wanted = names if settings.columns is None else list(settings.columns)
         first_row = part.first_row
         batches = file.iter_batches(
             BATCH_ROWS, list(part.row_groups), [name for name in wanted if name in names], use_threads=False
         )
         for batch in batches:
-            yield RowBatch(_as_wanted(batch, wanted), part.path, first_row)
+            yield RowBatch(as_wanted(batch, wanted), part.path, first_row)
             first_row += batch.num_rows
         LIVE.add("input_bytes", part.size_bytes)
 
@@ -81,23 +81,6 @@ def _open(path: str) -> Any:
         open_file(path).close()
         return pa.OSFile(path)
     return open_file(path)
-
-
-def _names(file: pq.ParquetFile) -> list[str]:
-    names = list(file.schema_arrow.names)
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise ValueError(f"more than one column is named {min(twice)!r}")
-    return names
-
-
-def _as_wanted(batch: pa.RecordBatch, wanted: list[str]) -> pa.RecordBatch:
-    if batch.schema.names == wanted or not wanted:
-        return batch
-    found = dict(zip(batch.schema.names, zip(batch.columns, batch.schema, strict=True), strict=True))
-    nulls = pa.nulls(batch.num_rows)
-    chosen = [found.get(name, (nulls, pa.field(name, pa.null()))) for name in wanted]
-    return pa.RecordBatch.from_arrays([array for array, _ in chosen], schema=pa.schema([field for _, field in chosen]))
 
 
 def _compressed_bytes(group: Any) -> int:

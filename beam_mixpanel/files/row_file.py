@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+
 from beam_mixpanel.core.formats.byte_ranges import DEFAULT_BLOCK_BYTES, DEFAULT_RANGE_BYTES
 from beam_mixpanel.core.formats.csv_format import CsvFormat
 from beam_mixpanel.core.formats.detection import HEAD_BYTES, format_of
@@ -113,3 +115,25 @@ def content_of(raw: Any) -> Any:
     head = raw.read(MAGIC_BYTES)
     raw.seek(0)
     return open_decompressed(raw, head) if is_compressed(head) else raw
+
+
+def check_names(names: list[str]) -> list[str]:
+    """Return the names of a file's columns, where each is there once.
+
+    Raises:
+      ValueError: one is there twice; for `reading` to name the file.
+    """
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ValueError(f"more than one column is named {min(twice)!r}")
+    return names
+
+
+def as_wanted(batch: pa.RecordBatch, wanted: list[str]) -> pa.RecordBatch:
+    """Put columns in the order that was asked for; one that the batch does not have is null. None wanted, no change."""
+    if batch.schema.names == wanted or not wanted:
+        return batch
+    found = dict(zip(batch.schema.names, zip(batch.columns, batch.schema, strict=True), strict=True))
+    nulls = pa.nulls(batch.num_rows)
+    chosen = [found.get(name, (nulls, pa.field(name, pa.null()))) for name in wanted]
+    return pa.RecordBatch.from_arrays([array for array, _ in chosen], schema=pa.schema([field for _, field in chosen]))
