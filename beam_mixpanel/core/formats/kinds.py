@@ -39,8 +39,9 @@ CSV: Final = Kind("csv", "CSV", ("csv",), "csv")
 TSV: Final = Kind("tsv", "TSV", ("tsv", "tab"), "csv")
 AVRO: Final = Kind("avro", "Avro", ("avro",), "avro", magic=b"Obj\x01")
 PARQUET: Final = Kind("parquet", "Parquet", ("parquet", "pq"), "parquet", magic=b"PAR1", is_compressed_inside=True)
+ORC: Final = Kind("orc", "ORC", ("orc",), "orc", magic=b"ORC", is_compressed_inside=True)
 
-KINDS: Final = (NDJSON, JSON, CSV, TSV, AVRO, PARQUET)
+KINDS: Final = (NDJSON, JSON, CSV, TSV, AVRO, PARQUET, ORC)
 BY_NAME: Final = {kind.name: kind for kind in KINDS}
 DELIMITED: Final = frozenset({CSV.name, TSV.name})
 """The formats that `CsvFormat` describes."""
