@@ -51,10 +51,10 @@ if TYPE_CHECKING:
     from beam_mixpanel.transforms.dead_letters import ReadDeadLetters, WriteDeadLetters
     from beam_mixpanel.transforms.options import MixpanelOptions
     from beam_mixpanel.transforms.prepare import PreparedEvents, PrepareEvents
-    from beam_mixpanel.transforms.read import ReadEventBlocksFromFiles, ReadEventsFromFiles
-    from beam_mixpanel.transforms.read_bigquery import ReadRowsFromBigQuery
-    from beam_mixpanel.transforms.read_rows import ReadRowsFromFiles
-    from beam_mixpanel.transforms.read_sql import ReadRowsFromSql
+    from beam_mixpanel.transforms.read_bigquery import ReadFromBigQueryBatched
+    from beam_mixpanel.transforms.read_files import ReadFromFilesBatched
+    from beam_mixpanel.transforms.read_ndjson import ReadFromNdjson, ReadFromNdjsonBatched
+    from beam_mixpanel.transforms.read_sql import ReadFromSqlBatched
     from beam_mixpanel.transforms.write import WriteToMixpanel, WriteToMixpanelResult
 
 _HOMES = {
@@ -87,11 +87,11 @@ _HOMES = {
     "PreparedEvents": "transforms.prepare",
     "ProjectToken": "client.credentials",
     "ReadDeadLetters": "transforms.dead_letters",
-    "ReadEventBlocksFromFiles": "transforms.read",
-    "ReadEventsFromFiles": "transforms.read",
-    "ReadRowsFromBigQuery": "transforms.read_bigquery",
-    "ReadRowsFromFiles": "transforms.read_rows",
-    "ReadRowsFromSql": "transforms.read_sql",
+    "ReadFromNdjsonBatched": "transforms.read_ndjson",
+    "ReadFromNdjson": "transforms.read_ndjson",
+    "ReadFromBigQueryBatched": "transforms.read_bigquery",
+    "ReadFromFilesBatched": "transforms.read_files",
+    "ReadFromSqlBatched": "transforms.read_sql",
     "RefusedLetter": "core.events.dead_letter",
     "RefusedError": "errors",
     "RefusedRows": "core.rows.batches",
@@ -114,7 +114,7 @@ _HOMES = {
     "mixpanel_event": "core.rows.presets",
 }
 
-_NEEDS_EXTRA = frozenset({"ReadRowsFromBigQuery"})
+_NEEDS_EXTRA = frozenset({"ReadFromBigQueryBatched"})
 
 __all__ = [
     "ClosedError",
@@ -146,11 +146,11 @@ __all__ = [
     "PreparedEvents",
     "ProjectToken",
     "ReadDeadLetters",
-    "ReadEventBlocksFromFiles",
-    "ReadEventsFromFiles",
-    "ReadRowsFromBigQuery",
-    "ReadRowsFromFiles",
-    "ReadRowsFromSql",
+    "ReadFromNdjsonBatched",
+    "ReadFromNdjson",
+    "ReadFromBigQueryBatched",
+    "ReadFromFilesBatched",
+    "ReadFromSqlBatched",
     "RefusedError",
     "RefusedLetter",
     "RefusedRows",

@@ -53,7 +53,7 @@ from beam_mixpanel import *
 names = [name for name, _ in inspect.getmembers(beam_mixpanel)]
 help_text = pydoc.render_doc(beam_mixpanel)
 try:
-    beam_mixpanel.ReadRowsFromBigQuery(table="p.d.t")
+    beam_mixpanel.ReadFromBigQueryBatched(table="p.d.t")
     said = ""
 except ImportError as error:
     said = str(error)

@@ -39,7 +39,7 @@ def open_bigquery(settings: Settings) -> Opened:
       UsageError: the options, the mapping and what BigQuery says do not fit each other.
     """
     try:
-        from beam_mixpanel.transforms.read_bigquery import EXPORT, ReadRowsFromBigQuery
+        from beam_mixpanel.transforms.read_bigquery import EXPORT, ReadFromBigQueryBatched
     except ImportError as error:
         raise UsageError(str(error)) from None
     method = settings.options.view_as(BigQueryOptions).bigquery_method
@@ -47,7 +47,7 @@ def open_bigquery(settings: Settings) -> Opened:
     what = settings.options.view_as(TableOptions)
     source = Source(what.table, what.query)
     with as_usage(IncrementalError, ValueError):
-        ReadRowsFromBigQuery(**source._asdict(), method=method).check_options(settings.options)
+        ReadFromBigQueryBatched(**source._asdict(), method=method).check_options(settings.options)
         found = columns_of(**source._asdict(), project=project)
         if method == EXPORT:
             settings = _with_json_columns(settings, found)
@@ -56,7 +56,7 @@ def open_bigquery(settings: Settings) -> Opened:
         window = _window(source, recurrence, settings, project)
         in_query = bool(window.conditions) and (method == EXPORT or source.query is not None)
         read = Source(query=source.select("*", window.conditions)) if in_query else source
-        rows = ReadRowsFromBigQuery(
+        rows = ReadFromBigQueryBatched(
             **read._asdict(),
             method=method,
             columns=needed_columns(settings, plan, found.names),

@@ -18,7 +18,7 @@ from beam_mixpanel.launcher.opened import Opened
 from beam_mixpanel.launcher.options import FileOptions
 from beam_mixpanel.launcher.settings import Settings
 from beam_mixpanel.launcher.usage import as_usage, notice
-from beam_mixpanel.transforms.read_rows import ReadRowsFromFiles, look_at_columns
+from beam_mixpanel.transforms.read_files import ReadFromFilesBatched, look_at_columns
 
 _LOOKED_AT: Final = 10
 """So many files are asked for their columns before a job."""
@@ -34,7 +34,7 @@ def open_files(settings: Settings) -> Opened:
       UsageError: the mapping does not fit the files, or a file's format cannot be detected.
     """
     options = settings.options.view_as(FileOptions)
-    rows = ReadRowsFromFiles(
+    rows = ReadFromFilesBatched(
         settings.inputs,
         options.input_format,
         columns=_columns_to_read(settings),

@@ -18,7 +18,7 @@ from beam_mixpanel.launcher.runners import runner_of
 from beam_mixpanel.launcher.settings import Settings
 from beam_mixpanel.launcher.usage import as_usage, notice
 from beam_mixpanel.transforms.options import MixpanelOptions
-from beam_mixpanel.transforms.read_sql import ReadRowsFromSql
+from beam_mixpanel.transforms.read_sql import ReadFromSqlBatched
 
 _DEFAULT_PARTITIONS: Final = 8
 """More than the cores of most workers: ranges are seldom equally full."""
@@ -76,7 +76,7 @@ def open_database(settings: Settings) -> Opened:
         reading = SqlReading(options.connection, table=what.table, query=what.query, share=share)
         at_failure.callback(reading.close)
         recurrence = _narrow(reading, settings, options)
-        opened = Opened(ReadRowsFromSql(reading), settings, _epilogue(reading, recurrence))
+        opened = Opened(ReadFromSqlBatched(reading), settings, _epilogue(reading, recurrence))
         at_failure.pop_all()
     return opened
 

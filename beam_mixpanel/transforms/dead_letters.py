@@ -27,7 +27,7 @@ from beam_mixpanel.core.events.repair import as_given, refuse, repaired
 from beam_mixpanel.core.limits import MAX_LINE_BYTES
 from beam_mixpanel.core.user_function import Failure, call, load
 from beam_mixpanel.metrics import CHOSEN_PREFIX, LEFT_OUT_PREFIX, Ledger
-from beam_mixpanel.transforms.read import ReadEventBlocksFromFiles, lines_of
+from beam_mixpanel.transforms.read_ndjson import ReadFromNdjsonBatched, lines_of
 from beam_mixpanel.transforms.windows import GLOBAL, ParDoInWindows, in_global_window
 
 SUFFIX: Final = ".jsonl"
@@ -199,7 +199,7 @@ class ReadDeadLetters(beam.PTransform):
 
     def expand(self, begin: PBegin) -> PCollection[DeadLetter | RefusedLetter]:
         """Give each dead letter; a line that is none is refused, to end as invalid in the books."""
-        blocks = ReadEventBlocksFromFiles(self._patterns, max_line_bytes=MAX_DEAD_LETTER_LINE_BYTES)
+        blocks = ReadFromNdjsonBatched(self._patterns, max_line_bytes=MAX_DEAD_LETTER_LINE_BYTES)
         return begin | "ReadLines" >> blocks | "Parse" >> beam.FlatMap(_letters_of).with_output_types(LETTER)
 
 

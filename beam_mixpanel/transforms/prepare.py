@@ -116,7 +116,7 @@ class PrepareEvents(beam.PTransform):
         """Prepare each element; one of another type is a dead letter that names the type and what to do.
 
         It may be a dict, Beam Row, NamedTuple, JSON bytes or str, `EventBlock`, `DeadLetter`, `RefusedLetter`, or what
-        `ReadRowsFromFiles` gives: `RowBatch`, `RowList`, `RefusedRows`.
+        `ReadFromFilesBatched` gives: `RowBatch`, `RowList`, `RefusedRows`.
 
         Raises:
           TypeError: type hints say that no element can be an event.

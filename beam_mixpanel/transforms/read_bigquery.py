@@ -33,7 +33,7 @@ EXPORT: Final = "EXPORT"
 register_coders()
 
 
-class ReadRowsFromBigQuery(beam.PTransform):
+class ReadFromBigQueryBatched(beam.PTransform):
     """Reads a table, or what a query gives, for `WriteToMixpanel` with a mapping.
 
     Bounded. A table is read as it was when the session, or the export, began.

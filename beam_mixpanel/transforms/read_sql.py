@@ -1,4 +1,4 @@
-"""`ReadRowsFromSql`: rows of a SQL database, in Arrow batches."""
+"""`ReadFromSqlBatched`: rows of a SQL database, in Arrow batches."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from beam_mixpanel.transforms.coding import register_coders
 register_coders()
 
 
-class ReadRowsFromSql(beam.PTransform):
+class ReadFromSqlBatched(beam.PTransform):
     """Reads a table or query, its parts in parallel where the runner has several workers.
 
     Bounded. Each row is read once, in the snapshot and bounds of the reading; a part whose connection is lost is read

@@ -79,7 +79,7 @@ class WriteToMixpanel(beam.PTransform):
     """Imports events into Mixpanel.
 
     Takes dicts in Mixpanel's shape or flat, JSON bytes or str, Beam Rows, NamedTuples, or the blocks that
-    `ReadEventBlocksFromFiles` gives; with a mapping, rows of any shape, and without one, too, where they are a
+    `ReadFromNdjsonBatched` gives; with a mapping, rows of any shape, and without one, too, where they are a
     `RowBatch` or a `RowList`; bounded or unbounded, in any windows, which receipts and dead letters keep.
 
     Delivery: every event ends as imported, or as a dead letter, or fails the job. What a runner retries is sent again

@@ -7,10 +7,10 @@ the readers here hand to `WriteToMixpanel`, which only that takes.
 from importlib.resources import files
 from typing import Final
 
-from beam_mixpanel.yaml.read import ReadEventsFromFiles, ReadRowsFromBigQuery, ReadRowsFromSql
+from beam_mixpanel.yaml.read import ReadFromBigQueryBatched, ReadFromFilesBatched, ReadFromSqlBatched
 from beam_mixpanel.yaml.write import WriteToMixpanel
 
 PROVIDERS: Final = str(files("beam_mixpanel") / "yaml" / "providers.yaml")
 """The file to include."""
 
-__all__ = ["PROVIDERS", "ReadEventsFromFiles", "ReadRowsFromBigQuery", "ReadRowsFromSql", "WriteToMixpanel"]
+__all__ = ["PROVIDERS", "ReadFromBigQueryBatched", "ReadFromFilesBatched", "ReadFromSqlBatched", "WriteToMixpanel"]

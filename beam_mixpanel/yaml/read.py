@@ -14,8 +14,7 @@ from beam_mixpanel.core.formats.csv_format import CsvFormat
 from beam_mixpanel.core.formats.kinds import AUTO, DELIMITED, NDJSON
 from beam_mixpanel.databases.reading import SqlReading
 from beam_mixpanel.databases.url import Connection
-from beam_mixpanel.transforms import read_sql
-from beam_mixpanel.transforms.read_rows import ReadRowsFromFiles
+from beam_mixpanel.transforms import read_files, read_sql
 from beam_mixpanel.yaml.values import named_by, value_of, values_of
 
 _DEFAULT_PARTITIONS: Final = 8
@@ -29,12 +28,12 @@ _CSV_KEYS: Final[Mapping[str, Any]] = {
 """The fields of `CsvFormat`."""
 
 
-class ReadEventsFromFiles(beam.PTransform):
-    """Reads files of events or rows for `WriteToMixpanel`: NDJSON, JSON, CSV, TSV, Avro and Parquet, in batches.
+class ReadFromFilesBatched(beam.PTransform):
+    """Reads files of events or rows in any format for `WriteToMixpanel`, in batches.
 
     Args:
       path: a file name or glob, on any file system that Beam knows.
-      format: `auto`, `ndjson`, `json`, `csv`, `tsv`, `avro` or `parquet`.
+      format: the name of a format, or `auto`.
       columns: those that are needed; all where it is left out.
       csv: how CSV and TSV files are written: `delimiter`, `columns` of files without a header, `encoding`, `types` by
         column, and `text: true` to type no column by rule.
@@ -50,21 +49,21 @@ class ReadEventsFromFiles(beam.PTransform):
         csv: Optional[Mapping[str, Any]] = None,
         ndjson_as_rows: bool = False,
     ) -> None:
-        values = values_of(ReadEventsFromFiles, locals())
+        values = values_of(ReadFromFilesBatched, locals())
         super().__init__()
         if csv is not None and format not in (AUTO, *DELIMITED):
             raise ValueError(f"csv has no effect with format: {format}; leave one of them out")
         if ndjson_as_rows and format not in (AUTO, NDJSON.name):
             raise ValueError(f"ndjson_as_rows has no effect with format: {format}; leave one of them out")
         values["csv"] = _csv_format(values["csv"] or {})
-        self._read = ReadRowsFromFiles(values.pop("path"), values.pop("format"), **values)
+        self._read = read_files.ReadFromFilesBatched(values.pop("path"), values.pop("format"), **values)
 
     def expand(self, begin: PBegin) -> PCollection[Any]:
         """Return batches."""
         return begin | "ReadFiles" >> self._read
 
 
-class ReadRowsFromSql(beam.PTransform):
+class ReadFromSqlBatched(beam.PTransform):
     """Reads a SQL database for `WriteToMixpanel`, in batches; where it is partitioned, several workers read at once.
 
     A part sees the database as it is when its reader begins: with one part, one state; with several, each its own,
@@ -90,7 +89,7 @@ class ReadRowsFromSql(beam.PTransform):
         partition_column: Optional[str] = None,
         partitions: Optional[int] = None,
     ) -> None:
-        values = values_of(ReadRowsFromSql, locals())
+        values = values_of(ReadFromSqlBatched, locals())
         super().__init__()
         if values["partitions"] is not None and values["partition_column"] is None:
             raise ValueError("partitions needs partition_column, whose ranges are read in parallel")
@@ -101,14 +100,14 @@ class ReadRowsFromSql(beam.PTransform):
                 reading.choose(values["columns"])
             if values["partition_column"] is not None:
                 reading.split(values["partition_column"], values["partitions"] or _DEFAULT_PARTITIONS)
-            self._read = read_sql.ReadRowsFromSql(reading)
+            self._read = read_sql.ReadFromSqlBatched(reading)
 
     def expand(self, begin: PBegin) -> PCollection[Any]:
         """Return batches."""
         return begin | "ReadRows" >> self._read
 
 
-class ReadRowsFromBigQuery(beam.PTransform):
+class ReadFromBigQueryBatched(beam.PTransform):
     """Reads a table of BigQuery, or what a query gives, for `WriteToMixpanel`, in batches.
 
     Args:
@@ -128,13 +127,13 @@ class ReadRowsFromBigQuery(beam.PTransform):
         columns: Optional[Sequence[str]] = None,
         row_restriction: Optional[str] = None,
     ) -> None:
-        values = values_of(ReadRowsFromBigQuery, locals())
+        values = values_of(ReadFromBigQueryBatched, locals())
         super().__init__()
         from beam_mixpanel.transforms import read_bigquery
 
         if values["method"] == read_bigquery.EXPORT and values["columns"] is not None:
             raise ValueError("columns has no effect with method: EXPORT, which reads all; use a query instead")
-        self._read = read_bigquery.ReadRowsFromBigQuery(**values)
+        self._read = read_bigquery.ReadFromBigQueryBatched(**values)
 
     def expand(self, begin: PBegin) -> PCollection[Any]:
         """Return batches."""

@@ -33,7 +33,7 @@ _DEAD_LETTER: Final = RowTypeConstraint.from_fields([(name, str) for name in (*_
 class WriteToMixpanel(beam.PTransform):
     """Imports events into Mixpanel.
 
-    Takes rows, which the mapping turns into events, or what `ReadEventsFromFiles` gives. What cannot be imported fails
+    Takes rows, which the mapping turns into events, or what `ReadFromFilesBatched` gives. What cannot be imported fails
     the job, or goes to the output that `error_handling` names: rows of stage, reason, field, message, source and fate,
     with the line that `replay_dead_letters` reads. The other output has a row for each request.
 

@@ -20,7 +20,7 @@ import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_mixpanel import ReadRowsFromSql, SqlReading
+from beam_mixpanel import ReadFromSqlBatched, SqlReading
 from beam_mixpanel.emulator import Emulator, EmulatorProcess
 from beam_mixpanel.pipelines import check_events, sql_to_mixpanel
 from benchmarks.private_postgres import PrivatePostgres
@@ -114,7 +114,7 @@ def test_workers_read_parts_in_one_snapshot(job: Job, orders: PrivatePostgres, e
         writer.start()
         options = PipelineOptions(direct_num_workers=4, direct_running_mode="multi_threading")
         with beam.Pipeline("FnApiRunner", options=options) as pipeline:
-            ids = pipeline | ReadRowsFromSql(reading) | beam.FlatMap(lambda rows: rows.batch["id"].to_pylist())
+            ids = pipeline | ReadFromSqlBatched(reading) | beam.FlatMap(lambda rows: rows.batch["id"].to_pylist())
             _ = ids | beam.combiners.ToList() | beam.Map(_check_ids)
     ended.set()
     writer.join()
@@ -484,7 +484,7 @@ def test_the_password_is_nowhere(
     assert job.run("--query=SELECT 1/(id-5000) AS time FROM orders", "--event=A") == 1
     pipeline = beam.Pipeline("FnApiRunner")
     with SqlReading(job.flags[0].partition("=")[2], table="orders") as reading:
-        transform = ReadRowsFromSql(reading)
+        transform = ReadFromSqlBatched(reading)
         _ = pipeline | transform
         graph = pipeline.to_runner_api().SerializeToString()
         pickled = pickle.dumps(transform._fn)

@@ -24,7 +24,7 @@ from tests.docs.blocks import Block
 from tests.docs.checker import BlockError, Checker
 from tests.docs.samples import row_for, write_input
 
-CLOUD = ("ReadFromPubSub", "ReadRowsFromBigQuery", "GcpSecret", "secretmanager", "DataflowRunner", "bigquery.")
+CLOUD = ("ReadFromPubSub", "ReadFromBigQueryBatched", "GcpSecret", "secretmanager", "DataflowRunner", "bigquery.")
 """What names a service that is not on this machine."""
 
 

@@ -95,7 +95,7 @@ def test_a_reader_and_the_writer_meet_in_the_pipeline_of_another(
     (tmp_path / "orders.csv").write_text(f"order_id,time,customer\n{rows}")
     with beam.Pipeline(options=PipelineOptions([*engine.flags])) as pipeline:
         batches = pipeline | "Read" >> _external(
-            "beam_mixpanel.yaml.ReadEventsFromFiles", expansion_service, path=str(tmp_path / "orders.csv")
+            "beam_mixpanel.yaml.ReadFromFilesBatched", expansion_service, path=str(tmp_path / "orders.csv")
         )
         _ = batches | "Write" >> _write(expansion_service, emulator, token_reference)
     assert {event["properties"]["$insert_id"] for event in emulator.events()} == {str(n) for n in range(1, EVENTS + 1)}

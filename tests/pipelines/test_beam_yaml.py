@@ -35,7 +35,13 @@ from apache_beam.yaml.yaml_transform import expand_pipeline
 import beam_mixpanel
 from beam_mixpanel.core.rows.mapping_settings import FLAGS
 from beam_mixpanel.emulator import Emulator
-from beam_mixpanel.yaml import PROVIDERS, ReadEventsFromFiles, ReadRowsFromBigQuery, ReadRowsFromSql, WriteToMixpanel
+from beam_mixpanel.yaml import (
+    PROVIDERS,
+    ReadFromBigQueryBatched,
+    ReadFromFilesBatched,
+    ReadFromSqlBatched,
+    WriteToMixpanel,
+)
 from tests.docs.blocks import blocks_of
 
 try:
@@ -144,7 +150,7 @@ def test_an_example_tests_itself() -> None:
 def test_configurations_are_typed() -> None:
     """Beam knows the keys of each transform and the types of plain ones."""
     [provider] = load_providers(PROVIDERS)
-    for transform in (ReadEventsFromFiles, ReadRowsFromBigQuery, ReadRowsFromSql, WriteToMixpanel):
+    for transform in (ReadFromFilesBatched, ReadFromBigQueryBatched, ReadFromSqlBatched, WriteToMixpanel):
         types = dict(named_fields_from_schema(provider.config_schema(transform.__name__)))
         assert types.keys() == inspect.signature(transform.__init__).parameters.keys() - {"self"}
     assert (types["project_token"], types["project_id"]) == (str | None, np.int64 | None)
@@ -160,9 +166,9 @@ OTHERWISE_IN_YAML = {
 """Arguments in Python that are not keys of the same name in YAML, and why."""
 COUNTERPARTS = {
     WriteToMixpanel: beam_mixpanel.WriteToMixpanel,
-    ReadEventsFromFiles: beam_mixpanel.ReadRowsFromFiles,
-    ReadRowsFromSql: beam_mixpanel.SqlReading,
-    ReadRowsFromBigQuery: read_bigquery and read_bigquery.ReadRowsFromBigQuery,
+    ReadFromFilesBatched: beam_mixpanel.ReadFromFilesBatched,
+    ReadFromSqlBatched: beam_mixpanel.SqlReading,
+    ReadFromBigQueryBatched: read_bigquery and read_bigquery.ReadFromBigQueryBatched,
 }
 IN_YAML_ALONE = {"service_account", "project_id", "project_token", "error_handling", "path"}
 BEFORE_READING = {"columns", "partition_column", "partitions"}
@@ -185,7 +191,7 @@ def test_what_python_has_yaml_has(transform: type) -> None:
         pytest.skip("needs the extra gcp")
     ours, python = _arguments(transform), _arguments(theirs)
     assert python - ours <= OTHERWISE_IN_YAML.keys()
-    also = BEFORE_READING if transform is ReadRowsFromSql else set()
+    also = BEFORE_READING if transform is ReadFromSqlBatched else set()
     assert ours - python <= IN_YAML_ALONE | also
 
 
@@ -334,7 +340,7 @@ WRONG_VALUES: dict[type, dict[str, tuple[object, ...]]] = {
         "on_undelivered": ("ignore", False),
         "error_handling": ("dead", {"threshold": 1}, {}),
     },
-    ReadEventsFromFiles: {
+    ReadFromFilesBatched: {
         "path": (5, None, ["a"]),
         "format": ("xml", 5),
         "columns": ("a", [5]),
@@ -342,7 +348,7 @@ WRONG_VALUES: dict[type, dict[str, tuple[object, ...]]] = {
                 {"encoding": "utf-99"}, {"text": "yes"}),
         "ndjson_as_rows": ("yes", 1),
     },
-    ReadRowsFromSql: {
+    ReadFromSqlBatched: {
         "connection": (5, None, "postgresql://u:p@h/d"),
         "table": (5,),
         "query": (["SELECT 1"],),
@@ -350,7 +356,7 @@ WRONG_VALUES: dict[type, dict[str, tuple[object, ...]]] = {
         "partition_column": (5,),
         "partitions": ("many", 1.5, 8),
     },
-    ReadRowsFromBigQuery: {
+    ReadFromBigQueryBatched: {
         "table": (5,),
         "query": (5,),
         "method": ("READ", 5),
@@ -361,9 +367,9 @@ WRONG_VALUES: dict[type, dict[str, tuple[object, ...]]] = {
 """For each key, values that it cannot have. `8` partitions lack the column."""
 REST: dict[type, dict[str, object]] = {
     WriteToMixpanel: {"project_token": "env:A"},
-    ReadEventsFromFiles: {"path": "orders.csv"},
-    ReadRowsFromSql: {"connection": "sqlite:///shop.db", "table": "orders"},
-    ReadRowsFromBigQuery: {"table": "a-project.a_dataset.orders"},
+    ReadFromFilesBatched: {"path": "orders.csv"},
+    ReadFromSqlBatched: {"connection": "sqlite:///shop.db", "table": "orders"},
+    ReadFromBigQueryBatched: {"table": "a-project.a_dataset.orders"},
 }
 """What else a configuration needs."""
 
@@ -374,7 +380,7 @@ REST: dict[type, dict[str, object]] = {
 )
 def test_a_wrong_value_is_refused_by_the_name_of_its_key(transform: type, key: str, value: object) -> None:
     """By a sentence, without the value of what may be a secret."""
-    if transform is ReadRowsFromBigQuery and read_bigquery is None:
+    if transform is ReadFromBigQueryBatched and read_bigquery is None:
         pytest.skip("needs the extra gcp")
     rest = REST[transform] if key != "project_id" else {"service_account": "env:A"}
     rest = {"project_id": 1} if key == "service_account" else rest
@@ -409,16 +415,20 @@ def test_every_key_has_wrong_values_to_be_tried_with() -> None:
             {"endpoint": "track", "retention_days": 30},
             "`retention_days` 30 has no effect with `endpoint` track, which refuses events older than 5 days",
         ),
-        (ReadEventsFromFiles, {"format": "avro", "csv": {"delimiter": ";"}}, "csv has no effect with format: avro"),
-        (ReadEventsFromFiles, {"format": "csv", "ndjson_as_rows": True}, "ndjson_as_rows has no effect with format"),
-        (ReadRowsFromSql, {"partitions": 4}, "partitions needs partition_column"),
-        (ReadRowsFromBigQuery, {"method": "EXPORT", "columns": ["a"]}, "columns has no effect with method: EXPORT"),
-        (ReadRowsFromBigQuery, {"method": "EXPORT", "row_restriction": "a > 1"}, "`row_restriction` needs the method"),
+        (ReadFromFilesBatched, {"format": "avro", "csv": {"delimiter": ";"}}, "csv has no effect with format: avro"),
+        (ReadFromFilesBatched, {"format": "csv", "ndjson_as_rows": True}, "ndjson_as_rows has no effect with format"),
+        (ReadFromSqlBatched, {"partitions": 4}, "partitions needs partition_column"),
+        (ReadFromBigQueryBatched, {"method": "EXPORT", "columns": ["a"]}, "columns has no effect with method: EXPORT"),
+        (
+            ReadFromBigQueryBatched,
+            {"method": "EXPORT", "row_restriction": "a > 1"},
+            "`row_restriction` needs the method",
+        ),
     ],
 )
 def test_keys_without_effect_are_refused(transform: type, config: dict[str, object], cure: str) -> None:
     """What another key makes useless is an error, and not ignored."""
-    if transform is ReadRowsFromBigQuery and read_bigquery is None:
+    if transform is ReadFromBigQueryBatched and read_bigquery is None:
         pytest.skip("needs the extra gcp")
     with pytest.raises(ValueError, match=cure):
         transform(**REST[transform] | config)
@@ -593,7 +603,7 @@ def test_csv_says_how_files_are_written(
     (tmp_path / "orders.csv").write_bytes(text.replace("NOW", now).encode("latin-1"))
     mapping = {"event": "Ordered", "time_column": "time"}
     with beam.Pipeline("FnApiRunner") as pipeline:
-        rows = pipeline | ReadEventsFromFiles(path=f"{tmp_path}/orders.csv", csv=csv)
+        rows = pipeline | ReadFromFilesBatched(path=f"{tmp_path}/orders.csv", csv=csv)
         _ = rows | WriteToMixpanel(project_token="env:MIXPANEL_PROJECT_TOKEN", api_host=emulator.url, mapping=mapping)
     assert [event["properties"]["total"] for event in emulator.events()] == [total]
 
@@ -605,7 +615,7 @@ def test_ndjson_as_rows_makes_rows_of_lines(tmp_path: Path) -> None:
     kinds = []
     for as_rows in (False, True):
         with beam.Pipeline("FnApiRunner") as pipeline:
-            read = pipeline | ReadEventsFromFiles(path=f"{tmp_path}/orders.ndjson", ndjson_as_rows=as_rows)
+            read = pipeline | ReadFromFilesBatched(path=f"{tmp_path}/orders.ndjson", ndjson_as_rows=as_rows)
             _ = read | beam.Map(_keep_one)
         kinds.append(type(_found.pop()).__name__)
     assert kinds == ["EventBlock", "RowList"]

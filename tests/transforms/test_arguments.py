@@ -26,10 +26,10 @@ from beam_mixpanel import (
     PrepareEvents,
     ProjectToken,
     ReadDeadLetters,
-    ReadEventBlocksFromFiles,
-    ReadEventsFromFiles,
-    ReadRowsFromFiles,
-    ReadRowsFromSql,
+    ReadFromFilesBatched,
+    ReadFromNdjson,
+    ReadFromNdjsonBatched,
+    ReadFromSqlBatched,
     ServiceAccount,
     SqlReading,
     WriteDeadLetters,
@@ -37,7 +37,7 @@ from beam_mixpanel import (
 )
 from beam_mixpanel.core.formats.csv_format import CsvFormat
 from beam_mixpanel.core.rows.mapping import KEYS
-from beam_mixpanel.transforms.read_bigquery import ReadRowsFromBigQuery
+from beam_mixpanel.transforms.read_bigquery import ReadFromBigQueryBatched
 
 SECRET = "hunter2-of-someone"
 TOKEN = ProjectToken("token")
@@ -84,14 +84,14 @@ WRONG: dict[Any, dict[str, tuple[Any, ...]]] = {
         "mapping": (5, "mapping.yaml", True),
         "clock": NO_FUNCTION,
     },
-    ReadEventBlocksFromFiles: {
+    ReadFromNdjsonBatched: {
         "patterns": NO_FILES,
         "range_bytes": NO_WHOLE_NUMBER,
         "block_bytes": NO_WHOLE_NUMBER,
         "max_line_bytes": NO_WHOLE_NUMBER,
     },
-    ReadEventsFromFiles: {"patterns": NO_FILES, "max_line_bytes": NO_WHOLE_NUMBER},
-    ReadRowsFromFiles: {
+    ReadFromNdjson: {"patterns": NO_FILES, "max_line_bytes": NO_WHOLE_NUMBER},
+    ReadFromFilesBatched: {
         "patterns": NO_FILES,
         "format": (None, "xml", "CSV", 5, True),
         "columns": NO_NAMES,
@@ -100,14 +100,14 @@ WRONG: dict[Any, dict[str, tuple[Any, ...]]] = {
         "range_bytes": NO_WHOLE_NUMBER,
         "listed": (5, "a.csv", ["a.csv"], True),
     },
-    ReadRowsFromBigQuery: {
+    ReadFromBigQueryBatched: {
         "table": (*NO_OPTIONAL_TEXT, "orders"),
         "query": NO_OPTIONAL_TEXT,
         "method": (None, "STREAM", 5),
         "columns": NO_NAMES,
         "row_restriction": NO_OPTIONAL_TEXT,
     },
-    ReadRowsFromSql: {"reading": (None, f"postgresql://user:{SECRET}@host/db", 5, SqlReading)},
+    ReadFromSqlBatched: {"reading": (None, f"postgresql://user:{SECRET}@host/db", 5, SqlReading)},
     ReadDeadLetters: {"patterns": NO_FILES},
     WriteDeadLetters: {"prefix": NO_TEXT},
     ServiceAccount: {
@@ -150,10 +150,10 @@ WRONG: dict[Any, dict[str, tuple[Any, ...]]] = {
 
 RIGHT: dict[Any, dict[str, Any]] = {
     WriteToMixpanel: {"credentials": TOKEN},
-    ReadEventBlocksFromFiles: {"patterns": "a"},
-    ReadEventsFromFiles: {"patterns": "a"},
-    ReadRowsFromFiles: {"patterns": "a"},
-    ReadRowsFromBigQuery: {"table": "p.d.t"},
+    ReadFromNdjsonBatched: {"patterns": "a"},
+    ReadFromNdjson: {"patterns": "a"},
+    ReadFromFilesBatched: {"patterns": "a"},
+    ReadFromBigQueryBatched: {"table": "p.d.t"},
     ReadDeadLetters: {"patterns": "a"},
     ServiceAccount: {"username": "user", "secret": "s", "project_id": 1},
     ServiceAccount.from_reference: {"reference": "env:A", "project_id": 1},
@@ -181,7 +181,7 @@ RIGHT[ServiceAccount.from_secret] = {"secret": _Source(), "project_id": 1}
 def test_a_wrong_argument_is_refused_where_it_is_given(made: Any, name: str, value: Any) -> None:
     """The error names the argument, and never repeats what may be a secret."""
     arguments = {**RIGHT.get(made, {}), name: value}
-    if made in (ReadRowsFromBigQuery, SqlReading) and name == "query":
+    if made in (ReadFromBigQueryBatched, SqlReading) and name == "query":
         del arguments["table"]
     with pytest.raises((TypeError, ValueError)) as caught:
         made(**arguments)
@@ -228,8 +228,8 @@ def test_names_may_come_from_any_iterable(tmp_path: Path) -> None:
     sink = WriteToMixpanel(TOKEN, max_batch_events=np.int64(5), num_shards=np.int32(2), ca_bundle=tmp_path / "ca.pem")
     assert sink._sending.ca_bundle == str(tmp_path / "ca.pem")
     assert type(sink._batch_limits.max_events) is int
-    assert ReadRowsFromFiles(tmp_path / "a.csv", columns={"a"})._patterns == (str(tmp_path / "a.csv"),)
-    assert ReadEventsFromFiles([tmp_path / "a", "b"])._patterns == (str(tmp_path / "a"), "b")
+    assert ReadFromFilesBatched(tmp_path / "a.csv", columns={"a"})._patterns == (str(tmp_path / "a.csv"),)
+    assert ReadFromNdjson([tmp_path / "a", "b"])._patterns == (str(tmp_path / "a"), "b")
     with pytest.raises(TypeError, match="max_batch_events"):
         WriteToMixpanel(TOKEN, max_batch_events=Decimal(5))
 
@@ -276,11 +276,11 @@ def test_display_data_of_every_transform_says_what_it_does_and_no_secret(reading
     made = {
         WriteToMixpanel: WriteToMixpanel(ServiceAccount("user", SECRET, project_id=1), mapping={"tags": {"k": SECRET}}),
         PrepareEvents: PrepareEvents(redact=["email"], mapping={"event": "A", "tags": {"k": SECRET}}),
-        ReadEventBlocksFromFiles: ReadEventBlocksFromFiles("in/*.ndjson"),
-        ReadEventsFromFiles: ReadEventsFromFiles("in/*.ndjson"),
-        ReadRowsFromFiles: ReadRowsFromFiles(["in/*.csv", "b"], columns=["a"]),
-        ReadRowsFromBigQuery: ReadRowsFromBigQuery(query=f"SELECT '{SECRET}'"),
-        ReadRowsFromSql: ReadRowsFromSql(reading),
+        ReadFromNdjsonBatched: ReadFromNdjsonBatched("in/*.ndjson"),
+        ReadFromNdjson: ReadFromNdjson("in/*.ndjson"),
+        ReadFromFilesBatched: ReadFromFilesBatched(["in/*.csv", "b"], columns=["a"]),
+        ReadFromBigQueryBatched: ReadFromBigQueryBatched(query=f"SELECT '{SECRET}'"),
+        ReadFromSqlBatched: ReadFromSqlBatched(reading),
         ReadDeadLetters: ReadDeadLetters("dead-*"),
         WriteDeadLetters: WriteDeadLetters("dead"),
     }
@@ -296,7 +296,7 @@ def test_display_data_of_every_transform_says_what_it_does_and_no_secret(reading
 
 def test_display_data_of_a_database_shows_the_reference(reading: SqlReading) -> None:
     """A connection is shown as it was named, which for a server is a reference, and parts by their number."""
-    shown = ReadRowsFromSql(reading).display_data()
+    shown = ReadFromSqlBatched(reading).display_data()
     assert shown["connection"].endswith("shop.db")
     assert shown["parts"] == 1
 

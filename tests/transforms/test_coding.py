@@ -12,7 +12,7 @@ from apache_beam.coders import registry
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import schema_pb2
 
-from beam_mixpanel import DeadLetter, ImportReceipt, ProjectToken, ReadEventBlocksFromFiles, WriteToMixpanel
+from beam_mixpanel import DeadLetter, ImportReceipt, ProjectToken, ReadFromNdjsonBatched, WriteToMixpanel
 from beam_mixpanel.core.events.prepare import EventBlock
 from beam_mixpanel.emulator import Emulator
 
@@ -50,7 +50,7 @@ def test_blocks_and_dead_letters_are_themselves_behind_a_shuffle(
     (tmp_path / "events.ndjson").write_text(f'{good}\n{{"event":"B"}}\n')
     sink = ProjectToken.from_reference(token_reference)
     with beam.Pipeline(options=PipelineOptions(TWO_PROCESSES)) as pipeline:
-        blocks = pipeline | ReadEventBlocksFromFiles(str(tmp_path / "events.ndjson")) | "Far" >> beam.Reshuffle()
+        blocks = pipeline | ReadFromNdjsonBatched(str(tmp_path / "events.ndjson")) | "Far" >> beam.Reshuffle()
         first = blocks | "First" >> WriteToMixpanel(sink, api_host=emulator.url)
         letters = first.dead_letters | "Farther" >> beam.Reshuffle()
         again = letters | "Again" >> WriteToMixpanel(sink, api_host=emulator.url)

@@ -13,7 +13,7 @@ import zstandard
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 
-from beam_mixpanel import ReadEventsFromFiles
+from beam_mixpanel import ReadFromNdjson
 from beam_mixpanel.errors import UnreadableFileError
 
 LINES = [b'{"line":%d,"text":"%s"}' % (number, b"abc" * (number % 50)) for number in range(20_000)]
@@ -27,7 +27,7 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 
 def _read(path: Path, expected: list[bytes]) -> None:
     with beam.Pipeline(runner="FnApiRunner", options=PipelineOptions([])) as pipeline:
-        assert_that(pipeline | ReadEventsFromFiles(str(path)), equal_to(expected))
+        assert_that(pipeline | ReadFromNdjson(str(path)), equal_to(expected))
 
 
 @pytest.mark.parametrize("kind", COMPRESSORS)

@@ -9,7 +9,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 
-from beam_mixpanel import ReadDeadLetters, ReadEventsFromFiles
+from beam_mixpanel import ReadDeadLetters, ReadFromNdjson
 from beam_mixpanel.core.events.dead_letter import DeadLetter, to_json_line
 from beam_mixpanel.core.limits import MAX_LINE_BYTES
 
@@ -21,7 +21,7 @@ def test_a_line_that_is_too_long_cannot_be_taken_for_an_event(tmp_path: Path) ->
     file.write_bytes(b"\n".join((b"{}", long, b"[]")))
     cut = long[:100] + b" ...[cut: line of 213 bytes, SHA-256 %s]" % hashlib.sha256(long).hexdigest().encode()
     with beam.Pipeline(runner="FnApiRunner", options=PipelineOptions([])) as pipeline:
-        lines = pipeline | ReadEventsFromFiles(str(file), max_line_bytes=100)
+        lines = pipeline | ReadFromNdjson(str(file), max_line_bytes=100)
         assert_that(lines, equal_to([b"{}", cut, b"[]"]))
 
 

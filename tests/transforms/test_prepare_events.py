@@ -14,7 +14,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 
-from beam_mixpanel import DeadLetter, PrepareEvents, ReadEventBlocksFromFiles, ReadEventsFromFiles
+from beam_mixpanel import DeadLetter, PrepareEvents, ReadFromNdjson, ReadFromNdjsonBatched
 from beam_mixpanel.core.events.prepare import EventBlock
 
 NOW_SECS = 1_760_000_000.0
@@ -202,7 +202,7 @@ def test_lines_of_a_file_are_read_once_wherever_it_is_split(tmp_path: Path) -> N
     lines = [b'{"n":%d}' % number for number in range(500)]
     (tmp_path / "a.ndjson").write_bytes(b"\n".join(lines))
     with _pipeline() as pipeline:
-        blocks = pipeline | ReadEventBlocksFromFiles(
+        blocks = pipeline | ReadFromNdjsonBatched(
             [str(tmp_path / "*.ndjson"), str(tmp_path / "a.*")], range_bytes=97, block_bytes=64
         )
         read = blocks | beam.FlatMap(lambda block: [line for line in block.data.split(b"\n") if line])
@@ -210,7 +210,7 @@ def test_lines_of_a_file_are_read_once_wherever_it_is_split(tmp_path: Path) -> N
 
 
 def test_single_lines_can_be_read_and_changed(tmp_path: Path) -> None:
-    """`ReadEventsFromFiles` gives bytes line by line, without blank lines."""
+    """`ReadFromNdjson` gives bytes line by line, without blank lines."""
     (tmp_path / "a.ndjson").write_bytes(b"one\n\ntwo\r\n  \nthree")
     with _pipeline() as pipeline:
-        assert_that(pipeline | ReadEventsFromFiles(str(tmp_path / "a.ndjson")), equal_to([b"one", b"two\r", b"three"]))
+        assert_that(pipeline | ReadFromNdjson(str(tmp_path / "a.ndjson")), equal_to([b"one", b"two\r", b"three"]))

@@ -28,7 +28,7 @@ from beam_mixpanel.core.rows.batches import RowBatch
 from beam_mixpanel.core.rows.mapping import EventMapping
 from beam_mixpanel.transforms.coding import RowBatchCoder
 from beam_mixpanel.transforms.prepare import PrepareEvents
-from beam_mixpanel.transforms.read_bigquery import DIRECT_READ, EXPORT, ReadRowsFromBigQuery
+from beam_mixpanel.transforms.read_bigquery import DIRECT_READ, EXPORT, ReadFromBigQueryBatched
 from tests.bigquery_service import StorageServer
 
 TABLE = "a-project:a_dataset.a_table"
@@ -73,7 +73,7 @@ def _expected(source: str) -> list[dict[str, Any]]:
 def test_a_table_is_read_in_batches(storage: StorageServer, jobs: mock.MagicMock) -> None:
     """All rows of all streams come once, as Arrow batches; streams and batches without rows do no harm."""
     with _pipeline() as pipeline:
-        read = pipeline | ReadRowsFromBigQuery(table=TABLE)
+        read = pipeline | ReadFromBigQueryBatched(table=TABLE)
         assert_that(read | beam.FlatMap(_rows), equal_to(_expected("bigquery:a-project.a_dataset.a_table")))
     assert sorted(storage.reads) == [(name, 0) for name in sorted(STREAMS)]
     jobs.create_temporary_dataset.assert_not_called()
@@ -84,7 +84,7 @@ def test_a_session_asks_for_what_is_needed(storage: StorageServer, jobs: mock.Ma
     """The one session asks for Arrow, the columns and the rows that are wanted, and no more."""
     columns = ["event", "time"]
     with _pipeline() as pipeline:
-        _ = pipeline | ReadRowsFromBigQuery(table=TABLE, columns=columns, row_restriction="time > 5")
+        _ = pipeline | ReadFromBigQueryBatched(table=TABLE, columns=columns, row_restriction="time > 5")
     [request] = storage.sessions
     session = request.read_session
     assert session.table == "projects/a-project/datasets/a_dataset/tables/a_table"
@@ -96,7 +96,7 @@ def test_a_session_asks_for_what_is_needed(storage: StorageServer, jobs: mock.Ma
 def test_all_columns_are_read_where_none_are_named(storage: StorageServer, jobs: mock.MagicMock) -> None:
     """Without columns and restriction, the session names none."""
     with _pipeline() as pipeline:
-        _ = pipeline | ReadRowsFromBigQuery(table="a_dataset.a_table")
+        _ = pipeline | ReadFromBigQueryBatched(table="a_dataset.a_table")
     [request] = storage.sessions
     assert request.read_session.table == "projects/payer/datasets/a_dataset/tables/a_table"
     assert list(request.read_session.read_options.selected_fields) == []
@@ -107,7 +107,7 @@ def test_an_empty_table_gives_no_rows(storage: StorageServer, jobs: mock.MagicMo
     """A session without streams is read, and the job ends well."""
     storage.streams = {}
     with _pipeline() as pipeline:
-        assert_that(pipeline | ReadRowsFromBigQuery(table=TABLE), equal_to([]))
+        assert_that(pipeline | ReadFromBigQueryBatched(table=TABLE), equal_to([]))
     assert len(storage.sessions) == 1
     assert storage.reads == []
 
@@ -117,7 +117,7 @@ def test_a_query_is_read_and_what_it_left_removed(storage: StorageServer, jobs: 
     removed_after = []
     jobs._clean_up_beam_labelled_temporary_datasets.side_effect = lambda **_: removed_after.append(len(storage.reads))
     with _pipeline() as pipeline:
-        read = pipeline | ReadRowsFromBigQuery(query="SELECT event, time FROM t", columns=["event"])
+        read = pipeline | ReadFromBigQueryBatched(query="SELECT event, time FROM t", columns=["event"])
         assert_that(read | beam.FlatMap(_rows), equal_to(_expected("bigquery:query")))
     started = [call for call in jobs._start_query_job.call_args_list if not call.kwargs.get("dry_run")]
     assert [call.args[:3] for call in started] == [("payer", "SELECT event, time FROM t", False)]
@@ -133,7 +133,7 @@ def test_a_lost_connection_costs_no_row(storage: StorageServer, jobs: mock.Magic
     """A stream that breaks off is read on from where it broke; no row is missing and none comes twice."""
     storage.breaks = {"streams/1"}
     with _pipeline() as pipeline:
-        read = pipeline | ReadRowsFromBigQuery(table=TABLE)
+        read = pipeline | ReadFromBigQueryBatched(table=TABLE)
         assert_that(read | beam.FlatMap(_rows), equal_to(_expected("bigquery:a-project.a_dataset.a_table")))
     assert ("streams/1", 2) in storage.reads
 
@@ -141,7 +141,7 @@ def test_a_lost_connection_costs_no_row(storage: StorageServer, jobs: mock.Magic
 def test_rows_travel_as_batches(storage: StorageServer, jobs: mock.MagicMock) -> None:
     """Table and query give collections whose type is `RowBatch`, so that the coder made for them is used."""
     for what in ({"table": TABLE}, {"query": "SELECT 1"}):
-        assert (_pipeline() | ReadRowsFromBigQuery(**what)).element_type == RowBatch
+        assert (_pipeline() | ReadFromBigQueryBatched(**what)).element_type == RowBatch
     assert isinstance(coders.registry.get_coder(RowBatch), RowBatchCoder)
 
 
@@ -159,7 +159,7 @@ def test_rows_become_events(storage: StorageServer, jobs: mock.MagicMock, what: 
     """With a mapping, what is read becomes events; none is lost and none is made up."""
     mapping = EventMapping(event="Read", time_column="time", insert_id_columns=("event",))
     with _pipeline() as pipeline:
-        rows = pipeline | ReadRowsFromBigQuery(**what)
+        rows = pipeline | ReadFromBigQueryBatched(**what)
         done = rows | PrepareEvents(mapping=mapping, clock=lambda: 1_700_000_100)
         sent = done.prepared | beam.FlatMap(lambda chunk: [json.loads(event.body) for event in chunk])
         expected = [
@@ -181,7 +181,7 @@ def test_labels_are_stable(tmp_path: Path, what: dict[str, str], method: str) ->
 
     def labels() -> list[str]:
         pipeline = _pipeline(f"--temp_location={tmp_path}")
-        _ = pipeline | "Read" >> ReadRowsFromBigQuery(**what, method=method)
+        _ = pipeline | "Read" >> ReadFromBigQueryBatched(**what, method=method)
         return _labels(pipeline)
 
     assert labels() == labels()
@@ -203,7 +203,7 @@ def test_labels_are_stable(tmp_path: Path, what: dict[str, str], method: str) ->
 def test_wrong_arguments_name_the_cure(arguments: dict[str, str], cure: str) -> None:
     """What cannot work is refused before a pipeline is built."""
     with pytest.raises(ValueError, match=cure):
-        ReadRowsFromBigQuery(**arguments)
+        ReadFromBigQueryBatched(**arguments)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_missing_options_name_the_cure(arguments: dict[str, str], flags: list[st
     """A job that could not pay, or would have no place for its files, is refused before it starts."""
     pipeline = beam.Pipeline("FnApiRunner", PipelineOptions(flags))
     with pytest.raises(ValueError, match=cure):
-        _ = pipeline | ReadRowsFromBigQuery(**arguments)
+        _ = pipeline | ReadFromBigQueryBatched(**arguments)
 
 
 def test_without_the_extra_the_cure_is_told() -> None:
@@ -258,7 +258,7 @@ def test_an_export_is_read_and_removed(tmp_path: Path, jobs: mock.MagicMock, wha
 
     jobs.perform_extract_job.side_effect = export
     with _pipeline(f"--temp_location={tmp_path}") as pipeline:
-        assert_that(pipeline | ReadRowsFromBigQuery(**what, method=EXPORT), equal_to(ROWS))
+        assert_that(pipeline | ReadFromBigQueryBatched(**what, method=EXPORT), equal_to(ROWS))
     assert jobs.perform_extract_job.call_count == 1
     assert jobs.create_temporary_dataset.call_count == jobs.clean_up_temporary_dataset.call_count == ("query" in what)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
@@ -278,7 +278,7 @@ def test_dataflow_takes_the_graph(what: dict[str, str]) -> None:
         ]
     )
     pipeline = beam.Pipeline(options=options)
-    _ = pipeline | "Read" >> ReadRowsFromBigQuery(**what) | "Use" >> beam.Map(len)
+    _ = pipeline | "Read" >> ReadFromBigQueryBatched(**what) | "Use" >> beam.Map(len)
     transforms = pipeline.run().job.proto_pipeline.components.transforms.values()
     names = [each.unique_name for each in transforms]
     assert any(name.startswith("Read/DirectRead/ReadBatches") for name in names)

@@ -20,10 +20,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from beam_mixpanel import (
     DeadLetter,
     ReadDeadLetters,
-    ReadEventBlocksFromFiles,
-    ReadEventsFromFiles,
-    ReadRowsFromFiles,
-    ReadRowsFromSql,
+    ReadFromFilesBatched,
+    ReadFromNdjson,
+    ReadFromNdjsonBatched,
+    ReadFromSqlBatched,
     SqlReading,
     WriteDeadLetters,
 )
@@ -67,7 +67,7 @@ def _number(number: int) -> Any:
     return number
 
 
-@pytest.mark.parametrize("reader", [ReadEventsFromFiles, ReadEventBlocksFromFiles])
+@pytest.mark.parametrize("reader", [ReadFromNdjson, ReadFromNdjsonBatched])
 def test_readers_of_events(reader: type[beam.PTransform], pipeline: beam.Pipeline, tmp_path: Path) -> None:
     """Lines, and blocks of them."""
     (tmp_path / "events.ndjson").write_text(json.dumps(EVENT) + "\n")
@@ -79,7 +79,7 @@ def test_readers_of_rows(name: str, pipeline: beam.Pipeline, tmp_path: Path) -> 
     """Every format."""
     path = tmp_path / f"rows.{name}"
     _WRITERS[name](path)
-    assert _run(pipeline, ReadRowsFromFiles(str(path)))
+    assert _run(pipeline, ReadFromFilesBatched(str(path)))
 
 
 def _write_avro(path: Path) -> None:
@@ -101,7 +101,7 @@ _WRITERS: dict[str, Callable[[Path], object]] = {
 def test_a_csv_file_that_is_surveyed(pipeline: beam.Pipeline, tmp_path: Path) -> None:
     """The ranges of a large file are looked at by other steps first."""
     (tmp_path / "rows.csv").write_text("id,name\n" + "".join(f"{number},a\n" for number in range(3000)))
-    batches = _run(pipeline, ReadRowsFromFiles(f"{tmp_path}/rows.csv", range_bytes=2_000))
+    batches = _run(pipeline, ReadFromFilesBatched(f"{tmp_path}/rows.csv", range_bytes=2_000))
     assert sum(batch.batch.num_rows for batch in batches) == 3000
 
 
@@ -115,7 +115,7 @@ def test_a_reader_of_databases(partitions: int, pipeline: beam.Pipeline, tmp_pat
     with SqlReading(f"sqlite:///{tmp_path}/shop.db", table="orders") as reading:
         if partitions > 1:
             reading.split("id", partitions)
-        assert _run(pipeline, ReadRowsFromSql(reading))
+        assert _run(pipeline, ReadFromSqlBatched(reading))
 
 
 def test_dead_letters_out(pipeline: beam.Pipeline, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`ReadRowsFromFiles`: rows from files of every format, and what must be known of files before a job begins."""
+"""`ReadFromFilesBatched`: rows from files of every format, and what must be known of files before a job begins."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _TO_SURVEY: Final = "to_survey"
 register_coders()
 
 
-class ReadRowsFromFiles(beam.PTransform):
+class ReadFromFilesBatched(beam.PTransform):
     """Reads files of rows: CSV, TSV, JSON, NDJSON, Avro and Parquet, many together.
 
     On any file system that Beam knows; text files plain or compressed (gzip, bzip2, Zstandard, told by their first

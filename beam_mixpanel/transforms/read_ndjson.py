@@ -24,7 +24,7 @@ from beam_mixpanel.files.row_file import RowSettings, look_at, report_growth_of
 from beam_mixpanel.transforms.match_files import MatchFiles
 
 
-class ReadEventBlocksFromFiles(beam.PTransform):
+class ReadFromNdjsonBatched(beam.PTransform):
     """Reads NDJSON files in blocks of lines, the fastest way into `WriteToMixpanel`.
 
     Plain, gzip, bzip2 or Zstandard files, told by their first bytes, on any file system that Beam knows. Plain files
@@ -75,10 +75,10 @@ class ReadEventBlocksFromFiles(beam.PTransform):
         )
 
 
-class ReadEventsFromFiles(beam.PTransform):
+class ReadFromNdjson(beam.PTransform):
     """Reads NDJSON files line by line, for pipelines that look at each event before `WriteToMixpanel`.
 
-    Files as in `ReadEventBlocksFromFiles`, which is several times faster where nothing needs to look. Of a line that is
+    Files as in `ReadFromNdjsonBatched`, which is several times faster where nothing needs to look. Of a line that is
     too long its head is given, followed by ` ...[cut: line of N bytes, SHA-256 H]`, which no JSON ends with.
 
     Args:
@@ -99,7 +99,7 @@ class ReadEventsFromFiles(beam.PTransform):
         """Give each line that is not blank, as bytes without its newline."""
         return (
             begin
-            | "Blocks" >> ReadEventBlocksFromFiles(self._patterns, max_line_bytes=self._max_line_bytes)
+            | "Blocks" >> ReadFromNdjsonBatched(self._patterns, max_line_bytes=self._max_line_bytes)
             | "SplitLines" >> beam.FlatMap(lines_of).with_output_types(bytes)
         )
 

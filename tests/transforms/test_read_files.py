@@ -26,7 +26,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from beam_mixpanel import ReadRowsFromFiles
+from beam_mixpanel import ReadFromFilesBatched
 from beam_mixpanel.core.events.dead_letter import DeadLetter
 from beam_mixpanel.core.events.prepare import EventBlock
 from beam_mixpanel.core.formats.csv_format import CsvFormat
@@ -37,7 +37,7 @@ from beam_mixpanel.files import csv as read_csv
 from beam_mixpanel.files.formats import format_named
 from beam_mixpanel.files.listing import InputFile
 from beam_mixpanel.files.row_file import RowSettings, look_at
-from beam_mixpanel.transforms.read_rows import look_at_columns
+from beam_mixpanel.transforms.read_files import look_at_columns
 
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "gz": gzip.compress,
@@ -84,7 +84,7 @@ def _read(path: Path | str, *args: Any, **settings: Any) -> Read:
     found = Path(str(path).replace("*", "_") + ".found")
     found.write_bytes(b"")
     with beam.Pipeline(runner="FnApiRunner", options=PipelineOptions([])) as pipeline:
-        _ = pipeline | ReadRowsFromFiles(str(path), *args, **settings) | beam.Map(_append, str(found))
+        _ = pipeline | ReadFromFilesBatched(str(path), *args, **settings) | beam.Map(_append, str(found))
     with found.open("rb") as file:
         elements = []
         while file.peek(1):
@@ -155,7 +155,7 @@ def test_many_files_are_read_once_each(tmp_path: Path) -> None:
         (tmp_path / f"{number}.ndjson").write_text(f'{{"a":{number}}}\n')
     with beam.Pipeline(runner="FnApiRunner", options=PipelineOptions([])) as pipeline:
         patterns = [f"{tmp_path}/*.ndjson", f"{tmp_path}/1*.ndjson", f"{tmp_path}/7.ndjson"]
-        rows = pipeline | ReadRowsFromFiles(patterns, ndjson_as_rows=True)
+        rows = pipeline | ReadFromFilesBatched(patterns, ndjson_as_rows=True)
         _ = rows | beam.Map(_append, f"{tmp_path}/found")
     with (tmp_path / "found").open("rb") as file:
         elements = []
@@ -168,7 +168,7 @@ def test_a_pattern_that_matches_nothing_fails_the_job(tmp_path: Path) -> None:
     """Whatever the others match."""
     (tmp_path / "a.ndjson").write_text('{"a":1}\n')
     with pytest.raises(Exception, match=r"no such file: .*b\.ndjson"), beam.Pipeline(runner="FnApiRunner") as pipeline:
-        _ = pipeline | ReadRowsFromFiles([f"{tmp_path}/a.ndjson", f"{tmp_path}/b.ndjson"])
+        _ = pipeline | ReadFromFilesBatched([f"{tmp_path}/a.ndjson", f"{tmp_path}/b.ndjson"])
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_headers_that_name_no_columns_are_errors(tmp_path: Path, header: str, cu
     with pytest.raises(UnreadableFileError, match=cure):
         look_at_columns(str(path))
     with pytest.raises(ValueError, match="more than one"):
-        ReadRowsFromFiles("x", csv=CsvFormat(columns=("a", "a")))
+        ReadFromFilesBatched("x", csv=CsvFormat(columns=("a", "a")))
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_headers_that_name_no_columns_are_errors(tmp_path: Path, header: str, cu
 def test_csv_settings_are_checked_at_once(form: CsvFormat, cure: str) -> None:
     """When the transform is made, with the cure."""
     with pytest.raises(ValueError, match=cure):
-        ReadRowsFromFiles("x", csv=form)
+        ReadFromFilesBatched("x", csv=form)
 
 
 @pytest.mark.parametrize(("text", "names"), [("", []), ("\n\r\n", []), ("a,b", ["a", "b"]), ("a,b\r\n", ["a", "b"])])
@@ -516,7 +516,7 @@ def test_what_nothing_tells_is_an_error(tmp_path: Path) -> None:
         look_at_columns(str(path))
     assert _read(path, "csv").values == [{"a": 1, "b": 2}]
     with pytest.raises(ValueError, match="parquet"):
-        ReadRowsFromFiles("x", "excel")
+        ReadFromFilesBatched("x", "excel")
 
 
 def test_row_lists_and_batches_are_told_apart(tmp_path: Path) -> None:
