@@ -52,9 +52,20 @@ if TYPE_CHECKING:
     from beam_mixpanel.transforms.options import MixpanelOptions
     from beam_mixpanel.transforms.prepare import PreparedEvents, PrepareEvents
     from beam_mixpanel.transforms.read_bigquery import ReadFromBigQueryBatched
-    from beam_mixpanel.transforms.read_files import ReadFromFilesBatched
-    from beam_mixpanel.transforms.read_ndjson import ReadFromNdjson, ReadFromNdjsonBatched
-    from beam_mixpanel.transforms.read_sql import ReadFromSqlBatched
+    from beam_mixpanel.transforms.read_files import (
+        ReadAllFromFiles,
+        ReadAllFromFilesBatched,
+        ReadFromFiles,
+        ReadFromFilesBatched,
+    )
+    from beam_mixpanel.transforms.read_ndjson import (
+        ReadAllFromNdjson,
+        ReadAllFromNdjsonBatched,
+        ReadFromNdjson,
+        ReadFromNdjsonBatched,
+    )
+    from beam_mixpanel.transforms.read_sql import ReadFromSql, ReadFromSqlBatched
+    from beam_mixpanel.transforms.unbatch import UnbatchedRows, UnbatchRows
     from beam_mixpanel.transforms.write import WriteToMixpanel, WriteToMixpanelResult
 
 _HOMES = {
@@ -86,14 +97,20 @@ _HOMES = {
     "PreparedEvent": "core.events.chunk",
     "PreparedEvents": "transforms.prepare",
     "ProjectToken": "client.credentials",
+    "ReadAllFromFiles": "transforms.read_files",
+    "ReadAllFromFilesBatched": "transforms.read_files",
+    "ReadAllFromNdjson": "transforms.read_ndjson",
+    "ReadAllFromNdjsonBatched": "transforms.read_ndjson",
     "ReadDeadLetters": "transforms.dead_letters",
-    "ReadFromNdjsonBatched": "transforms.read_ndjson",
-    "ReadFromNdjson": "transforms.read_ndjson",
     "ReadFromBigQueryBatched": "transforms.read_bigquery",
+    "ReadFromFiles": "transforms.read_files",
     "ReadFromFilesBatched": "transforms.read_files",
+    "ReadFromNdjson": "transforms.read_ndjson",
+    "ReadFromNdjsonBatched": "transforms.read_ndjson",
+    "ReadFromSql": "transforms.read_sql",
     "ReadFromSqlBatched": "transforms.read_sql",
-    "RefusedLetter": "core.events.dead_letter",
     "RefusedError": "errors",
+    "RefusedLetter": "core.events.dead_letter",
     "RefusedRows": "core.rows.batches",
     "RowBatch": "core.rows.batches",
     "RowList": "core.rows.batches",
@@ -104,6 +121,8 @@ _HOMES = {
     "SqlReading": "databases.reading",
     "State": "core.sources.increments",
     "TransientError": "errors",
+    "UnbatchRows": "transforms.unbatch",
+    "UnbatchedRows": "transforms.unbatch",
     "UndeliveredError": "errors",
     "UnreadableFileError": "errors",
     "UserFunctionError": "errors",
@@ -145,11 +164,17 @@ __all__ = [
     "PreparedEvent",
     "PreparedEvents",
     "ProjectToken",
+    "ReadAllFromFiles",
+    "ReadAllFromFilesBatched",
+    "ReadAllFromNdjson",
+    "ReadAllFromNdjsonBatched",
     "ReadDeadLetters",
-    "ReadFromNdjsonBatched",
-    "ReadFromNdjson",
     "ReadFromBigQueryBatched",
+    "ReadFromFiles",
     "ReadFromFilesBatched",
+    "ReadFromNdjson",
+    "ReadFromNdjsonBatched",
+    "ReadFromSql",
     "ReadFromSqlBatched",
     "RefusedError",
     "RefusedLetter",
@@ -163,6 +188,8 @@ __all__ = [
     "SqlReading",
     "State",
     "TransientError",
+    "UnbatchRows",
+    "UnbatchedRows",
     "UndeliveredError",
     "UnreadableFileError",
     "UserFunctionError",

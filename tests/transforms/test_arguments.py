@@ -25,13 +25,20 @@ from beam_mixpanel import (
     EventMapping,
     PrepareEvents,
     ProjectToken,
+    ReadAllFromFiles,
+    ReadAllFromFilesBatched,
+    ReadAllFromNdjson,
+    ReadAllFromNdjsonBatched,
     ReadDeadLetters,
+    ReadFromFiles,
     ReadFromFilesBatched,
     ReadFromNdjson,
     ReadFromNdjsonBatched,
+    ReadFromSql,
     ReadFromSqlBatched,
     ServiceAccount,
     SqlReading,
+    UnbatchRows,
     WriteDeadLetters,
     WriteToMixpanel,
 )
@@ -51,6 +58,14 @@ NO_FLAG = (None, 0, 1, "true", "no")
 NO_NAMES = ("email", b"email", 5, True, [5], [None], [""], {"email": 1})
 NO_FILES = (None, 5, True, b"x", [], [5], "", [""], {"a": 1})
 NO_FUNCTION = (None, 5, "time")
+
+ROW_ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "format": (None, "xml", "CSV", 5, True),
+    "columns": NO_NAMES,
+    "csv": (None, ";", {"delimiter": ";"}, CsvFormat),
+    "range_bytes": NO_WHOLE_NUMBER,
+}
+"""What all transforms take that read files of rows."""
 
 WRONG: dict[Any, dict[str, tuple[Any, ...]]] = {
     WriteToMixpanel: {
@@ -91,13 +106,15 @@ WRONG: dict[Any, dict[str, tuple[Any, ...]]] = {
         "max_line_bytes": NO_WHOLE_NUMBER,
     },
     ReadFromNdjson: {"patterns": NO_FILES, "max_line_bytes": NO_WHOLE_NUMBER},
+    ReadAllFromNdjsonBatched: dict.fromkeys(("range_bytes", "block_bytes", "max_line_bytes"), NO_WHOLE_NUMBER),
+    ReadAllFromNdjson: {"max_line_bytes": NO_WHOLE_NUMBER},
+    ReadFromFiles: {"patterns": NO_FILES, **ROW_ARGUMENTS},
+    ReadAllFromFiles: ROW_ARGUMENTS,
+    ReadAllFromFilesBatched: {**ROW_ARGUMENTS, "ndjson_as_rows": NO_FLAG},
     ReadFromFilesBatched: {
+        **ROW_ARGUMENTS,
         "patterns": NO_FILES,
-        "format": (None, "xml", "CSV", 5, True),
-        "columns": NO_NAMES,
-        "csv": (None, ";", {"delimiter": ";"}, CsvFormat),
         "ndjson_as_rows": NO_FLAG,
-        "range_bytes": NO_WHOLE_NUMBER,
         "listed": (5, "a.csv", ["a.csv"], True),
     },
     ReadFromBigQueryBatched: {
@@ -108,6 +125,8 @@ WRONG: dict[Any, dict[str, tuple[Any, ...]]] = {
         "row_restriction": NO_OPTIONAL_TEXT,
     },
     ReadFromSqlBatched: {"reading": (None, f"postgresql://user:{SECRET}@host/db", 5, SqlReading)},
+    ReadFromSql: {"reading": (None, f"postgresql://user:{SECRET}@host/db", 5, SqlReading)},
+    UnbatchRows: {},
     ReadDeadLetters: {"patterns": NO_FILES},
     WriteDeadLetters: {"prefix": NO_TEXT},
     ServiceAccount: {
@@ -153,6 +172,7 @@ RIGHT: dict[Any, dict[str, Any]] = {
     ReadFromNdjsonBatched: {"patterns": "a"},
     ReadFromNdjson: {"patterns": "a"},
     ReadFromFilesBatched: {"patterns": "a"},
+    ReadFromFiles: {"patterns": "a"},
     ReadFromBigQueryBatched: {"table": "p.d.t"},
     ReadDeadLetters: {"patterns": "a"},
     ServiceAccount: {"username": "user", "secret": "s", "project_id": 1},
@@ -281,11 +301,18 @@ def test_display_data_of_every_transform_says_what_it_does_and_no_secret(reading
         ReadFromFilesBatched: ReadFromFilesBatched(["in/*.csv", "b"], columns=["a"]),
         ReadFromBigQueryBatched: ReadFromBigQueryBatched(query=f"SELECT '{SECRET}'"),
         ReadFromSqlBatched: ReadFromSqlBatched(reading),
+        ReadFromFiles: ReadFromFiles("in/*.csv"),
+        ReadAllFromFiles: ReadAllFromFiles("csv"),
+        ReadAllFromFilesBatched: ReadAllFromFilesBatched("csv"),
+        ReadAllFromNdjson: ReadAllFromNdjson(),
+        ReadAllFromNdjsonBatched: ReadAllFromNdjsonBatched(),
+        ReadFromSql: ReadFromSql(reading),
         ReadDeadLetters: ReadDeadLetters("dead-*"),
         WriteDeadLetters: WriteDeadLetters("dead"),
     }
     public = [getattr(beam_mixpanel, name) for name in beam_mixpanel.__all__ if name != "__version__"]
-    assert {each for each in public if inspect.isclass(each) and issubclass(each, PTransform)} == set(made)
+    transforms = {each for each in public if inspect.isclass(each) and issubclass(each, PTransform)}
+    assert transforms == {*made, UnbatchRows}  # which has no arguments
     for transform in made.values():
         items = DisplayData.create_from(transform).items
         shown = {item.key: item.value for item in items if item.namespace.endswith(type(transform).__name__)}

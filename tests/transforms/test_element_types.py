@@ -27,9 +27,11 @@ from beam_mixpanel import (
     PrepareEvents,
     ProjectToken,
     ReadDeadLetters,
+    ReadFromFilesBatched,
     RefusedLetter,
     RowBatch,
     RowList,
+    UnbatchRows,
     WriteDeadLetters,
     WriteToMixpanel,
 )
@@ -165,6 +167,10 @@ DECLARED: dict[type[beam.PTransform], tuple[Callable[[beam.Pipeline], Any], dict
     SelectDeadLetters: (lambda pipeline: {"": _letters(pipeline) | SelectDeadLetters(["a"])}, {"": LETTER}),
     FixDeadLetters: (lambda pipeline: {"": _letters(pipeline) | FixDeadLetters("json:loads")}, {"": LETTER}),
     WriteDeadLetters: (lambda pipeline: {"": _letters(pipeline) | WriteDeadLetters("out/dead")}, {"": str}),
+    UnbatchRows: (
+        lambda pipeline: (pipeline | ReadFromFilesBatched("none-*") | UnbatchRows())._asdict(),
+        {"rows": dict[str, Any], "dead_letters": DeadLetter},
+    ),
     ProfileEvents: (lambda pipeline: {"": _profile(pipeline)}, {"": Profile}),
     WriteProfile: (lambda pipeline: {"": _profile(pipeline) | WriteProfile("out/page.json")}, {"": type(None)}),
 }

@@ -16,15 +16,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+from pyarrow import orc
 
 from beam_mixpanel import (
     DeadLetter,
+    ReadAllFromFiles,
+    ReadAllFromNdjson,
+    ReadAllFromNdjsonBatched,
     ReadDeadLetters,
+    ReadFromFiles,
     ReadFromFilesBatched,
     ReadFromNdjson,
     ReadFromNdjsonBatched,
+    ReadFromSql,
     ReadFromSqlBatched,
     SqlReading,
+    UnbatchRows,
     WriteDeadLetters,
 )
 from beam_mixpanel.core.events.dead_letter import VALIDATE, to_json_line
@@ -67,19 +74,40 @@ def _number(number: int) -> Any:
     return number
 
 
-@pytest.mark.parametrize("reader", [ReadFromNdjson, ReadFromNdjsonBatched])
+@pytest.mark.parametrize("reader", [ReadFromNdjson, ReadFromNdjsonBatched, ReadAllFromNdjson, ReadAllFromNdjsonBatched])
 def test_readers_of_events(reader: type[beam.PTransform], pipeline: beam.Pipeline, tmp_path: Path) -> None:
     """Lines, and blocks of them."""
     (tmp_path / "events.ndjson").write_text(json.dumps(EVENT) + "\n")
-    assert len(_run(pipeline, reader(f"{tmp_path}/*.ndjson"))) == 1
+    read = _Named(reader(), tmp_path) if "All" in reader.__name__ else reader(f"{tmp_path}/*.ndjson")
+    assert len(_run(pipeline, read)) == 1
 
 
-@pytest.mark.parametrize("name", ["csv", "tsv", "json", "ndjson", "avro", "parquet"])
+class _Named(beam.PTransform):
+    """Reads the files of a folder, as names that come while the job runs."""
+
+    def __init__(self, reader: beam.PTransform, folder: Path) -> None:
+        super().__init__()
+        self._reader, self._pattern = reader, f"{folder}/*.*"
+
+    def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection[Any]:
+        return begin | beam.Create([self._pattern]) | self._reader
+
+
+@pytest.mark.parametrize("name", ["csv", "tsv", "json", "ndjson", "avro", "parquet", "orc"])
 def test_readers_of_rows(name: str, pipeline: beam.Pipeline, tmp_path: Path) -> None:
     """Every format."""
     path = tmp_path / f"rows.{name}"
     _WRITERS[name](path)
     assert _run(pipeline, ReadFromFilesBatched(str(path)))
+
+
+@pytest.mark.parametrize("name", ["csv", "tsv", "json", "ndjson", "avro", "parquet", "orc"])
+def test_readers_of_single_rows(name: str, pipeline: beam.Pipeline, tmp_path: Path) -> None:
+    """Every format, named when the graph is built and by an element."""
+    _WRITERS[name](tmp_path / f"rows.{name}")
+    _ = pipeline | "Named" >> _Named(ReadAllFromFiles(), tmp_path) | "KeepNamed" >> beam.Map(_keep)
+    _ = (pipeline | "Batches" >> ReadFromFilesBatched(f"{tmp_path}/*.*") | UnbatchRows()).rows | beam.Map(_keep)
+    assert _run(pipeline, ReadFromFiles(f"{tmp_path}/*.*")) == ROWS * 3
 
 
 def _write_avro(path: Path) -> None:
@@ -94,6 +122,7 @@ _WRITERS: dict[str, Callable[[Path], object]] = {
     "json": lambda path: path.write_text(json.dumps(ROWS)),
     "ndjson": lambda path: path.write_text("\n".join(map(json.dumps, ROWS))),
     "avro": _write_avro,
+    "orc": lambda path: orc.write_table(pa.Table.from_pylist(ROWS), path),
     "parquet": lambda path: pq.write_table(pa.Table.from_pylist(ROWS), path),
 }
 
@@ -115,6 +144,7 @@ def test_a_reader_of_databases(partitions: int, pipeline: beam.Pipeline, tmp_pat
     with SqlReading(f"sqlite:///{tmp_path}/shop.db", table="orders") as reading:
         if partitions > 1:
             reading.split("id", partitions)
+        _ = pipeline | "Rows" >> ReadFromSql(reading) | "KeepRows" >> beam.Map(_keep)
         assert _run(pipeline, ReadFromSqlBatched(reading))
 
 
