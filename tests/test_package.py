@@ -144,7 +144,7 @@ def test_mapping_of_the_readme_runs(tmp_path: Path) -> None:
     )
     command = block_tested_by(Path("README.md"), "tests/test_package.py::test_mapping_of_the_readme_runs").text
     done = subprocess.run(
-        [sys.executable, *shlex.split(command.replace("\\\n", " "))[1:]],
+        [sys.executable, "-m", "beam_mixpanel", *shlex.split(command.replace("\\\n", " "))[1:]],
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -166,10 +166,10 @@ def test_fix_of_the_docs_runs(tmp_path: Path) -> None:
         for reason in ("time_missing", "event_missing"):
             file.write(json.dumps({**letter, "reason": reason}) + "\n")
     command = block_tested_by(FIX_PAGE, "tests/test_package.py::test_fix_of_the_docs_runs").text
-    arguments = shlex.split(command.replace("\\\n", " "))[1:]
+    arguments = shlex.split(re.sub(r" --mixpanel_region \w+", "", command.replace("\\\n", " ")))[1:]
     with Emulator() as emulator:
         done = subprocess.run(
-            [sys.executable, *arguments, f"--mixpanel_api_host={emulator.url}"],
+            [sys.executable, "-m", "beam_mixpanel", *arguments, f"--mixpanel_api_host={emulator.url}"],
             capture_output=True,
             text=True,
             cwd=tmp_path,

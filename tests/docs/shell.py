@@ -23,7 +23,7 @@ import yaml
 from apache_beam.options.pipeline_options import PipelineOptions
 from click.testing import CliRunner
 
-from beam_mixpanel.cli.__main__ import ModuleCommand
+from beam_mixpanel.cli.__main__ import JobCommand, ModuleCommand
 from beam_mixpanel.cli.__main__ import main as cli
 from beam_mixpanel.core.rows.mapping import EventMapping
 from beam_mixpanel.core.rows.mapping_settings import FLAGS, mapping_of, settings_from_flags, settings_from_yaml
@@ -31,6 +31,7 @@ from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.emulator.__main__ import _parser as emulator_parser
 from beam_mixpanel.errors import UsageError
 from beam_mixpanel.launcher.command_line import read_settings
+from beam_mixpanel.launcher.help import ASKED
 from beam_mixpanel.launcher.options import (
     FileOptions,
     JobOptions,
@@ -42,6 +43,7 @@ from beam_mixpanel.launcher.options import (
 )
 from beam_mixpanel.launcher.parse import OptionGroups, all_options, check_runner, parse_options
 from beam_mixpanel.launcher.runners import LOCAL_RUNNERS as ALL_LOCAL_RUNNERS
+from beam_mixpanel.launcher.sources import CHECKABLE, check_of, source_named
 from beam_mixpanel.pipelines import check_events
 from beam_mixpanel.transforms import write
 from beam_mixpanel.transforms.options import MixpanelOptions
@@ -167,8 +169,8 @@ class Shell(Checker):
 
     def _beam_mixpanel(self, words: list[str], run: bool) -> None:
         command, rest = _command_of(words)
-        if isinstance(command, ModuleCommand) and command._module.startswith("beam_mixpanel.pipelines."):
-            self._pipeline(command._module, rest, run)
+        if isinstance(command, JobCommand):
+            self._pipeline(command.module, rest, run)
         elif isinstance(command, ModuleCommand):
             _parsed(emulator_parser(), rest)
         elif words[:1] == ["doctor"]:
@@ -189,7 +191,7 @@ class Shell(Checker):
     def _pipeline(self, module: str, words: list[str], run: bool) -> None:
         """Run a pipeline, or check its arguments where its source is out of reach."""
         _expect(_spec(module) is not None, f"there is no module {module}")
-        if {"--help", "-h"} & set(words):
+        if ASKED & set(words):
             return
         pipeline = importlib.import_module(module)
         elided = ELISION in words or any(word.endswith("...") for word in words)
@@ -197,10 +199,10 @@ class Shell(Checker):
         self._credentials(words)
         checks = module == CHECK
         groups = pipeline.SOURCE.groups
-        checked = words[0] if checks and words[:1] and words[0] in check_events.CHECKABLE else None
+        checked = words[0] if checks and words[:1] and words[0] in CHECKABLE else None
         if checked:
-            groups = check_events.source_of(checked).groups
-            module = check_events.CHECKABLE[checked]
+            groups = check_of(checked).groups
+            module = source_named(checked).pipeline
             words = words[1:]
         if module in CLOUD_PIPELINES:
             self._parse_only(groups, words, elided, checks=checks)
