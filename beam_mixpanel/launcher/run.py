@@ -27,6 +27,7 @@ from beam_mixpanel.launcher.emulated import emulator_of
 from beam_mixpanel.launcher.help import ASKED, print_help
 from beam_mixpanel.launcher.opened import Epilogue, Opened
 from beam_mixpanel.launcher.progress import ProgressDisplay
+from beam_mixpanel.launcher.quiet import quiet_beam
 from beam_mixpanel.launcher.reports.check_report import write_report
 from beam_mixpanel.launcher.reports.course import Course, Moment
 from beam_mixpanel.launcher.reports.run_report import Run, write_run_report
@@ -84,7 +85,7 @@ def run_job(source: Source, build: Build, argv: Sequence[str] | None = None, *, 
     console = Console(stderr=True)
     try:
         settings = read_settings(arguments, source.groups, checks=checks)
-        with emulator_of(settings, console):
+        with quiet_beam(), emulator_of(settings, console):
             return _open_and_run(source, build, settings, console)
     except UsageError as error:
         _print_error(console, "error", in_flags(error))

@@ -70,7 +70,7 @@ def test_events_travel_by_coders_of_ours(name: str, build_job: BuildJob) -> None
     coders = _coders_of_steps(graph)
     assert coders["WriteToMixpanel/Prepare/CheckAndEncode/ParDo(_PrepareEventsFn).None"] == "EventChunkCoder"
     assert coders["WriteToMixpanel/Prepare/CheckAndEncode/ParDo(_PrepareEventsFn).invalid"] == "beam:coder:row:v1"
-    assert coders["WriteToMixpanel/SendBatches/ParDoInWindows(_SendBatchesFn).None"] == "beam:coder:row:v1"
+    assert coders["WriteToMixpanel/SendBatches/ParDoInWindows(SendBatchesFn).None"] == "beam:coder:row:v1"
     remainders = "WriteToMixpanel/Pack/InBundles/ParDoInWindows(_PackBatchesFn).remainders"
     if name != "pubsub_to_mixpanel":
         assert coders[remainders] == "beam:coder:kv:v1(beam:coder:varint:v1,EventChunkCoder)"
