@@ -27,6 +27,7 @@ from beam_mixpanel.core.rows.presets import PRESETS
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.emulator.__main__ import main as run_emulator
 from beam_mixpanel.errors import NoAnswerError
+from beam_mixpanel.launcher.help import full_help
 from beam_mixpanel.launcher.parse import COMMON_OPTIONS
 from beam_mixpanel.launcher.plain_flags import actions_of, is_switch
 from beam_mixpanel.launcher.source import Source
@@ -82,7 +83,8 @@ def test_help_is_that_of_the_module(arguments: tuple[str, ...]) -> None:
         (("import", "--input", "x"), "import bigquery|files|pubsub|sql --input"),
         (("--input=x",), "--input belongs behind a command"),
         (("xyz",), "there are check, dead-letters, doctor, emulator, import, insert-id, replay"),
-        (("doctor", "--mixpanel_regoin", "eu"), "--mixpanel_region"),
+        (("doctor", "--mixpanel_regoin", "eu"), "mixpanel-region"),
+        (("doctor", "--mixpanel-regoin", "eu"), "mixpanel-region"),
     ],
 )
 def test_what_is_unknown_names_the_nearest(arguments: tuple[str, ...], near: str) -> None:
@@ -195,12 +197,18 @@ def test_help_fits_a_screen_and_loads_no_beam(source: Source) -> None:
     assert titles == ["Examples", *shown]
 
 
-@pytest.mark.parametrize("source", SOURCES[:2], ids=lambda source: source.command)
+@pytest.mark.parametrize("spelling", ["--help-all", "--help_all"])
+def test_all_help_is_asked_for_in_both_spellings(spelling: str) -> None:
+    """It is what the next test looks at."""
+    done = _run("import", "files", spelling, COLUMNS="100")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == full_help(SOURCES[0], 100) + "\n"
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.command)
 def test_all_help_shows_every_option(source: Source) -> None:
     """With its whole meaning, ours before those of Beam."""
-    done = _run(*source.command.split(), "--help-all")
-    assert done.returncode == 0, done.stderr
-    ours, _, of_beam = done.stdout.partition("\nApache Beam\n")
+    ours, _, of_beam = full_help(source, 100).partition("\nApache Beam\n")
     flat = " ".join(ours.split())
     for group in source.all_flags:
         for flag in group:

@@ -23,7 +23,7 @@ import yaml
 from apache_beam.options.pipeline_options import PipelineOptions
 from click.testing import CliRunner
 
-from beam_mixpanel.cli.__main__ import ModuleCommand
+from beam_mixpanel.cli.__main__ import JobCommand, ModuleCommand
 from beam_mixpanel.cli.__main__ import main as cli
 from beam_mixpanel.core.rows.mapping import EventMapping
 from beam_mixpanel.core.rows.mapping_settings import FLAGS, mapping_of, settings_from_flags, settings_from_yaml
@@ -131,6 +131,8 @@ class Shell(Checker):
             self._pip(rest, run)
         elif module.startswith("beam_mixpanel.pipelines."):
             self._pipeline(module, rest, run)
+        elif module == "beam_mixpanel":
+            self._beam_mixpanel(rest, run)
         elif module == "beam_mixpanel.emulator":
             _parsed(emulator_parser(), rest)
         elif module == "apache_beam.yaml.main":
@@ -167,8 +169,8 @@ class Shell(Checker):
 
     def _beam_mixpanel(self, words: list[str], run: bool) -> None:
         command, rest = _command_of(words)
-        if isinstance(command, ModuleCommand) and command._module.startswith("beam_mixpanel.pipelines."):
-            self._pipeline(command._module, rest, run)
+        if isinstance(command, JobCommand):
+            self._pipeline(command.module, rest, run)
         elif isinstance(command, ModuleCommand):
             _parsed(emulator_parser(), rest)
         elif words[:1] == ["doctor"]:
