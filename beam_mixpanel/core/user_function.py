@@ -58,7 +58,7 @@ def _import(module: str, reference: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise UserFunctionError(
-            f"cannot import {module} for {reference}: {error}; run the command from its folder, or put that on PYTHONPATH"
+            f"cannot import {module} for {reference}: {error}; run from its folder, or put that on PYTHONPATH"
         ) from None
     except (Exception, SystemExit) as error:
         raise UserFunctionError(
