@@ -56,9 +56,9 @@ def metadata_of(name: str) -> dict[str, Any]:
     return {
         "name": template.title,
         "description": template.description,
-        "streaming": template.streaming,
-        "supportsAtLeastOnce": template.streaming,
-        "supportsExactlyOnce": template.streaming,
+        "streaming": source.is_stream,
+        "supportsAtLeastOnce": source.is_stream,
+        "supportsExactlyOnce": source.is_stream,
         "parameters": [_parameter(flag, required=flag.name in template.required) for flag in flags],
     }
 

@@ -17,13 +17,14 @@ from beam_mixpanel.errors import UsageError
 from beam_mixpanel.launcher.options import SOME_TAKE, JobOptions, MappingOptions, PubSubOptions, RedactionOptions
 from beam_mixpanel.launcher.plain_flags import actions_of, plain_flags
 from beam_mixpanel.launcher.runners import DEFAULT_RUNNER, LOCAL_RUNNERS, STREAM_RUNNER
+from beam_mixpanel.launcher.sources import CHECKABLE
 from beam_mixpanel.transforms.options import MixpanelOptions
 
 OptionGroups = tuple[type[PipelineOptions], ...]
 COMMON_OPTIONS: Final[OptionGroups] = (MappingOptions, MixpanelOptions, RedactionOptions, JobOptions)
 """What every pipeline of ours takes."""
 _GONE: Final = {
-    flag: "to check without sending: beam-mixpanel check files|sql|bigquery|replay, with the same options"
+    flag: f"to check without sending: beam-mixpanel check {'|'.join(CHECKABLE)}, with the same options"
     for flag in ("validate_only", "check_report")
 }
 """Options that a user may expect of a job that must not send. A remote runner would ignore them, and the job send."""
