@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,9 +56,9 @@ def metadata_of(name: str) -> dict[str, Any]:
     return {
         "name": template.title,
         "description": template.description,
-        "streaming": template.streaming,
-        "supportsAtLeastOnce": template.streaming,
-        "supportsExactlyOnce": template.streaming,
+        "streaming": source.is_stream,
+        "supportsAtLeastOnce": source.is_stream,
+        "supportsExactlyOnce": source.is_stream,
         "parameters": [_parameter(flag, required=flag.name in template.required) for flag in flags],
     }
 
@@ -83,7 +84,9 @@ def _parameter(flag: Flag, *, required: bool) -> dict[str, Any]:
 
 def _help(flag: Flag) -> str:
     if flag.name in REFERENCES:
-        return f"{flag.meaning.partition(';')[0]}: gcp-secret:projects/PROJECT/secrets/NAME/versions/VERSION"
+        # The metadata accept no other kind of reference, so none is named.
+        what = re.split("[;(,]", flag.meaning)[0].strip()
+        return f"{what}: gcp-secret:projects/PROJECT/secrets/NAME/versions/VERSION"
     return flag.meaning + (_LIST_HINT if flag.repeated else "")
 
 

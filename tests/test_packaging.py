@@ -223,7 +223,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name / "__init__.py").write_text("MINE = True\n")
         (folder / name / "jobs.py").write_text(MINE)
     (folder / "beam_mixpanel_jobs.py").write_text(MINE)
-    (folder / "json.py").write_text("raise SystemExit('the json of a user hides that of Python')\n")
     (folder / "rows.csv").write_text("at,who\n1790000000,u1\n1790000001,u2\n")
     (folder / "events.ndjson").write_text('{"event": "A", "time": 1790000000, "distinct_id": "u"}\n')
     (folder / "bad.ndjson").write_text('{"event": "A", "distinct_id": "u"}\n')

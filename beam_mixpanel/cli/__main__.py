@@ -77,10 +77,17 @@ class RootGroup(NearestGroup):
             sys.exit(1)
 
 
-@click.group(cls=RootGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def _with_hyphens(name: str) -> str:
+    """Return the name of an option or a command as click knows it, whichever way it is typed."""
+    return name.replace("_", "-")
+
+
+@click.group(
+    cls=RootGroup, context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": _with_hyphens}
+)
 @click.version_option(VERSION, "-V", "--version", prog_name="beam-mixpanel", message="%(prog)s %(version)s")
 def main() -> None:
-    """Import events into Mixpanel: all of them, each once, with books that prove it.
+    """Import events into Mixpanel: none lost, none shown twice, every one accounted for.
 
     \b
     Try it without an account:
@@ -90,6 +97,8 @@ def main() -> None:
     \b
     Shell completion:
       eval "$(_BEAM_MIXPANEL_COMPLETE=bash_source beam-mixpanel)"   # in ~/.bashrc; zsh_source, fish_source
+
+    Options may be typed with hyphens or underscores.
     """
 
 

@@ -1,7 +1,7 @@
 """A local server that answers as Mixpanel's ingestion API does.
 
 `Emulator` runs it on a thread of this process, `EmulatorProcess` in a process of its own, and
-`python -m beam_mixpanel.emulator --port N` on the command line. Importing this package loads no server.
+`beam-mixpanel emulator --port N` on the command line. Importing this package loads no server.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The emulator on the command line: `python -m beam_mixpanel.emulator --port N`."""
+"""The emulator on the command line: `beam-mixpanel emulator --port N`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _BriefParser(argparse.ArgumentParser):
-    """Says what is wrong in a line, without the twenty lines of usage before it."""
+    """Says what is wrong in a line, without the twenty lines of usage before it; reads `--rate_limit`, too."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Read options, of which hyphens and underscores are the same."""
+        given = sys.argv[1:] if args is None else args
+        return super().parse_known_args([self._as_documented(word) for word in given], namespace)
+
+    def _as_documented(self, word: str) -> str:
+        name, equals, value = word.partition("=")
+        documented = name.replace("_", "-")
+        return f"{documented}{equals}{value}" if documented in self._option_string_actions else word
 
     def error(self, message: str) -> NoReturn:
         """End with exit code 2."""
@@ -63,13 +73,13 @@ def _unknown(argument: str, options: list[str]) -> str:
 def _parser() -> argparse.ArgumentParser:
     """Build the command line; its result holds only what is given, so that defaults stand in one place."""
     parser = _BriefParser(
-        prog="python -m beam_mixpanel.emulator",
+        prog="beam-mixpanel emulator",
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="A local server that answers as Mixpanel's ingestion API does.",
-        epilog="Examples, also as beam-mixpanel emulator:\n"
-        "  python -m beam_mixpanel.emulator --port 8080\n"
-        "  python -m beam_mixpanel.emulator --port 8080 --storage events --rate-limit 30000\n\n"
+        epilog="Examples:\n"
+        "  beam-mixpanel emulator --port 8080\n"
+        "  beam-mixpanel emulator --port 8080 --storage events --rate-limit 30000\n\n"
         "Credentials may also come from the environment:\n  " + "\n  ".join(SECRET_VARIABLES.values()),
         argument_default=argparse.SUPPRESS,
     )

@@ -24,7 +24,7 @@ FILES: Final = FlagGroup(
             name="input_format",
             choices=(AUTO, *BY_NAME),
             default=AUTO,
-            meaning="format of the files (default auto); auto tells it by their first bytes and names",
+            meaning="format of the files (default auto); auto detects it by their first bytes and names",
         ),
         Flag(name="csv_delimiter", value="C", meaning="what separates fields (default , and in TSV a tab)"),
         Flag(name="csv_columns", value="A,B", meaning="names of the columns of CSV files without a header"),
@@ -32,15 +32,15 @@ FILES: Final = FlagGroup(
             name="csv_encoding",
             value="NAME",
             default="utf-8",
-            meaning="encoding of CSV files (default utf-8); a BOM tells UTF-16",
+            meaning="encoding of CSV files (default utf-8); a BOM identifies UTF-16",
         ),
         Flag(
             name="csv_types",
             value="COLUMN:TYPE,…",
             repeated=True,
-            meaning=f"types of CSV columns; {', '.join(COLUMN_TYPES)}; others are typed by rule",
+            meaning=f"types of CSV columns, instead of typing by rule; {', '.join(COLUMN_TYPES)}",
         ),
-        Flag(name="csv_text", meaning="type no CSV column by rule; all is text"),
+        Flag(name="csv_text", meaning="read every CSV column as text, unless --csv_types says otherwise"),
     ),
 )
 TABLE: Final = FlagGroup(
@@ -60,10 +60,10 @@ INCREMENTAL: Final = FlagGroup(
         Flag(
             name="cursor_column",
             value="COLUMN",
-            meaning="tells new rows from old ones (default: the time column)",
+            meaning="column by which rows are new (default: the time column)",
         ),
         Flag(name="since", value="VALUE", meaning="read rows from this value of the cursor column on"),
-        Flag(name="until", value="VALUE", meaning="read rows up to, without, this value"),
+        Flag(name="until", value="VALUE", meaning="read rows before this value of the cursor column"),
         Flag(
             name="state",
             value="FILE",
@@ -72,7 +72,7 @@ INCREMENTAL: Final = FlagGroup(
         Flag(
             name="overlap",
             value="SPAN",
-            meaning="begin so far before the remembered value; 90s, 30m, 2h, 1d, or a number",
+            meaning="start this far before the remembered value; 90s, 30m, 2h, 1d, or a number",
         ),
     ),
 )
@@ -107,7 +107,7 @@ REDACTION: Final = FlagGroup(
             name="redact",
             value="PROP",
             repeated=True,
-            meaning="property that is taken out of each event; neither sent, nor kept in dead letters",
+            meaning="property to remove from each event; it is neither sent nor kept in dead letters",
         ),
     ),
 )
@@ -117,7 +117,7 @@ _OF_MAPPINGS: Final[dict[str, tuple[str, str]]] = {
     "time_column": ("COLUMN", "column that holds the time"),
     "time_unit": (
         "UNIT",
-        f"unit of numbers in it (default auto); {', '.join(TIME_UNITS)}; auto tells it by their size",
+        f"unit of numbers in it (default auto); {', '.join(TIME_UNITS)}; auto detects it by their size",
     ),
     "time_format": ("FORMAT", "format of text in it, as for strptime (default: ISO 8601)"),
     "distinct_id_column": ("COLUMN", "column that becomes distinct_id"),
@@ -125,7 +125,7 @@ _OF_MAPPINGS: Final[dict[str, tuple[str, str]]] = {
     "device_id_column": ("COLUMN", "column that becomes $device_id"),
     "insert_id_columns": ("A,B", "column that becomes $insert_id; several are hashed"),
     "include": ("COLUMN", "columns that become properties (default *)"),
-    "exclude": ("COLUMN", "columns that do not"),
+    "exclude": ("COLUMN", "columns that do not become properties"),
     "rename": ("OLD=NEW", "give a column's property another name"),
     "tags": ("NAME=VALUE", "property that every event gets"),
     "json_columns": ("COLUMN", "column whose text is JSON"),
@@ -135,7 +135,7 @@ _OF_MAPPINGS: Final[dict[str, tuple[str, str]]] = {
     "only_events": ("NAME", "import events of this name only"),
     "skip_events": ("NAME", "leave out events of this name"),
     "from_time": ("TIME", "leave out earlier events"),
-    "until_time": ("TIME", "leave out events of this time and later ones"),
+    "until_time": ("TIME", "leave out events at or after this time"),
     "map": (
         "MODULE:FUNCTION",
         "Python function from row to event; or to a list of events or None; instead of columns",
@@ -166,14 +166,12 @@ def _of_mapping(key: str) -> Flag:
 MAPPING: Final = FlagGroup(
     title="Mapping of rows to events",
     flags=(
-        Flag(
-            name="mapping", value="FILE", meaning="YAML file with the keys of these flags; a flag takes its key's place"
-        ),
+        Flag(name="mapping", value="FILE", meaning="YAML file with the keys of these flags; a flag overrides its key"),
         Flag(
             name="preset",
             value="NAME",
             suggestions=tuple(PRESETS),
-            meaning=f"a mapping that is ready; one of {', '.join(PRESETS)}",
+            meaning=f"ready mapping for a vendor's export; one of {', '.join(PRESETS)}",
         ),
         *map(_of_mapping, _OF_MAPPINGS),
     ),

@@ -12,7 +12,7 @@ from typing import Final
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_mixpanel.launcher import flags
-from beam_mixpanel.launcher.sources import bigquery, pubsub, replay, sql
+from beam_mixpanel.launcher.sources import all_sources, bigquery, pubsub, replay, sql
 from beam_mixpanel.transforms.flags import FlagGroup, add_flags
 
 
@@ -115,5 +115,5 @@ def options_of(group: FlagGroup) -> type[PipelineOptions]:
     return _OPTIONS[group]
 
 
-SOME_TAKE: Final = tuple(_OPTIONS.values())
+SOME_TAKE: Final = tuple(dict.fromkeys(options_of(group) for source in all_sources() for group in source.flags))
 """What only some jobs take; the others refuse it rather than ignore it."""

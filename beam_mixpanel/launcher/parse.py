@@ -17,14 +17,15 @@ from beam_mixpanel.errors import UsageError
 from beam_mixpanel.launcher.options import SOME_TAKE, JobOptions, MappingOptions, PubSubOptions, RedactionOptions
 from beam_mixpanel.launcher.plain_flags import actions_of, plain_flags
 from beam_mixpanel.launcher.runners import DEFAULT_RUNNER, LOCAL_RUNNERS, STREAM_RUNNER
+from beam_mixpanel.launcher.sources import CHECKABLE
 from beam_mixpanel.transforms.options import MixpanelOptions
 
 OptionGroups = tuple[type[PipelineOptions], ...]
 COMMON_OPTIONS: Final[OptionGroups] = (MappingOptions, MixpanelOptions, RedactionOptions, JobOptions)
 """What every pipeline of ours takes."""
 _GONE: Final = {
-    flag: "to check without sending: beam-mixpanel check files|sql|bigquery|replay, with the same options"
-    for flag in ("--validate_only", "--check_report")
+    flag: f"to check without sending: beam-mixpanel check {'|'.join(CHECKABLE)}, with the same options"
+    for flag in ("validate_only", "check_report")
 }
 """Options that a user may expect of a job that must not send. A remote runner would ignore them, and the job send."""
 
@@ -95,20 +96,27 @@ def _with_runner(arguments: Sequence[str], also: OptionGroups) -> list[str]:
 
 def _check_unknown(unknown: list[str], options: list[str], *, takes_others: bool) -> None:
     """Refuse what nobody knows, rather than drop it as Beam does; remote runners bring options of their own."""
+    # Of two spellings of one option the documented one comes first, and is the one to suggest.
+    documented = {_plain(option): option for option in reversed(options)}
     before = ""
     for argument in unknown:
         name = argument.partition("=")[0]
-        if name in _GONE:
-            raise UsageError(f"unknown option {name}; {_GONE[name]}")
+        if _plain(name) in _GONE:
+            raise UsageError(f"unknown option {name}; {_GONE[_plain(name)]}")
         if not name.startswith("-"):
             is_value = takes_others and before.startswith("--") and "=" not in before
             if not is_value:
                 raise UsageError(_stray(argument))
         elif not takes_others or name.startswith("--mixpanel"):
-            near = difflib.get_close_matches(f"--{name.lstrip('-')}", options, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            near = difflib.get_close_matches(_plain(name), documented, 1)
+            hint = f"; did you mean {documented[near[0]]}?" if near else ""
             raise UsageError(f"unknown option {name}{hint}")
         before = argument
+
+
+def _plain(option: str) -> str:
+    """Return the name of an option without what may be typed in one way or another."""
+    return option.lstrip("-").replace("-", "_")
 
 
 def _stray(argument: str) -> str:

@@ -24,13 +24,11 @@ class Template(NamedTuple):
       title: for the list of templates.
       description: what it does.
       required: the options without which it does not start.
-      streaming: whether it runs until it is stopped.
     """
 
     title: str
     description: str
     required: tuple[str, ...] = ()
-    streaming: bool = False
 
 
 class Source(NamedTuple):
@@ -47,6 +45,7 @@ class Source(NamedTuple):
       open: looks at the source before the job and chooses what is read; raises `UsageError` where the options do not
         fit it.
       template: of Dataflow; None where there is none.
+      is_stream: it runs until it is stopped, so it cannot be checked.
     """
 
     name: str
@@ -58,6 +57,7 @@ class Source(NamedTuple):
     examples: tuple[str, ...]
     open: Callable[[Settings], Opened]
     template: Template | None = None
+    is_stream: bool = False
 
     @property
     def all_flags(self) -> tuple[FlagGroup, ...]:

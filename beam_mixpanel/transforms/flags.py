@@ -113,9 +113,14 @@ DESTINATION: Final = FlagGroup(
         Flag(
             name="mixpanel_service_account",
             value="REF",
-            meaning="reference to username:secret; env:NAME, file:PATH or gcp-secret:projects/P/secrets/S/versions/V",
+            meaning="reference to username:secret (env:NAME, file:PATH, gcp-secret:...); "
+            "gcp-secret:projects/P/secrets/S/versions/V names one in Secret Manager",
         ),
-        Flag(name="mixpanel_project_token", value="REF", meaning="reference to a project token"),
+        Flag(
+            name="mixpanel_project_token",
+            value="REF",
+            meaning="reference to a project token, instead of a service account",
+        ),
         Flag(
             name="mixpanel_region",
             value="us|eu|in",
@@ -128,7 +133,7 @@ DESTINATION: Final = FlagGroup(
             name="mixpanel_endpoint",
             choices=ENDPOINTS,
             default="import",
-            meaning="track is for those who hold a project token only; it confirms less (default import)",
+            meaning="API endpoint (default import); track is for project tokens only, and confirms less",
             rare=True,
         ),
     ),
@@ -141,7 +146,7 @@ SENDING: Final = FlagGroup(
             value="N",
             kind=int,
             default=limits.RECOMMENDED_REQUESTS_IN_FLIGHT,
-            meaning=f"most requests in flight in a worker process (default {limits.RECOMMENDED_REQUESTS_IN_FLIGHT})",
+            meaning=f"maximum requests in flight in a worker process (default {limits.RECOMMENDED_REQUESTS_IN_FLIGHT})",
             rare=True,
         ),
         Flag(
@@ -149,14 +154,14 @@ SENDING: Final = FlagGroup(
             value="N",
             kind=float,
             rare=True,
-            meaning="most events/s of a worker process; default 30000 at Mixpanel's hosts, no bound elsewhere",
+            meaning="maximum events/s of a worker process; default 30000 at Mixpanel's hosts, no bound elsewhere",
         ),
         Flag(
             name="mixpanel_max_batch_events",
             value="N",
             kind=int,
             default=limits.MAX_BATCH_EVENTS,
-            meaning=f"most events in a request (default {limits.MAX_BATCH_EVENTS})",
+            meaning=f"maximum events per request (default {limits.MAX_BATCH_EVENTS})",
             rare=True,
         ),
         Flag(
@@ -164,7 +169,7 @@ SENDING: Final = FlagGroup(
             value="N",
             kind=int,
             default=limits.MAX_BATCH_BYTES,
-            meaning=f"most bytes of uncompressed JSON in a request (default {limits.MAX_BATCH_BYTES})",
+            meaning=f"maximum bytes of uncompressed JSON per request (default {limits.MAX_BATCH_BYTES})",
             rare=True,
         ),
         Flag(
@@ -172,7 +177,7 @@ SENDING: Final = FlagGroup(
             value="S",
             kind=float,
             default=DEFAULT_RETRY_DEADLINE_SECS,
-            meaning=f"how long a batch is tried (default {DEFAULT_RETRY_DEADLINE_SECS})",
+            meaning=f"how long a batch is retried (default {DEFAULT_RETRY_DEADLINE_SECS})",
             rare=True,
         ),
         Flag(
@@ -207,7 +212,7 @@ SENDING: Final = FlagGroup(
             value="S",
             kind=float,
             default=MAX_BUFFERING_SECS,
-            meaning=f"longest that an event of a stream waits for its batch to fill (default {MAX_BUFFERING_SECS})",
+            meaning=f"longest time that an event of a stream waits in a batch (default {MAX_BUFFERING_SECS})",
             rare=True,
         ),
         Flag(
@@ -231,7 +236,7 @@ FORM: Final = FlagGroup(
             name="mixpanel_time_zone",
             value="ZONE",
             default="UTC",
-            meaning="zone of times that name none, such as Europe/Paris (default UTC)",
+            meaning="time zone of times without one, such as Europe/Paris (default UTC)",
         ),
         Flag(
             name="mixpanel_retention_days",

@@ -27,10 +27,13 @@ from beam_mixpanel.core.rows.presets import PRESETS
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.emulator.__main__ import main as run_emulator
 from beam_mixpanel.errors import NoAnswerError
+from beam_mixpanel.launcher.help import full_help
+from beam_mixpanel.launcher.options import options_of
 from beam_mixpanel.launcher.parse import COMMON_OPTIONS
-from beam_mixpanel.launcher.plain_flags import actions_of, is_switch
+from beam_mixpanel.launcher.plain_flags import actions_of, is_switch, plain_flags
 from beam_mixpanel.launcher.source import Source
 from beam_mixpanel.launcher.sources import CHECKABLE, all_sources, check_of
+from beam_mixpanel.pipelines import files_to_mixpanel
 
 NOW = 1_790_000_000
 
@@ -82,7 +85,8 @@ def test_help_is_that_of_the_module(arguments: tuple[str, ...]) -> None:
         (("import", "--input", "x"), "import bigquery|files|pubsub|sql --input"),
         (("--input=x",), "--input belongs behind a command"),
         (("xyz",), "there are check, dead-letters, doctor, emulator, import, insert-id, replay"),
-        (("doctor", "--mixpanel_regoin", "eu"), "--mixpanel_region"),
+        (("doctor", "--mixpanel_regoin", "eu"), "mixpanel-region"),
+        (("doctor", "--mixpanel-regoin", "eu"), "mixpanel-region"),
     ],
 )
 def test_what_is_unknown_names_the_nearest(arguments: tuple[str, ...], near: str) -> None:
@@ -93,6 +97,52 @@ def test_what_is_unknown_names_the_nearest(arguments: tuple[str, ...], near: str
 
 
 SOURCES = [*all_sources(), *map(check_of, CHECKABLE)]
+
+
+@pytest.mark.parametrize("arguments", [("doctor", "--mixpanel-region=eu"), ("doctor", "--mixpanel_region", "eu")])
+def test_small_commands_read_both_spellings(arguments: tuple[str, ...]) -> None:
+    """Hyphens and underscores are the same in the names of their options."""
+    assert _call(*arguments).exit_code == 0
+
+
+@pytest.mark.parametrize("switch", ["--show-events", "--show_events"])
+def test_switches_of_small_commands_are_read_in_both_spellings(switch: str, tmp_path: Path) -> None:
+    """With their effect."""
+    (tmp_path / "dead.jsonl").write_bytes(to_json_line(DeadLetter(b'{"event":"A1"}', "validate", "time_missing")))
+    assert "A1" in _call("dead-letters", "summary", f"{tmp_path}/dead.jsonl", switch).output
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.command)
+def test_switches_and_lists_are_read_in_both_spellings(source: Source) -> None:
+    """Also in the form of a Flex template, a value for each."""
+    for group in source.all_flags:
+        for flag in group:
+            for spelling in flag.spellings:
+                if flag.is_switch:
+                    assert plain_flags([f"{spelling}=true"], (options_of(group),)) == [spelling]
+                elif flag.repeated:
+                    plain = plain_flags([f'{spelling}=["a","b"]'], (options_of(group),))
+                    assert plain == [f"{spelling}=a", f"{spelling}=b"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("--dead-leters", "--dead_letters"),
+        ("--dead_leters", "--dead_letters"),
+        ("--mixpanel-regoin", "--mixpanel_region"),
+        ("--time-columns", "--time_column"),
+        ("-event", "--event"),
+    ],
+)
+def test_a_misspelt_option_names_the_documented_one(
+    typed: str, meant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However it was typed; nothing is read or sent."""
+    (tmp_path / "a.ndjson").write_text("")
+    code = files_to_mixpanel.run([f"--input={tmp_path}/a.ndjson", "--mixpanel_emulator", f"{typed}=x"])
+    assert code == 2
+    assert f"unknown option {typed}; did you mean {meant}?" in capsys.readouterr().err
 
 
 def _completed(line: str) -> list[str]:
@@ -195,12 +245,18 @@ def test_help_fits_a_screen_and_loads_no_beam(source: Source) -> None:
     assert titles == ["Examples", *shown]
 
 
-@pytest.mark.parametrize("source", SOURCES[:2], ids=lambda source: source.command)
+@pytest.mark.parametrize("spelling", ["--help-all", "--help_all"])
+def test_all_help_is_asked_for_in_both_spellings(spelling: str) -> None:
+    """It is what the next test looks at."""
+    done = _run("import", "files", spelling, COLUMNS="100")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == full_help(SOURCES[0], 100) + "\n"
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.command)
 def test_all_help_shows_every_option(source: Source) -> None:
     """With its whole meaning, ours before those of Beam."""
-    done = _run(*source.command.split(), "--help-all")
-    assert done.returncode == 0, done.stderr
-    ours, _, of_beam = done.stdout.partition("\nApache Beam\n")
+    ours, _, of_beam = full_help(source, 100).partition("\nApache Beam\n")
     flat = " ".join(ours.split())
     for group in source.all_flags:
         for flag in group:
@@ -262,6 +318,7 @@ def test_help_is_shown_on_a_terminal_of_latin_1() -> None:
         (("--prot", "1"), "error: unknown option --prot; did you mean --port?"),
         (("--rate_limti=5",), "unknown option --rate_limti; did you mean --rate-limit?"),
         (("--port=abc",), "argument --port: invalid int value: 'abc'"),
+        (("--rate_limit=abc",), "argument --rate-limit: invalid float value: 'abc'"),
         (("user:hush",), "an argument belongs to no option"),
         (("--service-account=hush",), "service_account must be written as username:secret"),
     ],

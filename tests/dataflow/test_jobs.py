@@ -108,6 +108,17 @@ def test_no_secret_is_in_what_is_handed_over(name: str, build_job: BuildJob) -> 
     assert (DATABASE_REFERENCE.encode() in graph) == (name == "sql_to_mixpanel")
 
 
+@pytest.mark.parametrize("name", PIPELINES)
+def test_what_is_pickled_needs_no_module_but_installed_ones(name: str, build_job: BuildJob) -> None:
+    """Neither the module that was started, nor the repository's own `pipelines`, which workers do not have."""
+    job = build_job(name)
+    assert b"beam_mixpanel.transforms" in b"\n".join(_unpacked(job.graph.SerializeToString()))
+    for text in _unpacked(job.graph.SerializeToString()):
+        # A pickle writes the length of a short name before it: a module begins after a byte that is no letter.
+        assert not re.search(rb"(?<![\w.])(?:pipelines(?:\.\w+)?|templates|tests)(?=[\x94\n])", text), text[:200]
+        assert b"\x08__main__\x94" not in text
+
+
 def test_the_search_finds_what_functions_hold() -> None:
     """A secret in a pickled function would be found; the plain bytes do not show it."""
     pipeline = beam.Pipeline(runner="FnApiRunner")

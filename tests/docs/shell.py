@@ -133,6 +133,8 @@ class Shell(Checker):
             self._pip(rest, run)
         elif module.startswith("beam_mixpanel.pipelines."):
             self._pipeline(module, rest, run)
+        elif module == "beam_mixpanel":
+            self._beam_mixpanel(rest, run)
         elif module == "beam_mixpanel.emulator":
             _parsed(emulator_parser(), rest)
         elif module == "apache_beam.yaml.main":

@@ -18,7 +18,7 @@ from tests.docs.blocks import ROOT, blocks_of
 
 _VARIES = re.compile(r"seconds|events/s|\bsent\b|\d s +\d+%|in flight|^[┌├└┏┡]|…")
 """Lines of output that differ from run to run, or say nothing."""
-_NOT_HERE = ("make setup", "MIXPANEL_SERVICE_ACCOUNT", "beam_mixpanel.emulator --port")
+_NOT_HERE = ("make setup", "MIXPANEL_SERVICE_ACCOUNT", "beam-mixpanel emulator --port")
 """What is there already, or needs an account."""
 
 

@@ -1,4 +1,4 @@
-"""The sources, one module each. Nothing here needs Beam, which takes seconds to load."""
+"""The sources, one module each, imported by name. Nothing here needs Beam, which takes seconds to load."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 from beam_mixpanel.launcher.source import Source
 
-NAMES: Final = ("files", "bigquery", "sql", "pubsub", "replay")
+NAMES: Final = ("files", "sql", "bigquery", "pubsub", "replay")
 """Every source, in the order of the command's help; dead letters are a source, too."""
 
 
@@ -22,7 +22,7 @@ def all_sources() -> list[Source]:
     return [source_named(name) for name in NAMES]
 
 
-CHECKABLE: Final = ("files", "sql", "bigquery", "replay")
+CHECKABLE: Final = tuple(source.name for source in all_sources() if not source.is_stream)
 """What can be checked: sources that have an end."""
 
 

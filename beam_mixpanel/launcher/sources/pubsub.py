@@ -57,6 +57,6 @@ SOURCE: Final = Source(
         "Pub/Sub to Mixpanel",
         "Imports messages of Pub/Sub as events into Mixpanel, as they come.",
         ("dead_letters",),
-        streaming=True,
     ),
+    is_stream=True,
 )

@@ -19,8 +19,8 @@ SQL: Final = FlagGroup(
         Flag(
             name="connection",
             value="REF",
-            meaning="reference to the database's URL; env:NAME, file:PATH, gcp-secret:...; or sqlite:///FILE, "
-            "duckdb:///FILE",
+            meaning="reference to the database's URL (env:NAME, file:PATH, gcp-secret:...), or "
+            "sqlite:///FILE, duckdb:///FILE",
         ),
         Flag(
             name="partition_column",
