@@ -23,7 +23,7 @@ _first = itemgetter(0)
 
 
 def hash_of(text: str | bytes) -> int:
-    """Give 64 bits that look as if drawn by lot, the same for the same text everywhere."""
+    """Give 64 bits that look random, the same for the same text everywhere."""
     hashed: int = mmh3.hash64(text, signed=False)[0]
     return hashed
 
