@@ -145,7 +145,7 @@ class Routes:
             return _error(f"limit must be at most {EVENTS_LIMIT}; GET /_emulator/export has all events")
         wanted = EventFilter(query.get("event", ""), query.get("id", ""))
         with self._service.store.view() as view:
-            numbers = await _find(view, wanted, limit, after, request.is_disconnected)
+            numbers = await _find(view, wanted, limit=limit, after=after, abandoned=request.is_disconnected)
             found = [_describe(number, view.event(number)) for number in numbers]
         return _json(found, headers={STORED_HEADER: str(view.events)})
 
@@ -311,7 +311,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 async def _find(
-    view: StoreView, wanted: EventFilter, limit: int, after: int, abandoned: Callable[[], Awaitable[bool]]
+    view: StoreView, wanted: EventFilter, *, limit: int, after: int, abandoned: Callable[[], Awaitable[bool]]
 ) -> list[int]:
     """Return the numbers of events that match, newest first, letting other requests proceed between."""
     numbers: list[int] = []

@@ -227,7 +227,8 @@ def _property(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _sizes(report: _Report) -> str:
     sizes = report["sizes"]
-    used = [(f"< {in_bytes(bound)}" if bound else "larger", count) for bound, count in sizes["histogram"]]
+    *bounded, (_, larger) = sizes["histogram"]
+    used = [*((f"< {in_bytes(bound)}", count) for bound, count in bounded), ("larger", larger)]
     filled = [place for place, (_, count) in enumerate(used) if count] or [0]
     used = used[max(0, filled[0] - 1) : filled[-1] + 2]
     told = f"{in_bytes(sizes['mean'])} on average, {in_bytes(sizes['largest'])} at most, as uncompressed JSON."

@@ -30,8 +30,8 @@ def card(title: str, told: str, content: str) -> str:
 
 def tile(figure: str, told: str, *, is_bad: bool = False) -> str:
     """Write a figure in large type, with what it is below; both are HTML already."""
-    kind = "tile bad" if is_bad else "tile"
-    return f'<div class="{kind}"><b>{figure}</b><span>{told}</span></div>'
+    bad = " bad" * is_bad
+    return f'<div class="tile{bad}"><b>{figure}</b><span>{told}</span></div>'
 
 
 def soft(content: str) -> str:

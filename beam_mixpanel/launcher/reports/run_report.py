@@ -80,7 +80,9 @@ def run_report(run: Run) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return value if isinstance(value, (str, int, float, bool, list)) else str(value)
+    if isinstance(value, (str, int, float, bool, list)):
+        return value
+    return str(value)
 
 
 def _reasons(run: Run) -> list[dict[str, Any]]:
