@@ -81,6 +81,7 @@ def test_a_module_is_counted() -> None:
         ("A module.", True),
         ("A module. One module, since the rules are read together.", False),
         ("Kept in one\nfile because it is one table.", False),
+        ("That makes a long module: they are read together.", False),
         ("It is one file. Something else is so since 2020.", True),
     ],
 )
@@ -203,15 +204,28 @@ def test_each_way_is_what_its_name_says() -> None:
     }
 
 
-def test_bounds_are_held() -> None:
+def test_broken_bounds_are_named() -> None:
     """A call over its bound, ternaries past theirs and a long module without a reason are named; others are not."""
     ways = {"Arrow batch of 3": measure_code.Way(9, 9, 26), "line explained": measure_code.Way(99, 99, 15)}
     counts = measure_code.count_source(SOURCE)
     counts.long = ["m.py"]
-    broken = "\n".join(measure_code.broken_bounds(ways, counts))
-    assert broken.count("\n") == 2
-    assert "Arrow batch of 3: 26 switches" in broken
-    assert "18.18 ternaries" in broken
-    assert "m.py: more than 400 lines" in broken
+    broken = measure_code.broken_bounds(ways, counts)
+    assert broken.keys() == {"Arrow batch of 3", "ternaries", "long modules"}
+    assert "26 switches" in broken["Arrow batch of 3"]
+    assert "18.18 in" in broken["ternaries"]
+    assert "m.py: over 400 lines" in broken["long modules"]
     ways["Arrow batch of 3"] = measure_code.Way(9, 9, 25)
-    assert list(measure_code.broken_bounds(ways, measure_code.count_source("x = 1"))) == []
+    assert measure_code.broken_bounds(ways, measure_code.count_source("x = 1")) == {}
+
+
+def _not_yet(bound: str) -> object:
+    return pytest.param(bound, marks=pytest.mark.xfail(strict=True, reason="is not held yet; once it is, unmark it"))
+
+
+@pytest.mark.parametrize(
+    "bound", [_not_yet("Arrow batch of 3"), _not_yet("line explained"), _not_yet("ternaries"), "long modules"]
+)
+def test_a_bound_is_held(bound: str) -> None:
+    """The code is within what `scripts/measure-code --check` allows."""
+    broken = measure_code.broken_bounds(measure_code.measure_ways(), measure_code.count_packages()["all"])
+    assert bound not in broken, broken[bound]

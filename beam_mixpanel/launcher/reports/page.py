@@ -30,8 +30,10 @@ def card(title: str, told: str, content: str) -> str:
 
 def tile(figure: str, told: str, *, is_bad: bool = False) -> str:
     """Write a figure in large type, with what it is below; both are HTML already."""
-    bad = " bad" * is_bad
-    return f'<div class="tile{bad}"><b>{figure}</b><span>{told}</span></div>'
+    kind = "tile"
+    if is_bad:
+        kind = "tile bad"
+    return f'<div class="{kind}"><b>{figure}</b><span>{told}</span></div>'
 
 
 def soft(content: str) -> str:
