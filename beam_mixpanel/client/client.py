@@ -18,22 +18,22 @@ from beam_mixpanel.client.sender import Batch, Sender, Undelivered
 from beam_mixpanel.client.transport import TOTAL_TIMEOUT_SECS, PooledTransport, Transport
 from beam_mixpanel.client.wire import wire_of
 from beam_mixpanel.core.limits import MAX_EVENTS_PER_SEC, RECOMMENDED_REQUESTS_IN_FLIGHT
-from beam_mixpanel.core.sending.culprits import (
-    IDENTITY_REFUSED,
-    Ask,
-    Blame,
-    Delivery,
-    End,
-    Leave,
-    Lessons,
-    Step,
-    Verdict,
-)
+from beam_mixpanel.core.sending.culprits import Delivery
+from beam_mixpanel.core.sending.lessons import Lessons
 from beam_mixpanel.core.sending.outcome import (
     Imported,
     PartlyImported,
     Refused,
     Split,
+)
+from beam_mixpanel.core.sending.steps import (
+    IDENTITY_REFUSED,
+    Ask,
+    Blame,
+    End,
+    Leave,
+    Step,
+    Verdict,
 )
 
 DEFAULT_RETRY_DEADLINE_SECS: Final = 300.0

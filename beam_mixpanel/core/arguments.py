@@ -36,8 +36,12 @@ def wrong_type(name: str, expected: str, value: object) -> TypeError:
         refuse_value_provider(name, value)
     except TypeError as error:
         return error
-    given = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
-    return TypeError(f"`{name}` must be {expected}, got {'None' if value is None else given}")
+    given = type(value).__name__
+    if value is None:
+        given = "None"
+    elif isinstance(value, type):
+        given = f"the class {value.__name__}"
+    return TypeError(f"`{name}` must be {expected}, got {given}")
 
 
 def check_text(name: str, value: object, expected: str = "text") -> str:
@@ -61,7 +65,9 @@ def check_path(name: str, value: object, expected: str = "a path") -> str:
       TypeError: it is neither text nor a path.
       ValueError: it is empty.
     """
-    return check_text(name, os.fspath(value) if isinstance(value, os.PathLike) else value, expected)
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    return check_text(name, value, expected)
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> str:
@@ -135,7 +141,9 @@ def check_names(name: str, values: object, of: str) -> tuple[str, ...]:
     expected = f"a list of names of {of}"
     if isinstance(values, _NO_LISTS) or not isinstance(values, Iterable):
         error = wrong_type(name, expected, values)
-        raise TypeError(f"{error}; write `{name}=[...]` for one name, too") if isinstance(values, str) else error
+        if isinstance(values, str):
+            raise TypeError(f"{error}; write `{name}=[...]` for one name, too")
+        raise error
     names = tuple(values)
     for each in names:
         check_text(name, each, expected)

@@ -93,5 +93,7 @@ def _events_of(result: Any) -> list[Mapping[Any, Any] | None]:
 
 def _place(error: BaseException) -> str:
     """Name the line that raised; the error's own words may hold a value of the row."""
-    frames = traceback.extract_tb(error.__traceback__)[1:]
-    return f" in {frames[-1].name}, line {frames[-1].lineno}" if frames else ""
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # the first one is ours
+    if not frames:
+        return ""
+    return f" in {frames[-1].name}, line {frames[-1].lineno}"

@@ -67,7 +67,9 @@ def _unknown(argument: str, options: list[str]) -> str:
     if not name.startswith("-"):
         return "an argument belongs to no option"  # not repeated: it may be a secret
     near = difflib.get_close_matches(name.replace("_", "-"), options, 1)
-    return f"unknown option {name}{f'; did you mean {near[0]}?' if near else ''}"
+    if near:
+        return f"unknown option {name}; did you mean {near[0]}?"
+    return f"unknown option {name}"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -89,7 +89,7 @@ def lenient_import(imported: int, refused: int, *, verbose: bool, error: str = S
     Observed in https://github.com/mixpanel/sheets (tests against the live service). `status` of a partly
     imported batch is synthetic.
     """
-    status = 1 if imported or dropped else 0
+    status = int(imported > 0 or dropped > 0)
     if not verbose:
         return text_answer(200, str(status))
     content = {
@@ -106,9 +106,10 @@ def received(error: str | None, *, verbose: bool) -> Answer:
 
     Source: https://docs.mixpanel.com/reference/track-event
     """
+    status = int(not error)
     if not verbose:
-        return text_answer(200, "0" if error else "1")
-    return json_answer(200, {"error": error, "status": 0 if error else 1})
+        return text_answer(200, str(status))
+    return json_answer(200, {"error": error, "status": status})
 
 
 def _status_text(status: int) -> str:

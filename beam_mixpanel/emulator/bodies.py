@@ -126,7 +126,9 @@ def read_query(query: Mapping[str, str]) -> Batch:
     """
     data = query.get("data", "")
     form = {name: value for name, value in query.items() if name != "data"}
-    return Batch(_split_json(_data_of(data), single_object=True) if data else [], form)
+    if not data:
+        return Batch([], form)
+    return Batch(_split_json(_data_of(data), single_object=True), form)
 
 
 def form_fields(body: bytes, content_type: str) -> Mapping[str, str]:
@@ -135,7 +137,9 @@ def form_fields(body: bytes, content_type: str) -> Mapping[str, str]:
     Raises:
       BadBodyError: the body is not what content_type says.
     """
-    return _fields(body) if _media_type(content_type) == FORM else {}
+    if _media_type(content_type) != FORM:
+        return {}
+    return _fields(body)
 
 
 def _gunzip(body: bytes, max_bytes: int) -> bytes:
@@ -185,7 +189,9 @@ def _split_json(body: bytes, *, single_object: bool) -> list[bytes]:
         events = [bytes(event) for event in _split_array(body)]
     except UNREADABLE:
         events = _split_leniently(body)
-    return [event.replace(b"\n", b" ") for event in events] if b"\n" in body else events
+    if b"\n" not in body:
+        return events
+    return [event.replace(b"\n", b" ") for event in events]
 
 
 def _one(text: bytes) -> list[bytes]:

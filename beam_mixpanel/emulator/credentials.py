@@ -55,11 +55,15 @@ class Credentials:
             # A service account acts in many projects, so it has to name one:
             # https://docs.mixpanel.com/reference/import-events#authentication
             return INVALID if password and not project_id else None
-        return self._refuse_account(user, password, project_id) if password else self._refuse_user(user, project_id)
+        if password:
+            return self._refuse_account(user, password, project_id)
+        return self._refuse_user(user, project_id)
 
     def _refuse_bearer(self, token: str) -> str | None:
         known = self._any or (self._bearer is not None and _same(token, self._bearer))
-        return None if token and known else INVALID
+        if not token or not known:
+            return INVALID
+        return None
 
     def _refuse_account(self, user: str, password: str, project_id: str | None) -> str | None:
         known_user, _, secret = (self._account or "").partition(":")

@@ -59,7 +59,9 @@ def derived_distinct_id(properties: Mapping[str, Any]) -> str:
         return user
     if device:
         return DEVICE_PREFIX + device.removeprefix(DEVICE_PREFIX)
-    return distinct_id_as_sent(properties) if "distinct_id" in properties else SHARED_USER
+    if "distinct_id" in properties:
+        return distinct_id_as_sent(properties)
+    return SHARED_USER
 
 
 def cut(text: str) -> str:
@@ -93,8 +95,13 @@ def _cut_raw(raw: msgspec.Raw) -> msgspec.Raw:
     if written.startswith(b'"'):
         return msgspec.Raw(_encode(cut(msgspec.json.decode(written, type=str))))
     if written.startswith(b"["):
-        return msgspec.Raw(_encode([_cut_raw(item) if bytes(item)[:1] == b'"' else item for item in _open_list(raw)]))
+        return msgspec.Raw(_encode([_cut_text(item) for item in _open_list(raw)]))
     return raw
+
+
+def _cut_text(raw: msgspec.Raw) -> msgspec.Raw:
+    """Cut a text; a list within a list is left as it is."""
+    return _cut_raw(raw) if bytes(raw).startswith(b'"') else raw
 
 
 def _as_text(value: Any) -> str:

@@ -58,7 +58,13 @@ class Exchange:
         """Read the body, once."""
         if self.request is None:
             body = b"".join([part async for part in self._parts()])
-            self.request = IngestionRequest(self.path, self.query, self.headers, body, self._max_body_bytes)
+            self.request = IngestionRequest(
+                path=self.path,
+                query=self.query,
+                headers=self.headers,
+                body=body,
+                max_body_bytes=self._max_body_bytes,
+            )
         return self.request
 
     async def read_part(self) -> None:

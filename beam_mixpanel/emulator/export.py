@@ -59,7 +59,9 @@ class RawExportQuery:
         unknown = query.keys() - {"from_date", "to_date", "event", "limit", "time_in_ms", "project_id"}
         if unknown:
             raise ValueError(f"not supported by the emulator: {', '.join(sorted(unknown))}")
-        names = msgspec.json.decode(query["event"], type=list[str]) if "event" in query else None
+        names = None
+        if "event" in query:
+            names = frozenset(msgspec.json.decode(query["event"], type=list[str]))
         first, last = _day(query, "from_date"), _day(query, "to_date")
         if last > datetime.fromtimestamp(now_ms / MS_PER_SEC, timezone.utc).date():
             # The words that https://github.com/airbytehq/airbyte (source-mixpanel 4.0.2) expects of the live service.
@@ -69,7 +71,7 @@ class RawExportQuery:
         return cls(
             from_ms=_start_ms(first),
             until_ms=_start_ms(last + timedelta(days=1)),
-            names=None if names is None else frozenset(names),
+            names=names,
             limit=_limit(query["limit"]) if "limit" in query else None,
             time_in_ms=_switch(query, "time_in_ms"),
         )
@@ -90,7 +92,8 @@ def _matching_lines(store: EventStore, query: RawExportQuery) -> Iterator[bytes]
         event = open_event(stored.event)
         time_ms = int(bytes(event.properties["time"]))
         if query.from_ms <= time_ms < query.until_ms and (query.names is None or name_of(event) in query.names):
-            _complete(event, stored, time_ms if query.time_in_ms else time_ms // MS_PER_SEC)
+            shown_time = time_ms if query.time_in_ms else time_ms // MS_PER_SEC
+            _complete(event, stored, shown_time)
             yield msgspec.json.encode(event) + b"\n"
 
 

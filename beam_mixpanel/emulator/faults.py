@@ -184,7 +184,9 @@ def parse_fault(rule: object) -> Fault:
 
 
 def _what_is_valid(rule: object) -> str:
-    kind = KINDS.get(str(rule.get("kind"))) if isinstance(rule, Mapping) else None
+    kind = None
+    if isinstance(rule, Mapping):
+        kind = KINDS.get(str(rule.get("kind")))
     if kind is None:
         return f"Valid kinds: {', '.join(KINDS)}"
     return f"Valid keys: kind, {', '.join(kind.__struct_fields__)}"

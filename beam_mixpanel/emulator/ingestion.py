@@ -127,7 +127,9 @@ class Ingestion:
             self._statistics().rate_limited += len(request.batch.events)
             return answers.rate_limited()
         try:
-            return self._track(request) if request.path == TRACK_PATH else self._import(request)
+            if request.path == TRACK_PATH:
+                return self._track(request)
+            return self._import(request)
         except MalformedJSONError:
             return self._refuse_whole(request, "body is not valid JSON")
 
@@ -146,7 +148,9 @@ class Ingestion:
             return self._refuse_whole(request, str(error))
         if events > MAX_REQUEST_EVENTS:
             return self._refuse_whole(request, f"request exceeds max limit of {MAX_REQUEST_EVENTS} events")
-        return None if events else _nothing_sent(request)
+        if not events:
+            return _nothing_sent(request)
+        return None
 
     def _refuse_whole(self, request: IngestionRequest, error: str) -> Answer:
         """Answer a 400, or at `/track` a 200 that names no event valid; the words are synthetic, no page has any.
@@ -174,7 +178,8 @@ class Ingestion:
             return answers.strict_import(imported, checked.refusals)
         dropped = checked.dropped.total()
         if request.batch.form is not None:
-            return answers.received(None if imported or dropped else answers.SOME_FAILED, verbose=verbose)
+            error = None if imported or dropped else answers.SOME_FAILED
+            return answers.received(error, verbose=verbose)
         return answers.lenient_import(imported, refused, verbose=verbose, dropped=dropped)
 
     def _refuse_identity_events(self, request: IngestionRequest) -> Answer:
@@ -190,8 +195,9 @@ class Ingestion:
     def _track(self, request: IngestionRequest) -> Answer:
         checked = check_track(request.batch.events, self._context())
         self._keep(checked, request.path)
-        received = checked.events or checked.dropped
-        error = None if received else checked.refusals[0].message
+        error = None
+        if not checked.events and not checked.dropped:
+            error = checked.refusals[0].message
         return answers.received(error, verbose=_is_verbose(request))
 
     def _keep(self, checked: CheckedBatch, path: str) -> None:
@@ -218,7 +224,8 @@ class Ingestion:
 
 def _is_strict(request: IngestionRequest) -> bool:
     """`strict` is 1 by default in Mixpanel's OpenAPI description; the older form knows nothing of it."""
-    return request.query.get("strict", "0" if request.batch.form is not None else "1") == "1"
+    default = "1" if request.batch.form is None else "0"
+    return request.query.get("strict", default) == "1"
 
 
 def _is_verbose(request: IngestionRequest) -> bool:

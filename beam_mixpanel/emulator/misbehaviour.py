@@ -63,7 +63,9 @@ async def _reset_after_commit(fault: faults.ResetAfterCommit, exchange: Exchange
 
 async def _truncated(fault: faults.Truncated, exchange: Exchange) -> None:
     answer = await exchange.process()
-    sent_bytes = len(answer.body) // 2 if fault.sent_bytes is None else fault.sent_bytes
+    sent_bytes = fault.sent_bytes
+    if sent_bytes is None:
+        sent_bytes = len(answer.body) // 2
     await exchange.answer_partly(answer, min(sent_bytes, len(answer.body) - 1))
 
 
@@ -140,11 +142,17 @@ def _refuse_front(fault: faults.FailedRecords, exchange: Exchange, request: Inge
         events = []
     if not events:
         return exchange.process_instead(request)
-    count = min(2 if fault.variant == "duplicate_id" else fault.count, len(events))
+    count = fault.count
+    if fault.variant == "duplicate_id":
+        count = 2
+    count = min(count, len(events))
     front = [_fault_refusal(index, text) for index, text in enumerate(events[:count])]
     rest = replace(request)
     rest.batch = Batch(events[count:], request.batch.form)
-    imported, refused = _outcome(exchange.process_instead(rest)) if events[count:] else (0, [])
+    imported = 0
+    refused: list[dict[str, Any]] = []
+    if events[count:]:
+        imported, refused = _outcome(exchange.process_instead(rest))
     records = [refusal.record() for refusal in front]
     records += [record | {"index": record["index"] + count} for record in refused if isinstance(record, dict)]
     return _VARIANTS[fault.variant](imported, records, len(events))
@@ -171,9 +179,8 @@ def _standard(imported: int, records: list[dict[str, Any]], events: int) -> Answ
 
 def _dollar_insert_id(imported: int, records: list[dict[str, Any]], events: int) -> Answer:
     """The key as in the example of https://docs.mixpanel.com/reference/import-events."""
-    renamed = [
-        {("$" if key == "insert_id" else "") + key: value for key, value in record.items()} for record in records
-    ]
+    names = {"insert_id": "$insert_id"}
+    renamed = [{names.get(key, key): value for key, value in record.items()} for record in records]
     return answers.refused_records(imported, renamed)
 
 
@@ -182,7 +189,8 @@ def _index_out_of_range(imported: int, records: list[dict[str, Any]], events: in
 
 
 def _miscount(imported: int, records: list[dict[str, Any]], events: int) -> Answer:
-    return answers.refused_records(imported - 1 if imported else 1, records)
+    wrong = imported - 1 if imported else 1
+    return answers.refused_records(wrong, records)
 
 
 def _duplicate_id(imported: int, records: list[dict[str, Any]], events: int) -> Answer:

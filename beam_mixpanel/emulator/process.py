@@ -93,7 +93,9 @@ class EmulatorProcess(EmulatorControl):
             if field.name in SECRET_VARIABLES or value == field.default:
                 continue
             flag = "--" + field.name.replace("_", "-")
-            flags += [flag] if value is True else [flag, str(value)]
+            flags.append(flag)
+            if value is not True:
+                flags.append(str(value))
         return flags
 
     def _environment(self) -> dict[str, str]:

@@ -94,7 +94,9 @@ class RateLimits:
             if limit:
                 limit.fits(0, now)
         bucket, window = self._bucket, self._window
-        return asdict(self.settings) | {
-            "rate_limit_use": min(1.0, 1 - bucket.tokens / bucket.burst) if bucket else None,
-            "rolling_limit_use": window.used / window.limit if window else None,
-        }
+        use: dict[str, float | None] = {"rate_limit_use": None, "rolling_limit_use": None}
+        if bucket:
+            use["rate_limit_use"] = min(1.0, 1 - bucket.tokens / bucket.burst)
+        if window:
+            use["rolling_limit_use"] = window.used / window.limit
+        return asdict(self.settings) | use

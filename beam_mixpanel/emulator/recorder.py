@@ -46,12 +46,15 @@ class RequestRecorder:
         shown = {name: _shown(name, value, authorized=authorized) for name, value in headers.items()}
         content = {"headers": shown, **_describe_body(request)}
         # A fresh copy: the request itself has its decoded body attached.
-        kept = replace(request) if request and self._record_bodies else None
+        kept = None
+        if request and self._record_bodies:
+            kept = replace(request)
+            self._body_bytes += len(kept.body)
         self._requests.append(({**description, **content}, kept))
-        self._body_bytes += len(kept.body) if kept else 0
         while len(self._requests) > MAX_REQUESTS or self._body_bytes > MAX_BODY_BYTES:
             _, forgotten = self._requests.popleft()
-            self._body_bytes -= len(forgotten.body) if forgotten else 0
+            if forgotten:
+                self._body_bytes -= len(forgotten.body)
 
     def describe(self, *, bodies: bool) -> list[dict[str, Any]]:
         """Return the requests, oldest first; with `bodies` also their events, if bodies are recorded."""
@@ -67,8 +70,11 @@ class RequestRecorder:
 
 def _shown(name: str, value: str, *, authorized: bool) -> str:
     if name == "authorization":
-        return f"{value.partition(' ')[0]} ({'accepted' if authorized else 'refused'})"
-    return "(hidden)" if name in SECRET_HEADERS else value
+        became = "accepted" if authorized else "refused"
+        return f"{value.partition(' ')[0]} ({became})"
+    if name in SECRET_HEADERS:
+        return "(hidden)"
+    return value
 
 
 def _describe_body(request: IngestionRequest | None) -> dict[str, Any]:

@@ -77,7 +77,9 @@ def to_ms(time: Any, now_ms: int) -> int:
     """Return in milliseconds a time given in seconds, in milliseconds, or not at all: then it is now."""
     if time is None:
         return now_ms
-    return int(time if time >= FIRST_MS_VALUE else time * MS_PER_SEC)
+    if time >= FIRST_MS_VALUE:
+        return int(time)
+    return int(time * MS_PER_SEC)
 
 
 def is_text(value: str) -> bool:
@@ -104,14 +106,17 @@ def _invalid(path: str, reason: str) -> Violation:
 
 
 def _event_name(event: Any, context: Context) -> Violation | None:
-    name = event.get("event") if isinstance(event, dict) else None
-    if not isinstance(name, str) or not name.strip():
-        return Violation("event", "'event' must not be missing or blank")
-    return None
+    if isinstance(event, dict):
+        name = event.get("event")
+        if isinstance(name, str) and name.strip():
+            return None
+    return Violation("event", "'event' must not be missing or blank")
 
 
 def _track_event_name(event: Any, context: Context) -> Violation | None:
-    return Violation("event", "event, missing") if _event_name(event, context) else None
+    if _event_name(event, context):
+        return Violation("event", "event, missing")
+    return None
 
 
 def _properties(event: Any, context: Context) -> Violation | None:
@@ -151,16 +156,18 @@ def _track_time(event: Any, context: Context) -> Violation | None:
 def _distinct_id(event: Any, context: Context) -> Violation | None:
     path, properties = "properties.distinct_id", event["properties"]
     if "distinct_id" not in properties:
-        required = context.original_id_merge and not _is_merge(event)
-        return _invalid(path, "must not be missing") if required else None
+        if context.original_id_merge and not _is_merge(event):
+            return _invalid(path, "must not be missing")
+        return None
     return _bad_id(path, properties["distinct_id"])
 
 
 def _insert_id(event: Any, context: Context) -> Violation | None:
     path, properties = "$insert_id", event["properties"]
     if "$insert_id" not in properties:
-        required = context.insert_id_required and not _is_merge(event)
-        return _invalid(path, "must not be missing") if required else None  # synthetic
+        if context.insert_id_required and not _is_merge(event):
+            return _invalid(path, "must not be missing")  # synthetic
+        return None
     insert_id = properties["$insert_id"]
     violation = _bad_id(path, insert_id)
     if violation:
@@ -209,7 +216,8 @@ def _containers(value: Any, level: int) -> Iterator[tuple[int, list[Any] | dict[
     """Yield every list and object in a value with its level, the outermost being at `level`."""
     if isinstance(value, list | dict):
         yield level, value
-        for child in value.values() if isinstance(value, dict) else value:
+        children = value.values() if isinstance(value, dict) else value
+        for child in children:
             yield from _containers(child, level + 1)
 
 

@@ -102,9 +102,10 @@ class Routes:
 
     async def unknown(self, request: Request, error: Exception) -> Response:
         """Answer what there is no endpoint for, with a list of those that there are."""
-        status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.NOT_FOUND
+        status, allowed = int(HTTPStatus.NOT_FOUND), None
+        if isinstance(error, HTTPException):
+            status, allowed = error.status_code, error.headers
         message = f"{request.method} {request.url.path} is not emulated; the emulator knows {', '.join(self._known)}"
-        allowed = error.headers if isinstance(error, HTTPException) else None
         answer = answers.envelope(status, message)
         return Response(answer.body, answer.status, allowed, media_type=answer.content_type)
 
@@ -144,7 +145,7 @@ class Routes:
             return _error(f"limit must be at most {EVENTS_LIMIT}; GET /_emulator/export has all events")
         wanted = EventFilter(query.get("event", ""), query.get("id", ""))
         with self._service.store.view() as view:
-            numbers = await _find(view, wanted, limit, after, request.is_disconnected)
+            numbers = await _find(view, wanted, limit=limit, after=after, abandoned=request.is_disconnected)
             found = [_describe(number, view.event(number)) for number in numbers]
         return _json(found, headers={STORED_HEADER: str(view.events)})
 
@@ -218,14 +219,17 @@ class Routes:
     async def _set_faults(self, request: Request, *, replace: bool) -> Response:
         try:
             content = msgspec.json.decode(await request.body())
-            faults = [parse_fault(rule) for rule in (content if isinstance(content, list) else [content])]
+            rules = content if isinstance(content, list) else [content]
+            faults = [parse_fault(rule) for rule in rules]
         except (ValueError, msgspec.MsgspecError, RecursionError) as error:
             return _error(str(error))
         book = self._service.faults
         if replace:
             book.clear()
         added = [book.add(fault) for fault in faults]
-        return _json(added if isinstance(content, list) else added[0])
+        if isinstance(content, list):
+            return _json(added)
+        return _json(added[0])
 
 
 class EmulatorServer(uvicorn.Server):
@@ -267,7 +271,9 @@ class EmulatorServer(uvicorn.Server):
     def url(self) -> str:
         """Where the emulator listens."""
         host, port = self._socket.getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        if ":" in host:  # IPv6
+            return f"http://[{host}]:{port}"
+        return f"http://{host}:{port}"
 
     def run_until_stopped(self) -> None:
         """Serve until `should_exit` is set, then delete temporary storage."""
@@ -305,7 +311,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 async def _find(
-    view: StoreView, wanted: EventFilter, limit: int, after: int, abandoned: Callable[[], Awaitable[bool]]
+    view: StoreView, wanted: EventFilter, *, limit: int, after: int, abandoned: Callable[[], Awaitable[bool]]
 ) -> list[int]:
     """Return the numbers of events that match, newest first, letting other requests proceed between."""
     numbers: list[int] = []

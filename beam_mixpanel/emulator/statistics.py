@@ -72,8 +72,9 @@ class Statistics:
     def events_refused(self, reasons: Mapping[str, int]) -> None:
         """Count refused events by reason; beyond a bounded number of reasons they are counted together."""
         for reason, count in reasons.items():
-            known = reason in self.refused or len(self.refused) < MAX_REASONS
-            self.refused[reason if known else OTHER_REASONS] += count
+            if reason not in self.refused and len(self.refused) >= MAX_REASONS:
+                reason = OTHER_REASONS
+            self.refused[reason] += count
 
     def carried_over(self) -> Statistics:
         """Return fresh statistics that still know of the requests in flight."""

@@ -135,7 +135,9 @@ def check_import(events: Sequence[bytes], context: Context) -> CheckedBatch:
     """
     batch = CheckedBatch()
     # What Mixpanel changes takes a closer look; of times, those to come.
-    latest_ms = context.now_ms + (MAX_AHEAD_MS if context.as_sent else 0)
+    latest_ms = context.now_ms
+    if context.as_sent:
+        latest_ms += MAX_AHEAD_MS
     for index, text in enumerate(events):
         identity = _identity_of_plain_event(text, latest_ms, context)
         if identity is None:
@@ -229,7 +231,9 @@ def _examine(index: int, text: bytes, context: Context, batch: CheckedBatch) -> 
 
 
 def _is_identity_event(event: Any) -> bool:
-    name = event.get("event") if isinstance(event, dict) else None
+    if not isinstance(event, dict):
+        return False
+    name = event.get("event")
     return isinstance(name, str) and name in IDENTITY_EVENTS
 
 
@@ -244,9 +248,13 @@ def _refusal(index: int, event: Any, violation: Violation) -> Refusal:
 
 
 def _echo(event: Any) -> str:
-    properties = event.get("properties") if isinstance(event, dict) else None
-    insert_id = properties.get("$insert_id") if isinstance(properties, dict) else None
-    return insert_id if isinstance(insert_id, str) and is_text(insert_id) else ""
+    """Return the $insert_id of an event of any shape, as an answer can hold it."""
+    if not isinstance(event, dict) or not isinstance(event.get("properties"), dict):
+        return ""
+    insert_id = event["properties"].get("$insert_id")
+    if isinstance(insert_id, str) and is_text(insert_id):
+        return insert_id
+    return ""
 
 
 def _accept(event: Any, text: bytes, context: Context, batch: CheckedBatch) -> None:

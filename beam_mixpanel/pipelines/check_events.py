@@ -16,7 +16,7 @@ import apache_beam as beam
 from beam_mixpanel.launcher.build import prepare_events, profile_settings
 from beam_mixpanel.launcher.end_process import end_process
 from beam_mixpanel.launcher.opened import Opened
-from beam_mixpanel.launcher.reports.check_report import json_beside
+from beam_mixpanel.launcher.reports.files import json_beside
 from beam_mixpanel.launcher.run import run_job
 from beam_mixpanel.launcher.sources import CHECKABLE, check_of
 from beam_mixpanel.launcher.verdict import EXIT_USAGE

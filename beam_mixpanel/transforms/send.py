@@ -21,7 +21,7 @@ from beam_mixpanel.client.transport import abandon_requests
 from beam_mixpanel.core.events.chunk import EventChunk, PreparedEvent
 from beam_mixpanel.core.events.dead_letter import IMPORT, DeadLetter
 from beam_mixpanel.core.events.prepare import identity_of
-from beam_mixpanel.core.sending.culprits import NOT_TOLD_APART
+from beam_mixpanel.core.sending.steps import NOT_TOLD_APART
 from beam_mixpanel.errors import UndeliveredError
 from beam_mixpanel.metrics import DROPPED, LIVE, THROTTLED, Ledger
 from beam_mixpanel.transforms.receipts import receipts_by_windows

@@ -23,7 +23,8 @@ from beam_mixpanel.client.client import MixpanelClient
 from beam_mixpanel.client.credentials import Credentials, ProjectToken, ServiceAccount
 from beam_mixpanel.client.results import BatchResult
 from beam_mixpanel.client.transport import Answer
-from beam_mixpanel.core.sending.culprits import HOPELESS_EVENTS, MAX_VAIN_REQUESTS
+from beam_mixpanel.core.sending.culprits import MAX_VAIN_REQUESTS
+from beam_mixpanel.core.sending.lessons import HOPELESS_EVENTS
 from beam_mixpanel.errors import ClosedError, CredentialsError, MixpanelError, NoAnswerError, RefusedError
 from beam_mixpanel.version import VERSION
 

@@ -13,17 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beam_mixpanel.core.sending.culprits import (
-    HOPELESS_EVENTS,
+from beam_mixpanel.core.sending.culprits import MAX_VAIN_REQUESTS, Delivery
+from beam_mixpanel.core.sending.lessons import HOPELESS_EVENTS, Lessons
+from beam_mixpanel.core.sending.steps import (
     IDENTITY_REFUSED,
-    MAX_VAIN_REQUESTS,
     NOT_TOLD_APART,
     Ask,
     Blame,
-    Delivery,
     End,
     Leave,
-    Lessons,
     Verdict,
 )
 

@@ -170,7 +170,9 @@ def _with_format(flag: str, rule: _Report) -> str:
 
 def _cure(rule: str, report: _Report) -> _Cure:
     key, named = _NAMED.get(rule, ("", _ANY_CURE))
-    return named if key in report["about"]["mapped"] else _CURES.get(rule, _ANY_CURE)
+    if key in report["about"]["mapped"]:
+        return named
+    return _CURES.get(rule, _ANY_CURE)
 
 
 def _flag(report: _Report, columns: str, events: str) -> str:
@@ -256,12 +258,12 @@ def _on_ids(report: _Report) -> Iterator[Advice]:
     ids = report["insert_ids"]
     about = "" if ids["exact"] else "about "
     if ids["ids_of_different_events"]:
-        shifted = (
-            f" {about}{ids['ids_whole_hours_apart']:,} of these ids stand at times whole hours apart, as where a time "
-            "zone was applied twice."
-            if ids["ids_whole_hours_apart"]
-            else ""
-        )
+        shifted = ""
+        if ids["ids_whole_hours_apart"]:
+            shifted = (
+                f" {about}{ids['ids_whole_hours_apart']:,} of these ids stand at times whole hours apart, as where a "
+                "time zone was applied twice."
+            )
         why = (
             f"{about}{ids['ids_of_different_events']:,} ids stand on {_events(ids['events_of_such_ids'])} that differ "
             f"in name, user or time. Mixpanel may drop all but one of them.{shifted}"
@@ -369,8 +371,10 @@ def _events(count: int) -> str:
 
 
 def _some(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    shown = ", ".join(names[:_SHOWN])
+    if len(names) > _SHOWN:
+        return f"{shown} and {len(names) - _SHOWN:,} more"
+    return shown
 
 
 def _capital(text: str) -> str:

@@ -42,12 +42,14 @@ def example_of(text: bytes, *, show_values: bool) -> str:
     """Give an event that was refused as an example for people: as it is, or only its shape."""
     if show_values:
         return shorten(text[: 4 * _LONGEST].decode(errors="replace"))
-    try:
-        event = _decode(text) if len(text) <= _LONGEST_LINE else None
-    except UNREADABLE:
-        event = None
-    if isinstance(event, dict):
-        return shorten(_encode(masked_value(event)).decode())
+    if len(text) <= _LONGEST_LINE:
+        try:
+            event = _decode(text)
+        except UNREADABLE:
+            event = None
+        # Of an object the names of keys are shown, which say what is wrong with it.
+        if isinstance(event, dict):
+            return shorten(_encode(masked_value(event)).decode())
     return shorten(mask(text[: 4 * _LONGEST].decode(errors="replace")))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -50,6 +50,7 @@ SIZE_BOUNDS: Final = tuple(2**power for power in range(7, 21))
 _MS_PER_HOUR: Final = 3_600_000
 _MS_PER_DAY: Final = 86_400_000
 _YEAR_2000_MS: Final = 946_684_800_000
+_LARGEST_HASH: Final = 2**64 - 1
 _MIX: Final = 0x9E3779B97F4A7C15
 """Odd, with ones and zeros in no order: spreads neighbouring times over all hashes
 (https://en.wikipedia.org/wiki/Hash_function#Fibonacci_hashing)."""
@@ -128,7 +129,7 @@ class _Sizes:
         self.total += int(sizes.sum())
         self.largest = max(self.largest, int(sizes.max()))
         _count_into(self.histogram, np.searchsorted(SIZE_BOUNDS, sizes))
-        chosen = np.flatnonzero(hashes < np.uint64(min(self._bound, (1 << 64) - 1)))
+        chosen = np.flatnonzero(hashes < np.uint64(min(self._bound, _LARGEST_HASH)))
         for place, hashed in zip(chosen.tolist(), hashes[chosen].tolist(), strict=True):
             self._hold(hashed, bodies[place])
 
@@ -142,9 +143,10 @@ class _Sizes:
     def compressed_share(self) -> float:
         """Tell how much of an event is left when a request is compressed."""
         self._trim()
-        bodies = [self._bodies[hashed] for hashed in sorted(self._bodies)]
-        text = encode_json(bodies)
-        return len(compress(text)) / len(text) if bodies else 0.0
+        if not self._bodies:
+            return 0.0
+        text = encode_json([self._bodies[hashed] for hashed in sorted(self._bodies)])
+        return len(compress(text)) / len(text)
 
     @property
     def sampled_bytes(self) -> int:
@@ -295,10 +297,12 @@ class Profile:
 
     def _add_users(self, users: list[str], times: NDArray[np.int64]) -> None:
         self._users.add(hashes_of(set(users) - {""}))
-        pairs = zip((times // _MS_PER_DAY).tolist(), users, strict=True)
+        pairs: Iterable[tuple[int, str]] = zip((times // _MS_PER_DAY).tolist(), users, strict=True)
         missing = users.count("")
-        self._without_user += missing
-        self._heavy.add((pair for pair in pairs if pair[1]) if missing else pairs)
+        if missing:
+            self._without_user += missing
+            pairs = (pair for pair in pairs if pair[1])
+        self._heavy.add(pairs)
 
     def _add_ids(self, events: list[SkimmedEvent], ids: Hashes) -> None:
         chosen = self._ids.choose(ids)
@@ -309,7 +313,9 @@ class Profile:
 
     def _add_properties(self, bodies: Sequence[bytes], hashes: Hashes) -> None:
         bound = self._properties.bound
-        chosen = range(len(bodies)) if bound > 2**64 - 1 else np.flatnonzero(hashes < np.uint64(bound)).tolist()
+        chosen: Iterable[int] = range(len(bodies))
+        if bound <= _LARGEST_HASH:
+            chosen = np.flatnonzero(hashes < np.uint64(bound)).tolist()
         self._properties.add((int(hashes[place]), bodies[place]) for place in chosen)
 
     def _refusals(self) -> list[dict[str, Any]]:
@@ -327,7 +333,7 @@ class Profile:
 
     def _heavy_users(self) -> dict[str, Any]:
         heavy = self._heavy.above(limits.HOT_SHARD_EVENTS_PER_DAY)
-        shown = (lambda user: user) if self._settings.show_values else mask
+        shown = str if self._settings.show_values else mask
         return {
             "limit": limits.HOT_SHARD_EVENTS_PER_DAY,
             "number": len(heavy),

@@ -241,14 +241,16 @@ def _properties_of(body: bytes) -> dict[str, Any]:
 
 def _row(name: str, facts: PropertyFacts) -> PropertyRow:
     types = {kind: count for kind, count in sorted(facts.types.items(), key=lambda item: (-item[1], item[0])) if count}
+    events = facts.types.total()
     return PropertyRow(
-        name,
-        facts.types.total(),
-        types,
-        facts.cut,
-        min(facts.values.estimate(), facts.types.total() - facts.types["null"]),
-        facts.values.exact,
-        facts.examples.texts(),
+        name=name,
+        events=events,
+        types=types,
+        cut=facts.cut,
+        # An estimate may be a little more than there are values.
+        distinct=min(facts.values.estimate(), events - facts.types["null"]),
+        exact=facts.values.exact,
+        examples=facts.examples.texts(),
     )
 
 

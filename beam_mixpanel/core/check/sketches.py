@@ -23,7 +23,7 @@ _first = itemgetter(0)
 
 
 def hash_of(text: str | bytes) -> int:
-    """Give 64 bits that look as if drawn by lot, the same for the same text everywhere."""
+    """Give 64 bits that look random, the same for the same text everywhere."""
     hashed: int = mmh3.hash64(text, signed=False)[0]
     return hashed
 
@@ -101,11 +101,11 @@ class IdFacts(NamedTuple):
     def joined(self, other: IdFacts) -> IdFacts:
         """Give both together."""
         return IdFacts(
-            self.events + other.events,
-            min(self.least, other.least),
-            max(self.greatest, other.greatest),
-            min(self.first_ms, other.first_ms),
-            max(self.last_ms, other.last_ms),
+            events=self.events + other.events,
+            least=min(self.least, other.least),
+            greatest=max(self.greatest, other.greatest),
+            first_ms=min(self.first_ms, other.first_ms),
+            last_ms=max(self.last_ms, other.last_ms),
         )
 
 
@@ -135,7 +135,8 @@ class SampledIds:
           time_ms: its time.
         """
         if id_hash < below(self._level):
-            self._join(id_hash, IdFacts(1, identity, identity, time_ms, time_ms))
+            seen = IdFacts(events=1, least=identity, greatest=identity, first_ms=time_ms, last_ms=time_ms)
+            self._join(id_hash, seen)
             self._trim()
 
     def merge(self, other: SampledIds) -> None:

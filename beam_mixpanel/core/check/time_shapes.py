@@ -25,23 +25,44 @@ def proposed_formats(texts: Iterable[str]) -> list[str]:
     Returns:
       One format, or two where days and months may stand in either order; none where texts differ, or hold no such time.
     """
-    found = [formats for text in texts for shape in _SHAPE.finditer(mask(text)) if (formats := _formats_of(shape))]
-    return found[0] if found and all(formats == found[0] for formats in found) else []
+    shapes = [shape for text in texts for shape in _SHAPE.finditer(mask(text))]
+    found = [formats for formats in map(_formats_of, shapes) if formats]
+    if not found or any(formats != found[0] for formats in found):
+        return []
+    return found[0]
 
 
 def _formats_of(shape: re.Match[str]) -> list[str]:
     """Write a shape as formats; ISO 8601 needs none, so it gives none."""
-    clock = ""
-    if shape["gap"] is not None:
-        hours, half = ("%I", shape["half"].replace("aa", "%p")) if shape["half"] else ("%H", "")
-        secs = f":%S{'.%f' if shape['fraction'] else ''}" if shape["secs"] else ""
-        clock = f"{shape['gap'].replace('a', 'T')}{hours}:%M{secs}{half}"
+    clock = _clock_of(shape)
     sign = shape["from_year"]
+    if sign == "-" and not shape["half"]:
+        return []
     if sign:
-        return [] if sign == "-" and not shape["half"] else [f"{sign.join(('%Y', '%m', '%d'))}{clock}"]
+        return [f"{sign.join(('%Y', '%m', '%d'))}{clock}"]
     sign = shape["to_year"]
-    year = "%Y" if shape["year"] == "9999" else "%y"
-    by_day, by_month = (f"{sign.join((*order, year))}{clock}" for order in (("%d", "%m"), ("%m", "%d")))
+    year = {"9999": "%Y", "99": "%y"}[shape["year"]]
+    by_day = f"{sign.join(('%d', '%m', year))}{clock}"
+    by_month = f"{sign.join(('%m', '%d', year))}{clock}"
+    # Dots are between the parts of dates where the day is first; who writes am and pm mostly begins with the month.
     if sign == ".":
         return [by_day]
-    return [by_month, by_day] if shape["half"] else [by_day, by_month]
+    if shape["half"]:
+        return [by_month, by_day]
+    return [by_day, by_month]
+
+
+def _clock_of(shape: re.Match[str]) -> str:
+    """Write the time of day as a format, with what is between it and the date; empty where there is none."""
+    if shape["gap"] is None:
+        return ""
+    clock = "%H:%M"
+    if shape["half"]:
+        clock = "%I:%M"
+    if shape["secs"]:
+        clock += ":%S"
+    if shape["fraction"]:
+        clock += ".%f"
+    if shape["half"]:
+        clock += shape["half"].replace("aa", "%p")
+    return shape["gap"].replace("a", "T") + clock

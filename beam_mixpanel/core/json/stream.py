@@ -99,7 +99,9 @@ class _Text:
         """Go past a character that must be here."""
         found = self.next_char()
         if found != char:
-            self.fail(f"expected {char!r}" if found else "the array does not end")
+            if not found:
+                self.fail("the array does not end")
+            self.fail(f"expected {char!r}")
         self.at += 1
 
     def read_value(self) -> JsonValue:
@@ -119,12 +121,15 @@ class _Text:
 
     def _go_on_after(self, error: StopIteration | json.JSONDecodeError) -> None:
         """Read on where the value may only be cut off."""
+        # StopIteration is raised where no value begins at all.
         at = error.pos if isinstance(error, json.JSONDecodeError) else int(error.value)
         cut = at >= len(self._window) - _LOOKS_CUT_CHARS or self._is_open_string(at)
         too_long = len(self._window) - self.at > MAX_VALUE_CHARS
         if not cut or too_long or not self._read_on():
             self.at = at
-            self.fail("a value is too long" if cut and too_long else getattr(error, "msg", "expected a value"))
+            if cut and too_long:
+                self.fail("a value is too long")
+            self.fail(getattr(error, "msg", "expected a value"))
 
     def _is_open_string(self, at: int) -> bool:
         """Tell whether a string begins here that does not end in the window."""

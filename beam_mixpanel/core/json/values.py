@@ -157,17 +157,20 @@ def _int(value: int) -> int:
 def _float(value: float) -> Any:
     if math.isfinite(value):
         return value
-    if math.isnan(value):
-        return None
-    return "Infinity" if value > 0 else "-Infinity"
+    return _not_finite(value, is_nan=math.isnan(value))
 
 
 def _decimal(value: Decimal) -> Any:
-    if not value.is_finite():
-        if value.is_nan():
-            return None
-        return "Infinity" if value > 0 else "-Infinity"
-    return value
+    if value.is_finite():
+        return value
+    return _not_finite(value, is_nan=value.is_nan())
+
+
+def _not_finite(value: float | Decimal, *, is_nan: bool) -> str | None:
+    """Give what stands for a number that JSON cannot hold: text for the infinite ones, null for NaN."""
+    if is_nan:
+        return None
+    return "Infinity" if value > 0 else "-Infinity"
 
 
 def _datetime(value: datetime) -> str:
@@ -321,7 +324,8 @@ def _convert_unlisted(value: Any) -> Any:
 def _convert_subclass(value: Any) -> Any:
     for base in type(value).__mro__[1:]:
         if base in _CONVERTERS:
-            return _CONVERTERS[base](_EXACT[base](value) if base in _EXACT else value)
+            plain = _EXACT.get(base, _itself)(value)
+            return _CONVERTERS[base](plain)
     if isinstance(value, MutableSequence):
         # Such as Protocol Buffers' ListValue, whose items are values in turn.
         return _sequence(_read_foreign(value, lambda: list(value)))

@@ -60,12 +60,14 @@ class BatchPacker:
         """Give how many events still fit, and the bytes they take."""
         sizes = list(accumulate(len(body) + 1 for body in bodies))
         count = bisect_right(sizes, self._max_bytes - self._pending_bytes)
-        if not count and not self._pending:
+        if count:
+            return count, sizes[count - 1]
+        if not self._pending:
             raise ValueError(
                 f"an event of {len(bodies[0])} bytes does not fit into a batch of {self._max_bytes} bytes; "
                 "raise the limit on batch bytes"
             )
-        return count, sizes[count - 1] if count else 0
+        return 0, 0
 
 
 def pack_batches(events: Iterable[PreparedEvent], *, max_events: int, max_bytes: int) -> Iterator[EventChunk]:

@@ -7,62 +7,44 @@ Mixpanel names the events that it refuses. Where it names none, an innocent even
 * what is left when the search is given up is not rejected, but undelivered;
 * a server that has accepted nothing, and refuses single events with one message, refuses everything: the job ends.
 
-The search is a generator, `Delivery.steps`: it yields steps, and is sent a `Verdict` for each `Ask`.
+The search is a generator, `Delivery.steps`: it yields steps, and is sent a `Verdict` for each `Ask`. One module, since
+all ways of asking share what is settled, what is waiting, and what was learnt of sizes.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from beam_mixpanel.core.limits import MAX_BATCH_BYTES
-from beam_mixpanel.core.sending.traits import (
-    IDENTITY_EVENTS,
-    Trait,
-    by_likeness,
-    could_have,
-    identity_events,
-    traits_of,
-    union,
+from beam_mixpanel.core.sending.lessons import HOPELESS_EVENTS, IDENTITY_SAMPLE, Lessons
+from beam_mixpanel.core.sending.search import Search
+from beam_mixpanel.core.sending.steps import (
+    IDENTITY_REFUSED,
+    NOT_TOLD_APART,
+    Ask,
+    Blame,
+    End,
+    Leave,
+    Step,
+    Verdict,
 )
+from beam_mixpanel.core.sending.traits import could_have, identity_events, traits_of, union
 
 MAX_VAIN_REQUESTS: Final = 64
 """For the search in a batch of which nothing was accepted: a server that refuses everything, or almost."""
 MAX_SEARCH_SHARE: Final = 0.5
 """Of a batch's events: so many requests, at most, for the search in it. 100 culprits among 2,000 events that differ in
 nothing else take some 700 (`make bench-refusals`), and whoever has more has less than 2 events a request to gain."""
-HOPELESS_EVENTS: Final = 12
-"""So many events refused alone with one message, and nothing ever accepted: no sample of a file that is in part good.
-If half of the events were good, it would happen once in 4,096 jobs."""
-_HOPELESS_BATCHES: Final = 3
-"""So many batches in a row whose smallest event was too large alone, and nothing accepted meanwhile."""
-IDENTITY_REFUSED: Final = "identity_event_refused"
-NOT_TOLD_APART: Final = "refused_in_company"
-
 _IDENTITY_WORDS: Final = re.compile(r"identity (event|management)", re.IGNORECASE)
 """Of `identity events are not allowed when project is using simplified identity management`, as recorded by
 https://github.com/ak--47/mixpanel-import in probes of the live server."""
-_IDENTITY_SAMPLE: Final = 3
-"""Single events of a name that were refused, and none accepted, where the words do not speak of identity."""
-_VARYING: Final = re.compile(r"[0-9a-f-]*\d[0-9a-f-]*", re.IGNORECASE)
-"""Numbers and ids, in which two messages of one meaning may differ."""
 
 _TOO_LARGE_SHARE: Final = 0.75
 """Of a size that was too large; above it, nothing of the same batch is sent whole. Just below that size, parts that are
 a little smaller would each find out anew; a half would cut the halves of a batch once more than they need."""
-_GROWTH: Final = 1.5
-_FIRST_PATIENCE: Final = 16
-_MAX_PATIENCE: Final = 4096
-"""Requests accepted before a larger size is tried; doubled each time that this was in vain."""
-_MOST_SUSPICIONS: Final = 16
-_ENOUGH_CULPRITS: Final = 2
-"""With a trait in common that no accepted event has, before later batches set such events apart."""
-_HALF_CHANCE: Final = math.log(2)
-"""Divided by the share of culprits, it is the size of a group that holds none in half of all cases, so that its answer
-tells most (Hwang, https://doi.org/10.1080/01621459.1972.10481257)."""
 
 _CURE_OF_ALL: Final = (
     "it was the same for single events, and no event was ever accepted, so the job ends; check the project id, the API "
@@ -74,135 +56,9 @@ _CURE_OF_SIZE: Final = (
 )
 
 
-class Ask(NamedTuple):
-    """Send these events in one request, and say what came of it."""
-
-    places: Sequence[int]
-
-
-class Blame(NamedTuple):
-    """These events are rejected: it is proven that Mixpanel does not take them."""
-
-    places: Sequence[int]
-    reason: str
-    message: str
-    too_large: bool = False
-
-
-class Leave(NamedTuple):
-    """These events are undelivered: some of them are refused, and it is not known which."""
-
-    places: Sequence[int]
-    reason: str
-    message: str
-
-
-class End(NamedTuple):
-    """The job can never succeed."""
-
-    message: str
-    cure: str
-    too_large: bool = False
-
-
-Step = Ask | Blame | Leave | End
-
-
-class Verdict(NamedTuple):
-    """What came of an `Ask`.
-
-    Attributes:
-      open: the events that are not settled: all that were asked, or those left where an answer named some.
-      refused: whether the last answer refused these without naming one; if not, none is open.
-      too_large: it was a 413.
-      message: the server's words.
-      body_bytes: of the last request.
-      accepted: whether an answer confirmed an event, or named one.
-    """
-
-    open: Sequence[int] = ()
-    refused: bool = False
-    too_large: bool = False
-    message: str = ""
-    body_bytes: int = 0
-    accepted: bool = False
-
-
-class Lessons:
-    """What all batches of a process learn from the server's answers.
-
-    Attributes:
-      accepted_any: whether the server confirmed or named an event.
-      identity_refusals: its words for refusing `$identify` and its like, by their names.
-      suspicions: traits of events that were refused alone, and of none that was accepted.
-      largest_accepted: bytes of the largest event in an accepted request.
-      max_body_bytes: above it nothing is sent whole.
-    """
-
-    def __init__(self) -> None:
-        self.accepted_any = False
-        self.identity_refusals: dict[str, str] = {}
-        self.suspicions: frozenset[Trait] = frozenset()
-        self.largest_accepted = 0
-        self.max_body_bytes = math.inf
-        self._refused_alone: Counter[str] = Counter()
-        self._refused_smallest = 0
-        self._identity_refused: Counter[str] = Counter()
-        self._identity_accepted: set[str] = set()
-        self._accepted_since = 0
-        self._patience = _FIRST_PATIENCE
-
-    def accepted(self, largest: int) -> None:
-        """Learn that a request was accepted; after many, larger ones are tried again."""
-        self.accepted_any = True
-        self._refused_alone.clear()
-        self._refused_smallest = 0
-        self.largest_accepted = max(self.largest_accepted, largest)
-        if self.max_body_bytes == math.inf:
-            return
-        self._accepted_since += 1
-        if self._accepted_since >= self._patience:
-            self._accepted_since = 0
-            grown = self.max_body_bytes * _GROWTH
-            self.max_body_bytes = grown if grown < MAX_BATCH_BYTES else math.inf
-
-    def refused_size(self, accepted_bytes: int) -> None:
-        """Learn that bodies were too large though no event of theirs is, and which size was accepted."""
-        if accepted_bytes < self.max_body_bytes:
-            self._patience = min(self._patience * 2, _MAX_PATIENCE)
-            self._accepted_since = 0
-            self.max_body_bytes = accepted_bytes
-
-    def identity_answer(self, name: str, *, refused: bool, message: str) -> None:
-        """Learn what became of a single `$identify`, `$create_alias` or `$merge`, where words do not say why."""
-        if not refused:
-            self._identity_accepted.add(name)
-        self._identity_refused[name] += refused
-        if self._identity_refused[name] >= _IDENTITY_SAMPLE and name not in self._identity_accepted:
-            self.identity_refusals[name] = message
-
-    def identity_refused(self, message: str) -> None:
-        """Learn that the server's words refuse all identity events."""
-        self.identity_refusals = dict.fromkeys(IDENTITY_EVENTS, message)
-
-    def refused_smallest(self) -> bool:
-        """Learn that a batch's smallest event was too large; return whether it is hopeless to send more."""
-        self._refused_smallest += 1
-        return self._refused_smallest >= _HOPELESS_BATCHES
-
-    def refused_alone(self, message: str, events: int = 1, *, contradicts: bool = False) -> bool:
-        """Learn that events were refused alone; return whether it is hopeless to send more.
-
-        Args:
-          message: the server's words.
-          events: how many.
-          contradicts: the server has accepted larger events before, and refuses these as too large.
-        """
-        if self.accepted_any and not contradicts:
-            return False
-        words = _VARYING.sub("#", message)
-        self._refused_alone[words] += events
-        return self._refused_alone[words] >= HOPELESS_EVENTS
+def _end(verdict: Verdict) -> End:
+    cure = _CURE_OF_SIZE if verdict.too_large else _CURE_OF_ALL
+    return End(verdict.message, cure, verdict.too_large)
 
 
 class _Refused(NamedTuple):
@@ -245,7 +101,8 @@ class Delivery:
         places: Sequence[int] = range(len(self._events))
         if self._lessons.identity_refusals:
             refused = yield from self._blame_identity_events(places)
-            places = [place for place in places if place not in refused] if refused else places
+            if refused:
+                places = [place for place in places if place not in refused]
         self._waiting.extend(each for each in self._without_suspects(places) if each)
         while self._waiting:
             next_one = self._waiting.popleft()
@@ -281,8 +138,10 @@ class Delivery:
         self._search_requests += in_search
         verdict = yield Ask(places)
         assert verdict is not None  # noqa: S101 - the protocol of the generator
-        still_open = set(verdict.open)
-        settled = [place for place in places if place not in still_open] if still_open else places
+        settled = places
+        if verdict.open:
+            still_open = set(verdict.open)
+            settled = [place for place in places if place not in still_open]
         self._settled.append(settled)
         if verdict.accepted:
             self._accepted = True
@@ -292,9 +151,11 @@ class Delivery:
                 self._acquit(settled)
         return verdict
 
-    def _blame(self, places: Sequence[int], reason: str, message: str, *, too_large: bool = False) -> Blame:
+    def _blame(self, places: Sequence[int], verdict: Verdict) -> Blame:
+        """Reject events for what the server said of them, or of a smaller one."""
         self._settled.append(places)
-        return Blame(places, reason, message, too_large)
+        reason = "too_large" if verdict.too_large else "rejected"
+        return Blame(places, reason, verdict.message, verdict.too_large)
 
     def _leave(self, places: Sequence[int], message: str) -> Leave:
         self._settled.append(places)
@@ -341,8 +202,8 @@ class Delivery:
             yield from self._one_too_large(place, verdict)
             return
         if self._lessons.refused_alone(verdict.message):
-            yield End(verdict.message, _CURE_OF_ALL)
-        yield self._blame([place], "rejected", verdict.message)
+            yield _end(verdict)
+        yield self._blame([place], verdict)
 
     # 400 that names no event
 
@@ -356,7 +217,9 @@ class Delivery:
             if others:
                 self._waiting.appendleft(others)
             return
-        verbs = {} if self._tried_without_identity else self._identity_events(places)
+        verbs: dict[int, str] = {}
+        if not self._tried_without_identity:
+            verbs = self._identity_events(places)
         others = [place for place in places if place not in verbs]
         if verbs and others:
             self._tried_without_identity = True
@@ -375,7 +238,8 @@ class Delivery:
         for name, message in self._lessons.identity_refusals.items():
             of_name = [place for place, each in verbs.items() if each == name]
             if of_name:
-                yield self._blame(of_name, IDENTITY_REFUSED, message)
+                self._settled.append(of_name)
+                yield Blame(of_name, IDENTITY_REFUSED, message)
                 refused.update(of_name)
         return refused
 
@@ -386,7 +250,7 @@ class Delivery:
             self._waiting.extendleft([list(verbs), _Refused(answer.open, answer)])
             return
         for name in sorted(set(verbs.values())):
-            for place in [place for place, each in verbs.items() if each == name][:_IDENTITY_SAMPLE]:
+            for place in [place for place, each in verbs.items() if each == name][:IDENTITY_SAMPLE]:
                 answer = yield from self._ask([place])
                 del verbs[place]
                 self._lessons.identity_answer(name, refused=answer.refused, message=answer.message)
@@ -401,8 +265,8 @@ class Delivery:
         """Find those at fault: sample, then bisect, with an eye on what those found have in common."""
         places, verdict = refused
         if not self._lessons.accepted_any:
-            places = yield from self._sample(places, verdict.message)
-        search = _Search(places, self._events, self._lessons.suspicions)
+            places = yield from self._sample(places)
+        search = Search(places, self._events, self._lessons.suspicions)
         message = verdict.message
         while search.open:
             if self._exhausted:
@@ -411,14 +275,15 @@ class Delivery:
             group = search.next_group()
             answer = yield from self._ask(group)
             if answer.refused and answer.too_large:
+                # A matter of size, not of what the events hold: it says nothing of traits.
                 search.take_away()
                 self._waiting.append(_Refused(answer.open, answer))
             elif answer.refused and len(answer.open) == 1 == len(group):
                 message = answer.message
                 if self._lessons.refused_alone(message):
-                    yield End(message, _CURE_OF_ALL)
+                    yield _end(answer)
                 search.refused_alone()
-                yield self._blame(group, "rejected", message)
+                yield self._blame(group, answer)
             elif answer.refused:
                 message = answer.message
                 search.refused(answer.open)
@@ -426,7 +291,7 @@ class Delivery:
                 search.accepted()
         self._lessons.suspicions = search.lasting_suspicions
 
-    def _sample(self, places: Sequence[int], message: str) -> Generator[Step, Verdict | None, Sequence[int]]:
+    def _sample(self, places: Sequence[int]) -> Generator[Step, Verdict | None, Sequence[int]]:
         """Send single events until one is accepted; where none is, the job ends, or there was none but culprits.
 
         One that is refused while nothing was ever accepted is not proven to be at fault: it is tried once more when
@@ -439,13 +304,11 @@ class Delivery:
             answer = yield from self._ask([place])
             if not answer.refused:
                 return [each for each in places if each != place]
-            message = answer.message
-            if self._lessons.refused_alone(message):
-                yield End(message, _CURE_OF_SIZE if answer.too_large else _CURE_OF_ALL, answer.too_large)
+            if self._lessons.refused_alone(answer.message):
+                yield _end(answer)
             refused.append(place)
         if len(refused) == len(places):
-            too_large = answer.too_large
-            yield self._blame(refused, "too_large" if too_large else "rejected", message, too_large=too_large)
+            yield self._blame(refused, answer)
             return ()
         return places
 
@@ -495,7 +358,7 @@ class Delivery:
             if not answer.refused:
                 low = middle + 1
             elif not answer.too_large:
-                yield self._blame([place], "rejected", answer.message)
+                yield self._blame([place], answer)
                 by_size.pop(middle)
                 high -= 1
             elif len(self._events[place]) <= self._lessons.largest_accepted:
@@ -506,8 +369,8 @@ class Delivery:
                 larger = by_size[middle:high]
                 hopeless = self._lessons.refused_alone(answer.message, len(larger))
                 if hopeless or (middle == 0 and self._lessons.refused_smallest()):
-                    yield End(answer.message, _CURE_OF_SIZE, too_large=True)
-                yield self._blame(larger, "too_large", answer.message, too_large=True)
+                    yield _end(answer)
+                yield self._blame(larger, answer)
                 high = middle
             middle = (low + high) // 2
         self._wait(by_size)
@@ -525,8 +388,8 @@ class Delivery:
         self._max_body_bytes = math.inf
         contradicts = len(self._events[place]) <= self._lessons.largest_accepted
         if self._lessons.refused_alone(verdict.message, contradicts=contradicts):
-            yield End(verdict.message, _CURE_OF_SIZE, too_large=True)
-        yield self._blame([place], "too_large", verdict.message, too_large=True)
+            yield _end(verdict)
+        yield self._blame([place], verdict)
         if contradicts:
             yield from self._ask_for_the_smallest()
 
@@ -542,13 +405,17 @@ class Delivery:
             self._waiting.appendleft(_Refused(answer.open, answer))
 
     def _drop_from_waiting(self, place: int) -> None:
-        kept: list[Sequence[int] | _Refused] = []
+        kept: deque[Sequence[int] | _Refused] = deque()
         for each in self._waiting:
-            places = each.places if isinstance(each, _Refused) else each
-            left = [other for other in places if other != place]
-            if left:
-                kept.append(_Refused(left, each.verdict) if isinstance(each, _Refused) else left)
-        self._waiting = deque(kept)
+            if isinstance(each, _Refused):
+                left = [other for other in each.places if other != place]
+                if left:
+                    kept.append(each._replace(places=left))
+            else:
+                left = [other for other in each if other != place]
+                if left:
+                    kept.append(left)
+        self._waiting = kept
 
     # What earlier batches taught
 
@@ -571,101 +438,3 @@ class Delivery:
         """Suspect no longer what accepted events have, too."""
         innocent = union(traits_of(self._events[place]) for place in places if place in self._suspects)
         self._lessons.suspicions -= innocent
-
-
-class _Search:
-    """The search among events that were refused together, as one group of them after another is asked for.
-
-    At each time there are events that nothing is known of, and perhaps a tainted group, which is known to hold a
-    culprit. A tainted group is halved until the culprit stands alone. Then the others are told apart by its traits.
-
-    Attributes:
-      suspicions: traits of culprits that no accepted event has.
-    """
-
-    def __init__(self, places: Sequence[int], events: Sequence[bytes], suspicions: frozenset[Trait]) -> None:
-        traits = [traits_of(events[place]) for place in places]
-        self._traits = dict(zip(places, traits, strict=True))
-        self._unknown = [places[nth] for nth in by_likeness(traits)]
-        self._tainted: list[int] = []
-        self._group: list[int] = []
-        self._innocent: set[Trait] = set()
-        self._culprits: list[int] = []
-        self._settled = 0
-        self._earlier = suspicions
-        self.suspicions = suspicions
-        if not all(self._is_suspect(place) for place in self._unknown):
-            self._tainted, self._unknown = self._unknown, []
-
-    @property
-    def open(self) -> list[int]:
-        """The events that are not settled."""
-        return self._tainted + self._unknown
-
-    @property
-    def lasting_suspicions(self) -> frozenset[Trait]:
-        """Those that may be worth looking for in every later batch: of several culprits, and quickly looked for."""
-        counts = Counter(trait for place in self._culprits for trait in self._traits[place] & self.suspicions)
-        shared = [trait for trait, count in counts.most_common() if count >= _ENOUGH_CULPRITS]
-        named = [trait for trait in shared if trait[0] in ("event", "property")]
-        return frozenset([*(self._earlier & self.suspicions), *named][:_MOST_SUSPICIONS])
-
-    def next_group(self) -> list[int]:
-        """Choose the events to ask for next."""
-        if self._tainted:
-            self._group = self._tainted[: max(len(self._tainted) // 2, 1)]
-        else:
-            self._unknown.sort(key=self._is_suspect)
-            self._group = self._unknown[: self._group_size()]
-        return self._group
-
-    def accepted(self) -> None:
-        """Learn that the group was accepted."""
-        self._innocent |= union(self._traits[place] for place in self._group)
-        self._settled += len(self._group)
-        self.suspicions = self._common_to_culprits()
-        self.take_away()
-
-    def refused(self, places: Sequence[int]) -> None:
-        """Learn that of the group these were refused, and the others are settled."""
-        self._without_group()
-        self._tainted = list(places)
-
-    def refused_alone(self) -> None:
-        """Learn that the group, a single event, was refused."""
-        self._culprits.append(self._group[0])
-        self._settled += 1
-        self._without_group()
-        self.suspicions = self._common_to_culprits()
-
-    def take_away(self) -> None:
-        """Forget the group, which is settled, or searched elsewhere; what it was part of stays tainted."""
-        gone = set(self._group)
-        self._tainted = [place for place in self._tainted if place not in gone]
-        self._unknown = [place for place in self._unknown if place not in gone]
-
-    def _without_group(self) -> None:
-        """Take the group away where it holds a culprit, so that nothing is known any more of those it was among."""
-        self.take_away()
-        self._unknown = self._tainted + self._unknown
-        self._tainted = []
-
-    def _group_size(self) -> int:
-        """Give how many of the unknown to ask for: single suspects, and of the others as many as are likely clean."""
-        unsuspected = sum(not self._is_suspect(place) for place in self._unknown)
-        if not unsuspected:
-            return 1
-        unexplained = sum(self.suspicions.isdisjoint(self._traits[place]) for place in self._culprits)
-        if not unexplained:
-            return unsuspected
-        return max(1, min(unsuspected, int(_HALF_CHANCE * self._settled / unexplained)))
-
-    def _is_suspect(self, place: int) -> bool:
-        return not self.suspicions.isdisjoint(self._traits[place])
-
-    def _common_to_culprits(self) -> frozenset[Trait]:
-        """Give the traits of culprits that no accepted event has; those of earlier batches where none was accepted."""
-        earlier = self._earlier - self._innocent
-        if not self._innocent:
-            return earlier
-        return earlier | (union(self._traits[place] for place in self._culprits) - self._innocent)

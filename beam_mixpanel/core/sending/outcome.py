@@ -88,7 +88,7 @@ class Retry(NamedTuple):
 
 
 class Split(NamedTuple):
-    """The batch was refused without naming an event: find those at fault (`core.culprits`).
+    """The batch was refused without naming an event: find those at fault (`core.sending.culprits`).
 
     Attributes:
       reason: short and stable.
@@ -142,7 +142,9 @@ def read_import_answer(status: int, headers: Mapping[str, str], body: bytes, bat
         count = _count(parsed.get("num_records_imported"))
         if status != 200 or count is None:
             return Retry("not_confirmed")
-        return Imported() if count == batch_size else Miscounted(count)
+        if count != batch_size:
+            return Miscounted(count)
+        return Imported()
     if status == 400:
         return _read_bad_request(parsed, body, batch_size)
     return _read_other(status, headers, parsed, body)
@@ -155,7 +157,9 @@ def read_track_answer(status: int, headers: Mapping[str, str], body: bytes) -> O
     """
     parsed = _parse_object(body)
     if 200 <= status < 300:
-        success = _count(parsed.get("status")) if parsed else _TRACK_TEXT.get(body.strip())
+        success = _TRACK_TEXT.get(body.strip())
+        if parsed:
+            success = _count(parsed.get("status"))
         if success == 1:
             return Imported()
         if success == 0:
@@ -170,8 +174,7 @@ _TRACK_TEXT: Final = {b"1": 1, b"0": 0}
 
 
 def _read_bad_request(parsed: dict[str, Any], body: bytes, batch_size: int) -> Outcome:
-    records = parsed.get("failed_records")
-    failed = _read_failed_records(records, batch_size) if isinstance(records, list) else ()
+    failed = _read_failed_records(_list_of(parsed, "failed_records"), batch_size)
     if not failed:
         return Split("rejected", _detail(parsed, body))
     imported = _count(parsed.get("num_records_imported"))
@@ -182,7 +185,9 @@ def _read_failed_records(records: list[Any], batch_size: int) -> tuple[FailedRec
     """Read the named records; nothing where one of them cannot be trusted."""
     failed: dict[int, FailedRecord] = {}
     for record in records:
-        index = _count(record.get("index")) if isinstance(record, dict) else None
+        if not isinstance(record, dict):
+            return ()
+        index = _count(record.get("index"))
         if index is None or index >= batch_size:
             return ()
         failed[index] = FailedRecord(index, _text(record.get("field")), _text(record.get("message")))
@@ -195,7 +200,9 @@ def _read_other(status: int, headers: Mapping[str, str], parsed: dict[str, Any],
         return Split("too_large", detail, too_large=True)
     if status in (_REQUEST_TIMEOUT, _RATE_LIMITED) or status >= 500 or status < 200:
         return Retry(f"http_{status}", _retry_after_secs(headers), status == _RATE_LIMITED)
-    cure = _REDIRECT_CURE if 300 <= status < 400 else _CURES.get(status, _OTHER_CURE)
+    cure = _CURES.get(status, _OTHER_CURE)
+    if 300 <= status < 400:
+        cure = _REDIRECT_CURE
     return Refused(f"http_{status}", detail, cure)
 
 
@@ -219,17 +226,26 @@ def _parse_object(body: bytes) -> dict[str, Any]:
     return parsed if isinstance(parsed, dict) else {}
 
 
+def _list_of(parsed: dict[str, Any], key: str) -> list[Any]:
+    value = parsed.get(key)
+    return value if isinstance(value, list) else []
+
+
 def _count(value: object) -> int | None:
-    return value if type(value) is int and value >= 0 else None
+    if type(value) is int and value >= 0:
+        return value
+    return None
 
 
 def _text(value: object) -> str:
-    return value[:_MAX_DETAIL_CHARS] if isinstance(value, str) else ""
+    if isinstance(value, str):
+        return value[:_MAX_DETAIL_CHARS]
+    return ""
 
 
 def _detail(parsed: dict[str, Any], body: bytes) -> str:
     """Give the server's words, on one line and not long."""
-    records = parsed.get("failed_records")
-    first = _text(records[0]) if isinstance(records, list) and records else ""
-    words = first or _text(parsed.get("error")) or body[:_MAX_DETAIL_CHARS].decode(errors="replace")
+    # Where no record is named by its index, the list may hold words.
+    first = [_text(record) for record in _list_of(parsed, "failed_records")[:1]]
+    words = "".join(first) or _text(parsed.get("error")) or body[:_MAX_DETAIL_CHARS].decode(errors="replace")
     return " ".join(words.split())

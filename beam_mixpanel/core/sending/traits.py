@@ -66,9 +66,10 @@ def traits_of(event: bytes) -> frozenset[Trait]:
         return frozenset({size})
     traits: set[Trait] = {size, ("event", str(parsed.get("event")))}
     properties = parsed.get("properties")
-    for name, value in properties.items() if isinstance(properties, dict) else ():
-        traits.add(("property", name))
-        traits.add(("type", name, _type_of(value)))
+    if isinstance(properties, dict):
+        for name, value in properties.items():
+            traits.add(("property", name))
+            traits.add(("type", name, _type_of(value)))
     return frozenset(traits)
 
 
@@ -79,12 +80,14 @@ def _type_of(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return str(value)
     if isinstance(value, int):
-        return "integer" if abs(value) <= _EXACT_INTEGER else "large integer"
+        if abs(value) > _EXACT_INTEGER:
+            return "large integer"
+        return "integer"
     if isinstance(value, float):
         return "fraction"
-    inner = value.values() if isinstance(value, dict) else value
-    nested = any(isinstance(each, (dict, list)) for each in inner)
-    return f"{type(value).__name__}{' of more' if nested else ''}"
+    if isinstance(value, dict):
+        return _type_of_nested("dict", value.values())
+    return _type_of_nested("list", value)
 
 
 def _type_of_text(value: str) -> str:
@@ -92,7 +95,15 @@ def _type_of_text(value: str) -> str:
         return "blank text"
     if len(value) > _LONG_TEXT:
         return "long text"
-    return "text" if value.isascii() and value.isprintable() else "text of any characters"
+    if value.isascii() and value.isprintable():
+        return "text"
+    return "text of any characters"
+
+
+def _type_of_nested(kind: str, inner: Iterable[Any]) -> str:
+    if any(isinstance(each, (dict, list)) for each in inner):
+        return f"{kind} of more"
+    return kind
 
 
 def could_have(trait: Trait, text: bytes) -> bool:

@@ -25,7 +25,9 @@ class Source(NamedTuple):
     @property
     def name(self) -> str:
         """What is read, for people and states: the table's name, or `query`."""
-        return self.table.replace(":", ".", 1) if self.table else "query"
+        if not self.table:
+            return "query"
+        return self.table.replace(":", ".", 1)
 
     def database(self, project: str | None) -> str:
         """Name the project that holds the table, or against which a query is resolved, for states.
@@ -33,7 +35,9 @@ class Source(NamedTuple):
         Args:
           project: the one that pays.
         """
-        own = ".".join(self.name.split(".")[:-2]) if self.table else ""
+        own = ""
+        if self.table:
+            own = ".".join(self.name.split(".")[:-2])  # all before the dataset; a project's name may hold a dot
         return f"bigquery://{own or project or ''}"
 
     @property
@@ -43,9 +47,15 @@ class Source(NamedTuple):
 
     def select(self, what: str, conditions: Sequence[str] = ()) -> str:
         """Write a query of it."""
-        rows = f"`{self.name}`" if self.table else f"(\n{(self.query or '').rstrip().rstrip(';')}\n)"
-        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        return f"SELECT {what} FROM {rows}{where}"  # noqa: S608 - the user's own query, and literals quoted below
+        if self.table:
+            rows = f"`{self.name}`"
+        else:
+            # On lines of its own, since the query may end in a comment.
+            rows = f"(\n{(self.query or '').rstrip().rstrip(';')}\n)"
+        sql = f"SELECT {what} FROM {rows}"  # noqa: S608 - the user's own query, and literals quoted below
+        if conditions:
+            sql += f" WHERE {' AND '.join(conditions)}"
+        return sql
 
 
 def identifier(column: str) -> str:
@@ -65,4 +75,6 @@ def literal(mark: Mark) -> str:
         return f"DATE '{mark.isoformat()}'"
     if isinstance(mark, Decimal):
         return f"BIGNUMERIC '{mark}'"
-    return str(mark) if isinstance(mark, int) else json.dumps(mark, ensure_ascii=False)
+    if isinstance(mark, int):
+        return str(mark)
+    return json.dumps(mark, ensure_ascii=False)  # GoogleSQL's texts have the escapes of JSON's

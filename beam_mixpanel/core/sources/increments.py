@@ -159,7 +159,9 @@ class Increment(NamedTuple):
         Raises:
           IncrementalError: `until` does not suit the column's type.
         """
-        return None if self.until is None else read_mark(self.until, like, zone)
+        if self.until is None:
+            return None
+        return read_mark(self.until, like, zone)
 
 
 def source_of_query(query: str) -> str:
@@ -191,7 +193,9 @@ def read_mark(text: str, like: Mark, zone: tzinfo) -> Mark:
             return text
         if kind == "number":
             return _number(text)
-        moment = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith(("Z", "z")) else text)
+        if text.endswith(("Z", "z")):  # which Python 3.10 does not read
+            text = text[:-1] + "+00:00"
+        moment = datetime.fromisoformat(text)
     except (ValueError, ArithmeticError):
         example = {"number": "12345", "date": "2024-02-29"}.get(kind, "2024-02-29T12:00:00Z")
         raise IncrementalError(f"{text!r} is no {kind}; the column holds values such as {example}") from None
@@ -204,15 +208,20 @@ def _number(text: str) -> int | Decimal:
     number = Decimal(text)
     if not number.is_finite():
         raise ValueError(text)
-    return int(number) if number == number.to_integral_value() else number
+    if number == number.to_integral_value():
+        return int(number)
+    return number
 
 
 def _in_zone_of(moment: datetime, like: datetime, zone: tzinfo) -> datetime:
     """Fit a moment to a column with or without zone; the latter holds times of the zone that the user names."""
+    if moment.tzinfo is None and like.tzinfo is None:
+        return moment
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=zone)
     if like.tzinfo is None:
-        return moment if moment.tzinfo is None else moment.astimezone(zone).replace(tzinfo=None)
-    zoned = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
-    return zoned.astimezone(timezone.utc)
+        return moment.astimezone(zone).replace(tzinfo=None)
+    return moment.astimezone(timezone.utc)
 
 
 def _as_zoned(mark: Mark, like: Mark) -> Mark:
@@ -237,13 +246,18 @@ def _before(mark: Mark, overlap: str | None) -> Mark:
     try:
         return mark - timedelta(**{_UNITS[span[2]]: int(span[1])})
     except OverflowError:
-        return mark.min if not isinstance(mark, datetime) else mark.min.replace(tzinfo=mark.tzinfo)
+        # Before the first day there is nothing, so all is read.
+        if isinstance(mark, datetime):
+            return mark.min.replace(tzinfo=mark.tzinfo)
+        return mark.min
 
 
 def _mark_to_json(mark: Mark) -> int | str:
     if isinstance(mark, (datetime, date)):
         return mark.isoformat()
-    return mark if isinstance(mark, int) else str(mark)
+    if isinstance(mark, int):
+        return mark
+    return str(mark)  # of a decimal: JSON's numbers would lose digits
 
 
 def _mark_from_json(kind: str, value: Any) -> Mark:
@@ -255,7 +269,9 @@ def _mark_from_json(kind: str, value: Any) -> Mark:
         return str(value)
     if kind != "number" or isinstance(value, (float, bool)):
         raise IncrementalError("is no state file")
-    number = value if isinstance(value, int) else Decimal(value)
-    if isinstance(number, Decimal) and not number.is_finite():
+    if isinstance(value, int):
+        return value
+    number = Decimal(value)
+    if not number.is_finite():
         raise IncrementalError("is no state file")
     return number

@@ -45,8 +45,9 @@ def split_range(low: Key, high: Key, parts: int) -> list[KeyRange]:
 def _to_number(key: Key) -> int:
     """Count integers, days or microseconds."""
     if isinstance(key, datetime):
-        plain = key if key.tzinfo is None else key.astimezone(timezone.utc).replace(tzinfo=None)
-        return (plain - _EPOCH) // _MICROSECOND
+        if key.tzinfo is not None:
+            key = key.astimezone(timezone.utc).replace(tzinfo=None)
+        return (key - _EPOCH) // _MICROSECOND
     if isinstance(key, date):
         return key.toordinal()
     return math.floor(key)
@@ -57,7 +58,11 @@ def _from_number(number: int, like: Key) -> Key | None:
     try:
         if isinstance(like, datetime):
             moment = _EPOCH + number * _MICROSECOND
-            return moment if like.tzinfo is None else moment.replace(tzinfo=timezone.utc)
-        return date.fromordinal(number) if isinstance(like, date) else number
+            if like.tzinfo is not None:
+                moment = moment.replace(tzinfo=timezone.utc)
+            return moment
+        if isinstance(like, date):
+            return date.fromordinal(number)
     except (OverflowError, ValueError):
         return None
+    return number

@@ -45,7 +45,9 @@ def bar(share: float) -> str:
 
 
 def _column(left: float, width: float, share: float, told: str) -> str:
-    height = max(_HEIGHT * share, _SMALLEST if share else 0)
+    height = _HEIGHT * share
+    if share:
+        height = max(height, _SMALLEST)
     return (
         f'<rect x="{left:.2f}" y="{_HEIGHT - height:.2f}" width="{width:.2f}" height="{height:.2f}">'
         f"<title>{escape(told)}</title></rect>"

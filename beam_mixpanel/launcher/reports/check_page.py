@@ -8,7 +8,7 @@ from html import escape
 from typing import Any, Final
 
 from beam_mixpanel.launcher.reports.charts import bar, columns
-from beam_mixpanel.launcher.reports.page import card, document, in_bytes, in_time, moment_of, table_of
+from beam_mixpanel.launcher.reports.page import card, document, in_bytes, in_time, moment_of, soft, table_of, tile
 
 _Report = Mapping[str, Any]
 _MOST_DAYS: Final = 370
@@ -26,16 +26,18 @@ def page_of(report: _Report) -> str:
 def _head(report: _Report) -> str:
     about, events = report["about"], report["events"]
     source = ", ".join(about["source"])
-    bad = ' class="tile bad"' if events["refused"] else ' class="tile"'
     users = report["users"]
+    tiles = (
+        tile(f"{events['read']:,}", "events read"),
+        tile(f"{events['would_be_imported']:,}", "would be imported"),
+        tile(f"{events['refused']:,}", "would be refused", is_bad=events["refused"] > 0),
+        tile(_figure(users["distinct"], exact=users["exact"]), "users"),
+        tile(in_time(report["plan"]["seconds"]), "at full rate"),
+    )
     return (
         f"<header><h1>Check before import</h1>"
         f"<p>{escape(source)}, read {escape(moment_of(about['made_at']))}. Nothing was sent.</p>"
-        f'</header><div class="tiles"><div class="tile"><b>{events["read"]:,}</b><span>events read</span></div>'
-        f'<div class="tile"><b>{events["would_be_imported"]:,}</b><span>would be imported</span></div>'
-        f"<div{bad}><b>{events['refused']:,}</b><span>would be refused</span></div>"
-        f'<div class="tile"><b>{"" if users["exact"] else "~"}{users["distinct"]:,}</b><span>users</span></div>'
-        f'<div class="tile"><b>{in_time(report["plan"]["seconds"])}</b><span>at full rate</span></div></div>'
+        f'</header><div class="tiles">{"".join(tiles)}</div>'
     )
 
 
@@ -50,7 +52,9 @@ def _advice(report: _Report) -> str:
 
 
 def _flag(flag: str) -> str:
-    return f"<p><code>{escape(flag)}</code></p>" if flag else ""
+    if not flag:
+        return ""
+    return f"<p><code>{escape(flag)}</code></p>"
 
 
 def _fates(report: _Report) -> str:
@@ -67,21 +71,22 @@ def _fates(report: _Report) -> str:
 
 
 def _refusals(report: _Report) -> str:
-    return "".join(
-        f"<details><summary><strong>{escape(rule['rule'])}</strong>: {rule['events']:,} events "
-        f'<span class="soft">{escape(rule["meaning"])}</span></summary>{_documented(rule["docs"])}'
-        + "".join(
-            f'<p class="soft">{escape(example["source"])} {escape(example["message"])}</p>'
-            f"<pre>{escape(example['event'])}</pre>"
-            for example in rule["examples"]
-        )
-        + "</details>"
-        for rule in report["refused"]
+    return "".join(_refusal(rule) for rule in report["refused"])
+
+
+def _refusal(rule: Mapping[str, Any]) -> str:
+    """Write what one rule refused, with a few examples to fold out."""
+    documented = ""
+    if rule["docs"]:
+        documented = soft(f"Documented at {escape(rule['docs'])}")
+    examples = "".join(
+        soft(f"{escape(example['source'])} {escape(example['message'])}") + f"<pre>{escape(example['event'])}</pre>"
+        for example in rule["examples"]
     )
-
-
-def _documented(link: str) -> str:
-    return f'<p class="soft">Documented at {escape(link)}</p>' if link else ""
+    return (
+        f"<details><summary><strong>{escape(rule['rule'])}</strong>: {rule['events']:,} events "
+        f'<span class="soft">{escape(rule["meaning"])}</span></summary>{documented}{examples}</details>'
+    )
 
 
 def _plan(report: _Report) -> str:
@@ -101,9 +106,9 @@ def _plan(report: _Report) -> str:
 def _days(report: _Report) -> str:
     values, unit = _by_days(report["days"])
     times = report["times"]
-    span = (
-        f"From {moment_of(times['first'])} to {moment_of(times['last'])}." if times["first"] else "There are no events."
-    )
+    span = "There are no events."
+    if times["first"]:
+        span = f"From {moment_of(times['first'])} to {moment_of(times['last'])}."
     chart = columns(values, title=f"Events per {unit}")
     return card(f"Events per {unit}", escape(span), chart)
 
@@ -135,30 +140,36 @@ def _names(report: _Report) -> str:
         f'<span class="count">{count:,}</span>'
         for name, count in counts
     )
-    others = len(names["counts"]) - len(counts)
-    more = f'<p class="soft">And {others:,} more names, in the JSON.</p>' if others else ""
-    told = (
-        f"{len(names['counts']):,} name{'' if len(names['counts']) == 1 else 's'}, counted one by one."
-        if names["complete"]
-        else (f"Too many names to count: these are {len(names['counts']):,} drawn by lot, each counted one by one.")
-    )
+    number = len(names["counts"])
+    told = f"{number:,} names, counted one by one."
+    if not names["complete"]:
+        told = f"Too many names to count: these are {number:,} chosen at random, each counted one by one."
+    elif number == 1:
+        told = "1 name, counted one by one."
+    more = ""
+    if number > len(counts):
+        more = soft(f"And {number - len(counts):,} more names, in the JSON.")
     return card("Events per name", told, f'<div class="bars">{bars}</div>{more}')
 
 
 def _users(report: _Report) -> str:
     users, ids, heavy = report["users"], report["insert_ids"], report["heavy_users"]
-    about = "" if ids["exact"] else "~"
+
+    def of_ids(name: str) -> str:
+        return _figure(ids[name], exact=ids["exact"])
+
     rows = [
-        ("different users", f"{'' if users['exact'] else '~'}{users['distinct']:,}"),
+        ("different users", _figure(users["distinct"], exact=users["exact"])),
         ("events without a user", f"{users['events_without']:,}"),
         (f"users and days with more than {heavy['limit']:,} events", f"{heavy['number']:,}"),
-        ("different $insert_ids", f"{about}{ids['distinct']:,}"),
-        ("events that repeat another", f"{about}{ids['repeated_events']:,}"),
-        ("$insert_ids that stand on different events", f"{about}{ids['ids_of_different_events']:,}"),
-        ("of these, at times whole hours apart", f"{about}{ids['ids_whole_hours_apart']:,}"),
+        ("different $insert_ids", of_ids("distinct")),
+        ("events that repeat another", of_ids("repeated_events")),
+        ("$insert_ids that stand on different events", of_ids("ids_of_different_events")),
+        ("of these, at times whole hours apart", of_ids("ids_whole_hours_apart")),
     ]
-    exact = users["exact"] and ids["exact"]
-    told = "All exact." if exact else "Figures with ~ are estimates from even samples, with a standard error of 1 %."
+    told = "All exact."
+    if not (users["exact"] and ids["exact"]):
+        told = "Figures with ~ are estimates from even samples, with a standard error of 1 %."
     if heavy["undercount"]:
         told += f" A user's events on a day may be undercounted, by {heavy['undercount']:,} at most."
     table = table_of(("", "#"), [(escape(name), text) for name, text in rows])
@@ -175,37 +186,40 @@ def _heavy(largest: list[dict[str, Any]]) -> str:
 def _properties(report: _Report) -> str:
     properties = report["properties"]
     one_in = properties["one_in"]
-    told = (
-        f"From all {properties['sampled_events']:,} events."
-        if one_in == 1
-        else f"From an even sample of 1 event in {one_in:,}: {properties['sampled_events']:,} events. "
-        "What is rarer may be missing."
-    )
+    told = f"From all {properties['sampled_events']:,} events."
+    if one_in > 1:
+        told = (
+            f"From an even sample of 1 event in {one_in:,}: {properties['sampled_events']:,} events. "
+            "What is rarer may be missing."
+        )
     if not properties["complete"]:
-        told += " There are too many properties; the table holds 1,000 of them, drawn by lot."
+        told += " There are too many properties; the table holds 1,000 of them, chosen at random."
     if not all(row["exact"] for row in properties["rows"]):
         told += " Numbers of values with ~ are estimates, with a standard error of 5 %."
     rows = [_property(row) for row in properties["rows"][:_MOST_PROPERTIES]]
     left = len(properties["rows"]) - len(rows)
-    more = f'<p class="soft">And {left:,} more, in the JSON.</p>' if left > 0 else ""
+    more = ""
+    if left:
+        more = soft(f"And {left:,} more, in the JSON.")
     heads = ("property", "types", "#absent", "#null", "#values", "#over 255", "examples")
     return card("Properties", told, table_of(heads, rows) + more)
 
 
 def _property(row: Mapping[str, Any]) -> tuple[str, ...]:
-    types = ", ".join(
-        name if len(row["types"]) == 1 else f"{name} {_percent(count, row['events'])}"
-        for name, count in row["types"].items()
-    )
-    marks = [row["reserved"], "name is cut at 255 characters" if row["name_is_cut"] else ""]
+    types = list(row["types"])
+    if len(types) > 1:
+        types = [f"{name} {_percent(count, row['events'])}" for name, count in row["types"].items()]
+    marks = [row["reserved"]]
+    if row["name_is_cut"]:
+        marks.append("name is cut at 255 characters")
     marked = "".join(f'<span class="mark">{escape(mark)}</span>' for mark in marks if mark)
     examples = " ".join(f"<code>{escape(text)}</code>" for text in row["examples"])
     return (
         f"{_name(row['name'])}{marked}",
-        escape(types),
+        escape(", ".join(types)),
         _share(row["absent_share"]),
         _share(row["null_share"]),
-        f"{'' if row['exact'] else '~'}{row['distinct']:,}",
+        _figure(row["distinct"], exact=row["exact"]),
         f"{row['cut']:,}",
         f'<span class="examples">{examples}</span>',
     )
@@ -213,7 +227,8 @@ def _property(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _sizes(report: _Report) -> str:
     sizes = report["sizes"]
-    used = [(f"< {in_bytes(bound)}" if bound else "larger", count) for bound, count in sizes["histogram"]]
+    *bounded, (_, larger) = sizes["histogram"]
+    used = [*((f"< {in_bytes(bound)}", count) for bound, count in bounded), ("larger", larger)]
     filled = [place for place, (_, count) in enumerate(used) if count] or [0]
     used = used[max(0, filled[0] - 1) : filled[-1] + 2]
     told = f"{in_bytes(sizes['mean'])} on average, {in_bytes(sizes['largest'])} at most, as uncompressed JSON."
@@ -222,11 +237,9 @@ def _sizes(report: _Report) -> str:
 
 def _foot(report: _Report) -> str:
     about = report["about"]
-    shape = (
-        "Examples show values."
-        if about["show_values"]
-        else ("Examples show the shape of values, not the values: letters are a, digits 9. --show_values shows them.")
-    )
+    shape = "Examples show the shape of values, not the values: letters are a, digits 9. --show_values shows them."
+    if about["show_values"]:
+        shape = "Examples show values."
     facts = (
         f"beam_mixpanel {escape(about['version'])}. Times that name no zone were read as {escape(about['time_zone'])}."
     )
@@ -269,8 +282,14 @@ def _month(day: date) -> int:
 
 def _name(name: str) -> str:
     """Show a name from events: whatever its direction, it turns no text around it; if long, its end is in the JSON."""
-    cut = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
-    return f"<bdi>{escape(cut)}</bdi>"
+    if len(name) > _LONGEST_NAME:
+        name = f"{name[:_LONGEST_NAME]}…"
+    return f"<bdi>{escape(name)}</bdi>"
+
+
+def _figure(number: int, *, exact: bool) -> str:
+    """Write a number, an estimate with a tilde."""
+    return f"{number:,}" if exact else f"~{number:,}"
 
 
 def _percent(count: int, total: int) -> str:

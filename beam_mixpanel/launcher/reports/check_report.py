@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
-
-from apache_beam.io.filesystems import FileSystems
 
 from beam_mixpanel.core.check.advice import COLUMNS, EVENTS
 from beam_mixpanel.core.check.findings import check_report
 from beam_mixpanel.core.rows.mapping import EventMapping
 from beam_mixpanel.launcher.files import takes_events
 from beam_mixpanel.launcher.reports.check_page import page_of
+from beam_mixpanel.launcher.reports.files import json_beside, write_files
 from beam_mixpanel.launcher.settings import Settings
 from beam_mixpanel.transforms.options import MixpanelOptions
 from beam_mixpanel.transforms.profile import read_profile
 from beam_mixpanel.version import VERSION
-
-
-def json_beside(page: str) -> str:
-    """Name the JSON that goes with a page."""
-    return os.path.splitext(page)[0] + ".json"
 
 
 def write_report(page: str, settings: Settings, counts: Mapping[str, int], source: str) -> dict[str, Any]:
@@ -54,12 +45,5 @@ def write_report(page: str, settings: Settings, counts: Mapping[str, int], sourc
         "mapped": (settings.mapping or EventMapping()).given,
     }
     report = check_report(read_profile(json_beside(page)), counts, about)
-    _write(json_beside(page), json.dumps(report, indent=1, ensure_ascii=False), "application/json")
-    _write(page, page_of(report), "text/html")
-    sys.stderr.write(f"report: {page}, and as JSON: {json_beside(page)}\n")
+    write_files(page, page_of(report), report)
     return report
-
-
-def _write(path: str, text: str, media_type: str) -> None:
-    with FileSystems.create(path, media_type) as file:
-        file.write(text.encode(errors="backslashreplace"))

@@ -28,21 +28,49 @@ def card(title: str, told: str, content: str) -> str:
     return f'<section class="card"><h2>{escape(title)}</h2><p>{told}</p>{content}</section>'
 
 
+def tile(figure: str, told: str, *, is_bad: bool = False) -> str:
+    """Write a figure in large type, with what it is below; both are HTML already."""
+    kind = "tile"
+    if is_bad:
+        kind = "tile bad"
+    return f'<div class="{kind}"><b>{figure}</b><span>{told}</span></div>'
+
+
+def soft(content: str) -> str:
+    """Write a paragraph in pale type, of content that is HTML already; of none, nothing."""
+    if not content:
+        return ""
+    return f'<p class="soft">{content}</p>'
+
+
 def table_of(heads: Iterable[str], rows: Iterable[tuple[str, ...]]) -> str:
     """Write a table of cells that are HTML already; a head that begins with `#` is of numbers."""
     heads = list(heads)
-    classes = [' class="number"' if head.startswith("#") else "" for head in heads]
-    cells_of_head = "".join(
-        f'<th scope="col"{kind}>{head.removeprefix("#")}</th>' if head else "<td></td>"
-        for head, kind in zip(heads, classes, strict=True)
-    )
-    classes[0] = ' class="name"' if heads[0] else ""
-    lines = "".join(
-        f"<tr>{''.join(f'<td{kind}>{cell}</td>' for cell, kind in zip(row, classes, strict=True))}</tr>" for row in rows
-    )
-    head = f"<thead><tr>{cells_of_head}</tr></thead>" if any(head.strip("#") for head in heads) else ""
-    reached = ' tabindex="0" role="group" aria-label="table"' if len(heads) > _FITTING else ""
-    return f'<div class="scroll"{reached}><table>{head}<tbody>{lines}</tbody></table></div>'
+    kinds = ["number" if head.startswith("#") else "" for head in heads]
+    head = ""
+    if any(each.strip("#") for each in heads):
+        cells = (_head_cell(each, kind) for each, kind in zip(heads, kinds, strict=True))
+        head = f"<thead><tr>{''.join(cells)}</tr></thead>"
+    # The first column names its row: in larger type, if the column has a name itself.
+    kinds[0] = "name" if heads[0] else ""
+    lines = []
+    for row in rows:
+        cells = (f"<td{_class(kind)}>{cell}</td>" for cell, kind in zip(row, kinds, strict=True))
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    reached = ""
+    if len(heads) > _FITTING:
+        reached = ' tabindex="0" role="group" aria-label="table"'
+    return f'<div class="scroll"{reached}><table>{head}<tbody>{"".join(lines)}</tbody></table></div>'
+
+
+def _head_cell(head: str, kind: str) -> str:
+    if not head:
+        return "<td></td>"
+    return f'<th scope="col"{_class(kind)}>{head.removeprefix("#")}</th>'
+
+
+def _class(kind: str) -> str:
+    return f' class="{kind}"' if kind else ""
 
 
 def moment_of(text: str) -> str:
@@ -52,16 +80,25 @@ def moment_of(text: str) -> str:
 
 def in_bytes(size: float) -> str:
     """Write a size in the unit that suits it."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+    if size < 1000:
+        return f"{size:.0f} B"
+    for unit in ("kB", "MB", "GB"):
         size /= 1000
+        if size < 1000:
+            return f"{size:.1f} {unit}"
+    size /= 1000
     return f"{size:,.1f} TB"
 
 
 def in_time(seconds: float) -> str:
     """Write a duration in the unit that suits it."""
-    if seconds < 90:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, hours = seconds / 60, seconds / 3600
-    return f"{minutes:.0f} min" if minutes < 90 else f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if minutes < 90:
+        return f"{minutes:.0f} min"
+    if hours < 48:
+        return f"{hours:.1f} h"
+    return f"{hours / 24:.1f} days"

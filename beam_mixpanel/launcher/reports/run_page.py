@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from beam_mixpanel.core.sending.books import FATES, Books
 from beam_mixpanel.launcher.reports.charts import columns
-from beam_mixpanel.launcher.reports.page import card, document, in_bytes, in_time, moment_of, table_of
+from beam_mixpanel.launcher.reports.page import card, document, in_bytes, in_time, moment_of, soft, table_of, tile
 
 _Report = Mapping[str, Any]
 _MOST_COLUMNS: Final = 120
@@ -24,17 +24,21 @@ def page_of(report: _Report) -> str:
 def _head(report: _Report) -> str:
     about, books = report["about"], report["books"]
     lost = Books.from_counts(books).not_imported
-    bad = "tile bad" if lost or report["exit_code"] == 1 else "tile"
-    failure = f'<p class="stop">{escape(report["failure"])}</p>' if report["failure"] else ""
+    failure = ""
+    if report["failure"]:
+        failure = f'<p class="stop">{escape(report["failure"])}</p>'
+    tiles = (
+        tile(f"{books['read']:,}", "events read"),
+        tile(f"{books['imported']:,}", "imported"),
+        tile(f"{lost:,}", "not imported", is_bad=lost > 0 or report["exit_code"] == 1),
+        tile(in_time(books["seconds"]), "from start to end"),
+        tile(f"{books['events_per_sec']:,}", "events/s"),
+    )
     return (
         f"<header><h1>{_end(report['exit_code'], lost)}</h1>"
         f"<p>{escape(', '.join(about['source']))}, ended {escape(moment_of(about['ended_at']))}, "
         f"exit code {report['exit_code']}.</p>{failure}</header>"
-        f'<div class="tiles"><div class="tile"><b>{books["read"]:,}</b><span>events read</span></div>'
-        f'<div class="tile"><b>{books["imported"]:,}</b><span>imported</span></div>'
-        f'<div class="{bad}"><b>{lost:,}</b><span>not imported</span></div>'
-        f'<div class="tile"><b>{in_time(books["seconds"])}</b><span>from start to end</span></div>'
-        f'<div class="tile"><b>{books["events_per_sec"]:,}</b><span>events/s</span></div></div>'
+        f'<div class="tiles">{"".join(tiles)}</div>'
     )
 
 
@@ -48,16 +52,14 @@ def _end(exit_code: int, lost: int) -> str:
 def _books(report: _Report) -> str:
     books = report["books"]
     rows = [(escape(fate), f"{books[fate]:,}") for fate in ("read", *FATES)]
-    told = (
-        f"read = {' + '.join(FATES)}: the books balance."
-        if books["balanced"]
-        else "The books do not balance: the job did not come to its end, or counted elsewhere."
-    )
+    told = "The books do not balance: the job did not come to its end, or counted elsewhere."
+    if books["balanced"]:
+        told = f"read = {' + '.join(FATES)}: the books balance."
     return card("Books", told, table_of(("fate", "#events"), rows))
 
 
 def _sending(report: _Report) -> str:
-    books, last = report["books"], report["course"][-1] if report["course"] else None
+    books = report["books"]
     rows = [
         ("requests", f"{books['requests']:,}"),
         ("retries", f"{books['retries']:,}"),
@@ -67,8 +69,10 @@ def _sending(report: _Report) -> str:
         ("$insert_ids replaced", f"{books['repaired_insert_ids']:,}"),
         ("older than the project keeps", f"{books['past_retention']:,}"),
     ]
-    if last and last["requests"]:
-        rows.insert(1, ("mean time of an answer", f"{last['latency_ms'] / last['requests']:,.0f} ms"))
+    last = report["course"][-1:]
+    if last and last[0]["requests"]:
+        mean_ms = last[0]["latency_ms"] / last[0]["requests"]
+        rows.insert(1, ("mean time of an answer", f"{mean_ms:,.0f} ms"))
     return card("Sending", "", table_of(("", "#"), rows))
 
 
@@ -80,17 +84,22 @@ def _reasons(report: _Report) -> str:
         f"{_example(each)}</details>"
         for each in report["reasons"]
     )
-    shape = "" if report["about"]["show_values"] else " Examples show the shape of values; --show_values shows them."
-    return card("Why events were not imported", f"Each reason with its first dead letter.{shape}", items)
+    told = "Each reason with its first dead letter."
+    if not report["about"]["show_values"]:
+        told += " Examples show the shape of values; --show_values shows them."
+    return card("Why events were not imported", told, items)
 
 
 def _example(reason: _Report) -> str:
     if "message" not in reason:
-        return '<p class="soft">No dead letter of it was kept.</p>'
+        return soft("No dead letter of it was kept.")
     facts = [reason["stage"], reason["fate"], reason["field"], reason["source"]]
-    said = f"<p>{escape(reason['message'])}</p>" if reason["message"] != reason["reason"] else ""
-    facts += [f"HTTP {reason['http_status']}"] if reason["http_status"] else []
-    return f"{said}<p class='soft'>{escape(', '.join(filter(None, facts)))}</p><pre>{escape(reason['event'])}</pre>"
+    if reason["http_status"]:
+        facts.append(f"HTTP {reason['http_status']}")
+    said = ""
+    if reason["message"] != reason["reason"]:
+        said = f"<p>{escape(reason['message'])}</p>"
+    return f"{said}{soft(escape(', '.join(filter(None, facts))))}<pre>{escape(reason['event'])}</pre>"
 
 
 def _course(report: _Report) -> str:
@@ -137,7 +146,9 @@ def _settings(report: _Report) -> str:
 def _value(value: Any) -> str:
     if value is True:
         return "yes"
-    return "<br>".join(escape(str(each)) for each in (value if isinstance(value, list) else [value]))
+    if isinstance(value, list):
+        return "<br>".join(escape(str(each)) for each in value)
+    return escape(str(value))
 
 
 def _foot(report: _Report) -> str:

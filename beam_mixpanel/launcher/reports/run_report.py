@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import StandardOptions
 
 from beam_mixpanel.core.check.masking import example_of
@@ -18,8 +15,8 @@ from beam_mixpanel.errors import UnreadableFileError
 from beam_mixpanel.files.listing import match_files, open_file
 from beam_mixpanel.launcher import messages
 from beam_mixpanel.launcher.parse import chosen_settings
-from beam_mixpanel.launcher.reports.check_report import json_beside
 from beam_mixpanel.launcher.reports.course import Moment
+from beam_mixpanel.launcher.reports.files import write_files
 from beam_mixpanel.launcher.reports.run_page import page_of
 from beam_mixpanel.launcher.settings import Settings
 from beam_mixpanel.launcher.summary import Summary
@@ -58,13 +55,7 @@ def write_run_report(page: str, run: Run) -> None:
       OSError: a file cannot be written.
     """
     report = run_report(run)
-    for path, text, media_type in (
-        (json_beside(page), json.dumps(report, indent=1, ensure_ascii=False), "application/json"),
-        (page, page_of(report), "text/html"),
-    ):
-        with FileSystems.create(path, media_type) as file:
-            file.write(text.encode(errors="backslashreplace"))
-    sys.stderr.write(f"report: {page}, and as JSON: {json_beside(page)}\n")
+    write_files(page, page_of(report), report)
 
 
 def run_report(run: Run) -> dict[str, Any]:
@@ -89,14 +80,18 @@ def run_report(run: Run) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return value if isinstance(value, (str, int, float, bool, list)) else str(value)
+    if isinstance(value, (str, int, float, bool, list)):
+        return value
+    return str(value)
 
 
 def _reasons(run: Run) -> list[dict[str, Any]]:
     """Give each reason with its count and, where dead letters were kept, the first of them that was found."""
     examples: dict[str, DeadLetter] = {}
     for letter in islice(_letters(run.dead_letter_prefixes), _MOST_LETTERS):
-        examples.setdefault(letter.message if letter.reason == "rejected" else letter.reason, letter)
+        # Of what Mixpanel rejected, its words are counted as the reason.
+        reason = letter.message if letter.reason == "rejected" else letter.reason
+        examples.setdefault(reason, letter)
     return [
         {"reason": reason, "events": count} | _example(examples.get(reason), run.settings.show_values)
         for reason, count in run.summary.reasons.items()
