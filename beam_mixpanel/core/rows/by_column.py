@@ -246,12 +246,12 @@ class ColumnarPreparer:
 
     def _write_nested(self, values: list[Any], bad: set[int]) -> list[Any]:
         """Write lists and records now, in place; those that may break a rule are bad."""
-        for place, value in enumerate(values):
-            if isinstance(value, (dict, list)):
-                if self._judge.of_value(value):
-                    bad.add(place)
-                else:
-                    values[place] = _written(value)
+        nested = [place for place, value in enumerate(values) if isinstance(value, (dict, list))]
+        refused = {place for place in nested if self._judge.of_value(values[place])}
+        bad |= refused
+        for place in nested:
+            if place not in refused:
+                values[place] = _written(values[place])
         return values
 
 
