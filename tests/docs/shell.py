@@ -31,6 +31,7 @@ from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.emulator.__main__ import _parser as emulator_parser
 from beam_mixpanel.errors import UsageError
 from beam_mixpanel.launcher.command_line import read_settings
+from beam_mixpanel.launcher.help import ASKED
 from beam_mixpanel.launcher.options import (
     FileOptions,
     JobOptions,
@@ -42,6 +43,7 @@ from beam_mixpanel.launcher.options import (
 )
 from beam_mixpanel.launcher.parse import OptionGroups, all_options, check_runner, parse_options
 from beam_mixpanel.launcher.runners import LOCAL_RUNNERS as ALL_LOCAL_RUNNERS
+from beam_mixpanel.launcher.sources import CHECKABLE, source_named
 from beam_mixpanel.pipelines import check_events
 from beam_mixpanel.transforms import write
 from beam_mixpanel.transforms.options import MixpanelOptions
@@ -191,7 +193,7 @@ class Shell(Checker):
     def _pipeline(self, module: str, words: list[str], run: bool) -> None:
         """Run a pipeline, or check its arguments where its source is out of reach."""
         _expect(_spec(module) is not None, f"there is no module {module}")
-        if {"--help", "-h"} & set(words):
+        if ASKED & set(words):
             return
         pipeline = importlib.import_module(module)
         elided = ELISION in words or any(word.endswith("...") for word in words)
@@ -199,10 +201,10 @@ class Shell(Checker):
         self._credentials(words)
         checks = module == CHECK
         groups = pipeline.SOURCE.groups
-        checked = words[0] if checks and words[:1] and words[0] in check_events.CHECKABLE else None
+        checked = words[0] if checks and words[:1] and words[0] in CHECKABLE else None
         if checked:
-            groups = check_events.source_of(checked).groups
-            module = check_events.CHECKABLE[checked]
+            groups = source_named(checked).groups
+            module = source_named(checked).pipeline
             words = words[1:]
         if module in CLOUD_PIPELINES:
             self._parse_only(groups, words, elided, checks=checks)
