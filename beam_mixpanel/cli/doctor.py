@@ -64,13 +64,16 @@ def doctor(
     findings = [*_machine(), *_runners(), *_environment()]
     try:
         given = service_account or project_token or project_id
-        credentials = (
-            credentials_of(service_account, project_token, project_id, written="--mixpanel_{}") if given else None
-        )
+        credentials = None
+        if given:
+            credentials = credentials_of(service_account, project_token, project_id, written="--mixpanel_{}")
         host = resolve_host(region, api_host)
     except (ValueError, MixpanelError) as error:
         raise click.UsageError(str(error)) from None
-    findings += ask(credentials, host) if credentials else [Finding("server", NOTE, "not asked: no credentials given")]
+    if credentials:
+        findings += ask(credentials, host)
+    else:
+        findings.append(Finding("server", NOTE, "not asked: no credentials given"))
     table = Table(show_header=False, box=None)
     for what, verdict, found in findings:
         table.add_row(what, f"[{_COLOURS[verdict]}]{verdict}[/]", found.replace("[", "\\["))
@@ -80,13 +83,17 @@ def doctor(
 
 def _machine() -> Iterator[Finding]:
     supported = (3, 10) <= sys.version_info[:2] <= (3, 13)
-    yield Finding("Python", GOOD if supported else BAD, f"{platform.python_version()} (3.10 to 3.13 are supported)")
+    verdict = {True: GOOD, False: BAD}[supported]
+    yield Finding("Python", verdict, f"{platform.python_version()} (3.10 to 3.13 are supported)")
     yield Finding("beam-mixpanel", GOOD, VERSION)
     yield Finding("apache-beam", GOOD, importlib.metadata.version("apache-beam"))
     for extra, modules in _EXTRAS.items():
         missing = [name for name in modules if not _is_there(name)]
-        cure = f"without {', '.join(missing)}: pip install 'beam-mixpanel[{extra}]'"
-        yield Finding(f"extra {extra}", NOTE if missing else GOOD, cure if missing else "installed")
+        if missing:
+            cure = f"without {', '.join(missing)}: pip install 'beam-mixpanel[{extra}]'"
+            yield Finding(f"extra {extra}", NOTE, cure)
+        else:
+            yield Finding(f"extra {extra}", GOOD, "installed")
 
 
 def _is_there(module: str) -> bool:
@@ -100,7 +107,10 @@ def _runners() -> Iterator[Finding]:
     yield Finding("FnApiRunner", GOOD, "in this process; always there")
     for program, runner in (("java", "Flink's job server"), ("prism", "Prism")):
         found = shutil.which(program)
-        yield Finding(runner, GOOD if found else NOTE, found or f"no {program} on the PATH; docs/runners.md says how")
+        if found:
+            yield Finding(runner, GOOD, found)
+        else:
+            yield Finding(runner, NOTE, f"no {program} on the PATH; docs/runners.md says how")
 
 
 def _environment() -> Iterator[Finding]:
@@ -159,6 +169,8 @@ def _skew(answer: Answer, now: float) -> Iterator[Finding]:
         skew = now - parsedate_to_datetime(stated).timestamp()
     except ValueError:
         return
-    far = abs(skew) > _MOST_SKEW_SECS
-    cure = "; set it: events that seem to come from the future are refused" if far else ""
-    yield Finding("clock", BAD if far else GOOD, f"{skew:+.0f} s from the server's{cure}")
+    found = f"{skew:+.0f} s from the server's"
+    if abs(skew) > _MOST_SKEW_SECS:
+        yield Finding("clock", BAD, f"{found}; set it: events that seem to come from the future are refused")
+    else:
+        yield Finding("clock", GOOD, found)

@@ -119,7 +119,9 @@ class _Session(requests.Session):
 
 def _proxies(url: str) -> dict[str, str]:
     """Read the environment's proxies; none for `http://`, which is for this machine and must not leave it."""
-    return requests.utils.get_environ_proxies(url) if urlsplit(url).scheme == "https" else {}
+    if urlsplit(url).scheme == "https":
+        return requests.utils.get_environ_proxies(url)
+    return {}
 
 
 def _ca_bundle() -> str | bool:

@@ -44,7 +44,9 @@ class Wire(Protocol):
 
 def wire_of(endpoint: str, credentials: Credentials, host: str) -> Wire:
     """Return the wire to `import` or `track` at a host."""
-    return TrackWire(credentials, host) if endpoint == "track" else ImportWire(credentials, host)
+    if endpoint == "track":
+        return TrackWire(credentials, host)
+    return ImportWire(credentials, host)
 
 
 class _Body(bytes):

@@ -170,4 +170,6 @@ def check_paths(name: str, values: object) -> tuple[str, ...]:
 
 def optional(check: Any, name: str, value: Any, *bounds: Any) -> Any:
     """Check a value unless it is None."""
-    return None if value is None else check(name, value, *bounds)
+    if value is None:
+        return None
+    return check(name, value, *bounds)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from beam_mixpanel.core.json.values import unless_null
 from beam_mixpanel.core.rows.arrow import array_of, rows_of
 
 if TYPE_CHECKING:
@@ -81,8 +83,14 @@ def from_python(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> Rows:
 
 def as_json(column: pa.Array) -> pa.Array:
     """Say of a column of text that it is JSON: its values stand for what they write."""
-    text = column.storage if isinstance(column, pa.ExtensionArray) else column
+    text = _stored(column)
     return pa.ExtensionArray.from_storage(pa.json_(), text.cast(pa.string()))
+
+
+def _stored(column: pa.Array) -> pa.Array:
+    if isinstance(column, pa.ExtensionArray):
+        return column.storage
+    return column
 
 
 def from_numeric(column: pa.Array, precision: int, scale: int) -> pa.Array:
@@ -96,7 +104,7 @@ def from_numeric(column: pa.Array, precision: int, scale: int) -> pa.Array:
     Returns:
       Decimals where all have the declared scale; else JSON, so that each keeps its own.
     """
-    text = column.storage if isinstance(column, pa.ExtensionArray) else column
+    text = _stored(column)
     if 0 < precision <= _WIDEST_256 and 0 <= scale <= precision:
         kind = (pa.decimal128 if precision <= _WIDEST_128 else pa.decimal256)(precision, scale)
         return pc.cast(pc.if_else(pc.equal(text, "nan"), pa.scalar(None, pa.string()), text), kind)
@@ -128,7 +136,9 @@ def _numbers(column: pa.Array) -> Any:
         return column.cast(_US).view(pa.int64())
     if pa.types.is_time64(column.type) and column.type.unit == "us":
         return column.view(pa.int64())
-    return column.view(pa.int32()) if pa.types.is_date32(column.type) else None
+    if pa.types.is_date32(column.type):
+        return column.view(pa.int32())
+    return None
 
 
 def _is_endless(column: pa.Array) -> bool:
@@ -143,19 +153,18 @@ def _is_endless(column: pa.Array) -> bool:
 
 
 def _unit_of(column: pa.Array) -> _Unit:
-    return _DAYS if pa.types.is_date32(column.type) else _MICROSECONDS
+    if pa.types.is_date32(column.type):
+        return _DAYS
+    return _MICROSECONDS
 
 
 def _as_text(column: pa.Array) -> pa.Array:
     """Write moments as JSON would have them: in UTC, without zone."""
     numbers = _numbers(column)
     if pa.types.is_time64(column.type):
-        return pa.array(
-            [None if number is None else _time_of_day(number) for number in numbers.to_pylist()], pa.string()
-        )
-    unit = _unit_of(column)
-    texts = [None if number is None else _moment(number, unit) for number in numbers.to_pylist()]
-    return pa.array(texts, pa.string())
+        return pa.array(unless_null(_time_of_day, numbers.to_pylist()), pa.string())
+    moment = partial(_moment, unit=_unit_of(column))
+    return pa.array(unless_null(moment, numbers.to_pylist()), pa.string())
 
 
 def _time_of_day(number: int) -> str:

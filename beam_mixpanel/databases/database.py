@@ -130,7 +130,9 @@ def ansi_literal(value: Any) -> str:
         return f"{kind} '{value.isoformat(' ')}'"
     if isinstance(value, date):
         return f"DATE '{value.isoformat()}'"
-    return quote_text(value) if isinstance(value, str) else str(value)
+    if isinstance(value, str):
+        return quote_text(value)
+    return str(value)
 
 
 def check_distinct(names: Iterable[str]) -> None:
@@ -165,4 +167,6 @@ def near(name: str, names: Sequence[str]) -> str:
     """Ask for the most similar names, in the form `; did you mean …?`; empty where none is."""
     by_folded = {each.lower(): each for each in names}
     folded = difflib.get_close_matches(name.lower(), list(by_folded), 3, 0.6)
-    return f"; did you mean {' or '.join(by_folded[each] for each in folded)}?" if folded else ""
+    if folded:
+        return f"; did you mean {' or '.join(by_folded[each] for each in folded)}?"
+    return ""

@@ -131,12 +131,18 @@ def _select(name: str, kind: str) -> str:
     if kind == "JSON" or kind in _WIDE_NUMBERS:
         return f"{quoted}::VARCHAR AS {marked}"
     if _NESTED.search(kind):
-        return f"to_json({quoted})::VARCHAR AS {marked}" if _ODD.search(kind) else quoted
-    return f"{quoted}::VARCHAR AS {quoted}" if _ODD.search(kind) or kind.startswith(("ENUM", "UUID")) else quoted
+        if _ODD.search(kind):
+            return f"to_json({quoted})::VARCHAR AS {marked}"
+        return quoted
+    if _ODD.search(kind) or kind.startswith(("ENUM", "UUID")):
+        return f"{quoted}::VARCHAR AS {quoted}"
+    return quoted
 
 
 def _finite(name: str, kind: str) -> str:
-    return f"isfinite({quote_ansi(name)})" if kind.startswith(_MOMENTS) else ""
+    if kind.startswith(_MOMENTS):
+        return f"isfinite({quote_ansi(name)})"
+    return ""
 
 
 def _with_json(batch: pa.RecordBatch) -> pa.RecordBatch:

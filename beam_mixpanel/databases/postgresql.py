@@ -111,7 +111,10 @@ class PostgreSqlSession:
     def _connect(self, driver: ModuleType) -> Any:
         url = self._url
         missing = {key: value for key, value in _DEFAULTS.items() if key not in url.query}
-        added = f"{'&' if url.query else '?'}{urlencode(missing)}" if missing else ""
+        added = ""
+        if missing:
+            separator = {True: "&", False: "?"}[bool(url.query)]
+            added = f"{separator}{urlencode(missing)}"
         try:
             return driver.connect(f"{url.text}{added}", autocommit=True)
         except self._errors as error:
@@ -137,7 +140,9 @@ class PostgreSqlSession:
                 self._execute(f"SET TRANSACTION SNAPSHOT {quote_text(snapshot)}")
             except DatabaseError:
                 raise LostSnapshotError("the shared snapshot has ended with the connection that held it") from None
-        return self._export() if share else snapshot
+        if share:
+            return self._export()
+        return snapshot
 
     def _export(self) -> str:
         """Share this transaction's snapshot; servers that only speak PostgreSQL's protocol cannot."""
@@ -228,12 +233,16 @@ def _finite(field: pa.Field) -> str:
     name, kind = quote_ansi(field.name), _type_of(field)
     if kind == "numeric":
         return f"{name}::text NOT IN ('NaN', 'Infinity', '-Infinity')"
-    return f"isfinite({name})" if kind in _MOMENTS else ""
+    if kind in _MOMENTS:
+        return f"isfinite({name})"
+    return ""
 
 
 def _number(value: Any, field: pa.Field) -> Any:
     """Make a number of a `numeric`, which the driver gives as text."""
-    return Decimal(value) if _type_of(field) == "numeric" and value is not None else value
+    if _type_of(field) == "numeric" and value is not None:
+        return Decimal(value)
+    return value
 
 
 def _exact(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -246,7 +255,9 @@ def _exact_column(column: pa.Array, field: pa.Field) -> pa.Array:
     kind = _type_of(field)
     if kind == "numeric":
         return from_numeric(column, *_precision_and_scale(int((field.metadata or {}).get(_TYPE_MODIFIER, b"-1"))))
-    return as_json(column) if kind in _JSON else column
+    if kind in _JSON:
+        return as_json(column)
+    return column
 
 
 def _precision_and_scale(modifier: int) -> tuple[int, int]:

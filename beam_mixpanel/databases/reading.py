@@ -133,7 +133,9 @@ class SqlReading:
 
     @property
     def _source(self) -> str:
-        return quote_table(self._database, self._table) if self._table else f"(\n{self._query}\n) rows_read"
+        if self._table:
+            return quote_table(self._database, self._table)
+        return f"(\n{self._query}\n) rows_read"
 
     @property
     def name(self) -> str:
@@ -288,7 +290,9 @@ class _Quoted(NamedTuple):
 
 
 def _where(conditions: Sequence[str]) -> str:
-    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    if conditions:
+        return f" WHERE {' AND '.join(conditions)}"
+    return ""
 
 
 def _up_to(mark: Mark, literal: Callable[[Any], str]) -> str:

@@ -46,7 +46,7 @@ class DatabaseUrl:
         self.path = unquote(parts.path.removeprefix("/"))
         self.query = dict(parse_qsl(parts.query, keep_blank_values=True))
         self._host, self._port = parts.hostname or "", parts.port
-        self.place = f"{parts.scheme}://{self._host}{f':{parts.port}' if parts.port else ''}/{self.path}"
+        self.place = f"{parts.scheme}://{_host_and_port(self._host, parts.port)}/{self.path}"
         secrets = [parts.password or "", *(value for key, value in self.query.items() if _SECRET_KEYS.search(key))]
         self._secrets = sorted({form for secret in secrets for form in (secret, unquote(secret)) if form}, key=len)
 
@@ -66,7 +66,8 @@ class DatabaseUrl:
         kind = _ALIASES.get(kind, kind)
         port = self._port or _DEFAULT_PORTS.get(kind)
         query = urlencode(sorted((key, value) for key, value in self.query.items() if key.lower() in _ADDRESS_KEYS))
-        return f"{kind}://{self._host}{f':{port}' if port else ''}/{self.path}{f'?{query}' if query else ''}"
+        address = f"{kind}://{_host_and_port(self._host, port)}/{self.path}"
+        return f"{address}?{query}".removesuffix("?")
 
     def scrub(self, message: object) -> str:
         """Write a driver's message in one line, without the URL and its secrets."""
@@ -85,7 +86,9 @@ def _split(text: str) -> SplitResult | None:
     except ValueError:
         return None
     user = parts.netloc.rpartition("@")[0]
-    return None if "@" in user or user.count(":") > 1 else parts
+    if "@" in user or user.count(":") > 1:
+        return None
+    return parts
 
 
 class Connection:
@@ -113,7 +116,9 @@ class Connection:
     @property
     def shown(self) -> str:
         """What people may see: the reference, or the file that the URL names, without options, which may be secret."""
-        return self.reference.text if self.reference else self._url.partition("?")[0]
+        if self.reference:
+            return self.reference.text
+        return self._url.partition("?")[0]
 
     def url(self) -> DatabaseUrl:
         """Read the URL, on the machine that connects.
@@ -123,3 +128,9 @@ class Connection:
           DatabaseError: it holds no URL.
         """
         return DatabaseUrl(self.reference.resolve() if self.reference else SecretText(self._url))
+
+
+def _host_and_port(host: str, port: int | None) -> str:
+    if port:
+        return f"{host}:{port}"
+    return host

@@ -144,7 +144,9 @@ def _first_record(file: RowFile, part: CsvPart) -> int | None:
     if not part.has_header:
         return bom
     end = header_end(file.head[bom:])
-    return None if end is None else bom + end
+    if end is None:
+        return None
+    return bom + end
 
 
 def _open_records(raw: Any, part: CsvPart) -> tuple[Utf8Stream, Callable[[], int]]:
@@ -315,7 +317,9 @@ def _typed_column(name: str, kind: str, column: pa.Array) -> tuple[pa.Array, pa.
 
 
 def _metadata(kind: str) -> dict[bytes, bytes] | None:
-    return None if kind in (csv_types.TEXT, csv_types.BOOLEAN) else {csv_types.TYPED: kind.encode()}
+    if kind in (csv_types.TEXT, csv_types.BOOLEAN):
+        return None
+    return {csv_types.TYPED: kind.encode()}
 
 
 FORMATS: Final = (Format(kinds.CSV, columns, split, read), Format(kinds.TSV, columns, split, read))

@@ -23,7 +23,9 @@ def split_lines(file: RowFile, range_bytes: int) -> Iterator[ByteRange]:
     """
     with reading(file.path):
         refuse_utf16(file.head)
-    return iter([ByteRange(file.path, 0, -1)]) if file.compressed else split(file.path, file.size_bytes, range_bytes)
+    if file.compressed:
+        return iter([ByteRange(file.path, 0, -1)])
+    return split(file.path, file.size_bytes, range_bytes)
 
 
 def read_range(part: ByteRange, block_bytes: int, max_line_bytes: int) -> Iterator[EventBlock]:

@@ -88,7 +88,9 @@ def size_now(path: str) -> int:
 
 def in_words(path: str) -> str:
     """Name a file in a message, which has no room for newlines and the like."""
-    return path if path.isprintable() else repr(path)
+    if path.isprintable():
+        return path
+    return repr(path)
 
 
 def _match_local(pattern: str) -> list[str]:

@@ -114,7 +114,9 @@ def content_of(raw: Any) -> Any:
     """Give a file's content, decompressed where it is compressed."""
     head = raw.read(MAGIC_BYTES)
     raw.seek(0)
-    return open_decompressed(raw, head) if is_compressed(head) else raw
+    if is_compressed(head):
+        return open_decompressed(raw, head)
+    return raw
 
 
 def check_names(names: list[str]) -> list[str]:

@@ -96,7 +96,9 @@ def _columns_to_read(settings: Settings) -> list[str] | None:
     if mapping.map is not None or has_all_columns:
         plan = announce(settings, columns)
         # Files whose columns differ could have others further on; only files that are alike are narrowed.
-        return needed_columns(settings, plan, columns) if all(names == columns for _, names in looked_at) else None
+        if all(names == columns for _, names in looked_at):
+            return needed_columns(settings, plan, columns)
+        return None
     _announce_incomplete(mapping, columns)
     return None
 

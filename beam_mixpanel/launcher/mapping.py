@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from beam_mixpanel.core.rows.mapping import EventMapping
@@ -75,7 +76,7 @@ def needed_columns(settings: Settings, plan: ColumnPlan | None, columns: Sequenc
     if plan is None:
         return None
     needed = [column for column in columns if column in plan.columns]
-    try:
-        return needed if (settings.mapping or EventMapping()).bind(needed) == plan else None
-    except MappingError:
-        return None
+    with suppress(MappingError):
+        if (settings.mapping or EventMapping()).bind(needed) == plan:
+            return needed
+    return None

@@ -108,7 +108,9 @@ def left_behind(summary: Summary, settings: Settings) -> list[str]:
 
 
 def _events(number: int) -> str:
-    return f"{number:,} events were" if number != 1 else "1 event was"
+    if number != 1:
+        return f"{number:,} events were"
+    return "1 event was"
 
 
 def _where_they_are(settings: Settings) -> str:
@@ -124,7 +126,9 @@ def _where_they_are(settings: Settings) -> str:
 def unmatched_reasons(summary: Summary, settings: Settings) -> list[str]:
     """Name the reasons that no dead letter of a replay has, where others had theirs."""
     unmatched = [reason for reason in settings.only_reasons if reason not in summary.chosen]
-    return [f"no dead letter has the reason {' or '.join(unmatched)}"] if unmatched else []
+    if unmatched:
+        return [f"no dead letter has the reason {' or '.join(unmatched)}"]
+    return []
 
 
 def replay_command(settings: Settings, prefixes: Sequence[str]) -> str:

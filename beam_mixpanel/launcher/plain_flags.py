@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -53,13 +54,17 @@ def _plain(argument: str, actions: dict[str, argparse.Action]) -> list[str]:
     if not equals or action is None:
         return [argument]
     if is_switch(action) and value.lower() in ("true", "false"):
-        return [name] if value.lower() == "true" else []
+        if value.lower() == "true":
+            return [name]
+        return []
     texts = _texts(value) if is_list(action) else None
-    return [argument] if texts is None else [f"{name}={text}" for text in texts]
+    if texts is None:
+        return [argument]
+    return [f"{name}={text}" for text in texts]
 
 
 def _texts(value: str) -> list[str] | None:
-    try:
-        return msgspec.json.decode(value, type=list[str]) if value.startswith("[") else None
-    except UNREADABLE:
-        return None
+    with suppress(*UNREADABLE):
+        if value.startswith("["):
+            return msgspec.json.decode(value, type=list[str])
+    return None

@@ -21,7 +21,9 @@ _BAR_CHARS = 10
 
 def secs_left(elapsed_secs: float, share: float) -> float:
     """Guess how long the rest takes, if it goes on as so far; 0 where that is not known yet, or nothing is left."""
-    return elapsed_secs * (1 - share) / share if 0.01 <= share < 1 else 0.0
+    if 0.01 <= share < 1:
+        return elapsed_secs * (1 - share) / share
+    return 0.0
 
 
 def share_done(counts: Counter[str], input_bytes: int) -> float:

@@ -129,7 +129,9 @@ def _failure_in(accounts: Accounts, asked: Asked) -> str:
         return f"no events were read from {asked.source}"
     if asked.checks:
         # That every event would be refused is a finding; that none is left to judge is not.
-        return _why_nothing(accounts, asked) if books.read == books.filtered else ""
+        if books.read == books.filtered:
+            return _why_nothing(accounts, asked)
+        return ""
     if books.imported == 0 and asked.permit(books.not_imported, books.read):
         return _why_nothing(accounts, asked)
     return ""

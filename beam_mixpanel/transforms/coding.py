@@ -40,7 +40,9 @@ class EventChunkCoder(coders.Coder):
 
     def estimate_size(self, chunk: EventChunk) -> int:
         """Guess from the first event."""
-        return len(chunk) * (len(chunk.bodies[0]) + 50) if chunk else 0
+        if chunk:
+            return len(chunk) * (len(chunk.bodies[0]) + 50)
+        return 0
 
     def is_deterministic(self) -> bool:
         """Equal chunks give equal bytes."""

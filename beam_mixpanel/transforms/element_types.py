@@ -48,4 +48,6 @@ def _name_of(hint: Any) -> str:
     """Return the name by which `advice_for` knows a type."""
     if isinstance(hint, (typehints.TupleConstraint, typehints.TupleSequenceConstraint)):
         return "tuple"
-    return "list" if isinstance(hint, _COLLECTIONS) else getattr(hint, "__name__", "")
+    if isinstance(hint, _COLLECTIONS):
+        return "list"
+    return getattr(hint, "__name__", "")

@@ -87,7 +87,9 @@ class _FailAtFirstFn(beam.DoFn):
             )
 
     def _is_enabled(self) -> bool:
-        return self.enabled if self.guard is None else not self.guard.is_consumed()
+        if self.guard is None:
+            return self.enabled
+        return not self.guard.is_consumed()
 
 
 _PIPELINE_OF: Final[weakref.WeakKeyDictionary[ErrorHandler, weakref.ref[beam.Pipeline]]] = weakref.WeakKeyDictionary()

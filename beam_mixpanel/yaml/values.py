@@ -124,7 +124,9 @@ def _wrong(key: str, expected: str, value: Any, cure: str = "") -> ValueError:
 
 def _kind(value: Any) -> str:
     if isinstance(value, bool):
-        return "true" if value else "false"
+        if value:
+            return "true"
+        return "false"
     if isinstance(value, float) and not math.isfinite(value):
         return "a number that is not finite"
     kinds = ((str, "a text"), (int, "a whole number"), (float, "a number with a fraction"), (Mapping, "keys"))
@@ -145,4 +147,6 @@ _READERS: Final[dict[Any, Callable[[str, Any], Any]]] = {
 def _without_none(annotation: Any) -> Any:
     some = [kind for kind in typing.get_args(annotation) if kind is not type(None)]
     is_optional = type(None) in typing.get_args(annotation)
-    return some[0] if is_optional else annotation
+    if is_optional:
+        return some[0]
+    return annotation

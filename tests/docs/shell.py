@@ -43,7 +43,7 @@ from beam_mixpanel.launcher.options import (
 )
 from beam_mixpanel.launcher.parse import OptionGroups, all_options, check_runner, parse_options
 from beam_mixpanel.launcher.runners import LOCAL_RUNNERS as ALL_LOCAL_RUNNERS
-from beam_mixpanel.launcher.sources import CHECKABLE, check_of, source_named
+from beam_mixpanel.launcher.sources import CHECKABLE, source_named
 from beam_mixpanel.pipelines import check_events
 from beam_mixpanel.transforms import write
 from beam_mixpanel.transforms.options import MixpanelOptions
@@ -203,7 +203,7 @@ class Shell(Checker):
         groups = pipeline.SOURCE.groups
         checked = words[0] if checks and words[:1] and words[0] in CHECKABLE else None
         if checked:
-            groups = check_of(checked).groups
+            groups = source_named(checked).groups
             module = source_named(checked).pipeline
             words = words[1:]
         if module in CLOUD_PIPELINES:

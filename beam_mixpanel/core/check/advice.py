@@ -177,7 +177,9 @@ def _cure(rule: str, report: _Report) -> _Cure:
 
 def _flag(report: _Report, columns: str, events: str) -> str:
     """Choose the flag for what is read: columns that are mapped, or events."""
-    return columns if report["about"]["takes"] == COLUMNS else events
+    if report["about"]["takes"] == COLUMNS:
+        return columns
+    return events
 
 
 def _on_nothing(report: _Report) -> Iterator[Advice]:

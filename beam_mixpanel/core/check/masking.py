@@ -55,4 +55,6 @@ def example_of(text: bytes, *, show_values: bool) -> str:
 
 def shorten(text: str) -> str:
     """Cut a text for an example."""
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[:_LONGEST]}…"

@@ -39,7 +39,9 @@ def below(level: int) -> int:
 
 
 def _chosen(hashes: Hashes, level: int) -> NDArray[np.intp]:
-    return np.arange(len(hashes)) if level == 0 else np.flatnonzero(hashes < np.uint64(below(level)))
+    if level == 0:
+        return np.arange(len(hashes))
+    return np.flatnonzero(hashes < np.uint64(below(level)))
 
 
 class DistinctKeys:

@@ -157,13 +157,17 @@ def _end_of_range(data: bytes, offset: int, stop: int) -> int | None:
     if stop < 0 or offset + len(data) < stop:
         return None
     newline = data.find(b"\n", stop - 1 - offset)
-    return newline + 1 if newline >= 0 else None
+    if newline >= 0:
+        return newline + 1
+    return None
 
 
 def _cut_at_last_line(data: bytes) -> tuple[bytes, bytes]:
     """Part whole lines from what follows the last newline."""
     cut = data.rfind(b"\n") + 1
-    return (data[:cut], data[cut:]) if cut else (b"", data)
+    if cut:
+        return (data[:cut], data[cut:])
+    return (b"", data)
 
 
 def _cut_long_lines(block: Block, max_line_bytes: int) -> Iterator[Block]:

@@ -120,7 +120,9 @@ def header_end(data: bytes) -> int | None:
     following = io.BytesIO(data)
     following.seek(begins)
     end = find_record(following, begins + 1, inside=data[begins : begins + 1] == b'"')
-    return end if end < len(data) else None
+    if end < len(data):
+        return end
+    return None
 
 
 def header_names(record: str, delimiter: str) -> list[str]:

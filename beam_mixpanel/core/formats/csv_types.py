@@ -76,7 +76,9 @@ def _exact_number(text: str) -> int | float | Decimal:
     if "." not in text:
         return int(text)
     number = float(text)
-    return number if _encode(number) == text.encode() else Decimal(text)
+    if _encode(number) == text.encode():
+        return number
+    return Decimal(text)
 
 
 def number_of(field: str) -> int | float | Decimal:
@@ -96,7 +98,9 @@ def number_of(field: str) -> int | float | Decimal:
     if math.isinf(as_float):
         raise ValueError("not a finite number")
     exact = Decimal(text)
-    return as_float if Decimal(repr(as_float)) == exact else exact
+    if Decimal(repr(as_float)) == exact:
+        return as_float
+    return exact
 
 
 def boolean_of(field: str) -> bool:

@@ -41,7 +41,9 @@ def format_of(name: str, head: bytes) -> str:
             return kind.name
     named = _by_name(name)
     # Under `.json` are arrays, lines, and objects that follow each other.
-    return _json_by_content(head) if named in (None, JSON.name) else named
+    if named in (None, JSON.name):
+        return _json_by_content(head)
+    return named
 
 
 def may_be_csv(pattern: str) -> bool:
@@ -80,7 +82,9 @@ def _by_name(name: str) -> str | None:
     parts = name.lower().rpartition("/")[2].split(".")
     if len(parts) > 1 and parts[-1] in _COMPRESSIONS:
         parts.pop()
-    return _BY_SUFFIX.get(parts[-1]) if len(parts) > 1 else None
+    if len(parts) > 1:
+        return _BY_SUFFIX.get(parts[-1])
+    return None
 
 
 def _json_by_content(head: bytes) -> str:

@@ -33,7 +33,9 @@ def encoding_of(head: bytes, named: str) -> str:
     if codec == "utf-8":
         if head.startswith(_UTF16_BOMS):
             return "utf-16"
-        return "utf-8-sig" if head.startswith(codecs.BOM_UTF8) else codec
+        if head.startswith(codecs.BOM_UTF8):
+            return "utf-8-sig"
+        return codec
     return codec
 
 

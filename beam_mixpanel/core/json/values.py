@@ -25,7 +25,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, MutableSequence
+from collections.abc import Callable, Iterable, Mapping, MutableSequence
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
@@ -170,7 +170,9 @@ def _not_finite(value: float | Decimal, *, is_nan: bool) -> str | None:
     """Give what stands for a number that JSON cannot hold: text for the infinite ones, null for NaN."""
     if is_nan:
         return None
-    return "Infinity" if value > 0 else "-Infinity"
+    if value > 0:
+        return "Infinity"
+    return "-Infinity"
 
 
 def _datetime(value: datetime) -> str:
@@ -356,3 +358,8 @@ def fields_of(value: Any) -> dict[Any, Any] | None:
             value, lambda: {field.name: getattr(value, field.name) for field in fields}
         )
     return None
+
+
+def unless_null(function: Callable[[Any], Any], values: Iterable[Any]) -> list[Any]:
+    """Apply a function to each value that is not null; nulls stay."""
+    return [None if value is None else function(value) for value in values]

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_mixpanel.core.formats import csv_types
-from beam_mixpanel.core.json.values import to_json_key
+from beam_mixpanel.core.json.values import to_json_key, unless_null
 from beam_mixpanel.core.rows.arrow_json import json_reader
 
 _TYPES: Final[dict[type, pa.DataType]] = {
@@ -94,7 +94,7 @@ def _values(column: pa.Array, field: pa.Field, read_json: Callable[[Any], Any] |
     if typed == csv_types.BY_RULE:
         return [csv_types.value_by_rule(text) for text in column.to_pylist()]
     if typed == csv_types.NUMBER:
-        return [None if text is None else csv_types.number_of(text) for text in column.to_pylist()]
+        return unless_null(csv_types.number_of, column.to_pylist())
     values = values_of(column)
     if read_json is None:
         return values
@@ -165,7 +165,9 @@ def _in_microseconds(kind: pa.DataType) -> pa.DataType:
     if getattr(kind, "unit", "") == "ns":
         if pa.types.is_timestamp(kind):
             return pa.timestamp("us", kind.tz)
-        return pa.duration("us") if pa.types.is_duration(kind) else pa.time64("us")
+        if pa.types.is_duration(kind):
+            return pa.duration("us")
+        return pa.time64("us")
     if pa.types.is_dictionary(kind):
         return _in_microseconds(kind.value_type)
     if pa.types.is_nested(kind):

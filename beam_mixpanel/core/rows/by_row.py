@@ -196,7 +196,9 @@ class RowPreparer:
             return None
         rows = (parse_object(line) for _, line in block.lines())
         are_events = all(isinstance(row, DeadLetter) or _is_event(row) for row in rows)
-        return self._preparer_of_events if are_events else None
+        if are_events:
+            return self._preparer_of_events
+        return None
 
     def _columnar_for(self, schema: Any) -> ColumnarPreparer | None:
         """Give the preparer of a schema's batches; None where rows must be prepared one by one."""

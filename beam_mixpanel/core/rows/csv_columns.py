@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_mixpanel.core.formats import csv_types
+from beam_mixpanel.core.json.values import unless_null
 from beam_mixpanel.core.rows.plan import ColumnPlan
 
 _INTEGER: Final = "^-?[0-9]+$"
@@ -33,13 +34,13 @@ def written_values(column: pa.Array, kind: str, bad: set[int]) -> list[Any]:
         # A longer one may be past all integers of 64 bits: the row way decides.
         longer = pc.indices_nonzero(pc.fill_null(pc.greater(pc.binary_length(column), _INT64_DIGITS), False))
         bad.update(longer.to_pylist())
-        return [None if text is None else msgspec.Raw(text) for text in column.to_pylist()]
+        return unless_null(msgspec.Raw, column.to_pylist())
     literal = csv_types.is_literal(column)
     texts: list[Any] = column.to_pylist()
     if not pc.any(literal).as_py():
         return texts
     if pc.all(literal).as_py():
-        return [None if text is None else msgspec.Raw(text) for text in texts]
+        return unless_null(msgspec.Raw, texts)
     return [msgspec.Raw(text) if plain else text for text, plain in zip(texts, literal.to_pylist(), strict=True)]
 
 

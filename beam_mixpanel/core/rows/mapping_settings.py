@@ -92,7 +92,9 @@ def settings_from_yaml(text: str | bytes, name: str) -> dict[str, Any]:
 
 
 def _without_empty(value: Any) -> Any:
-    return [text for text in value if text] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [text for text in value if text]
+    return value
 
 
 def _pairs(flag: str, form: str, texts: Sequence[str]) -> dict[str, str]:

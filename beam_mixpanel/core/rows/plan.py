@@ -70,7 +70,7 @@ class ColumnPlan(NamedTuple):
             parts.append("$insert_id made from the content")
         names = [self._describe_property(name, column) for name, column in self.properties]
         names += [f"{name} (tag)" for name, _ in self.tags]
-        return f"{'; '.join(parts)}; properties: {listed(names) if names else 'none'}"
+        return f"{'; '.join(parts)}; properties: {listed(names) or 'none'}"
 
     def _describe_property(self, name: str, column: str) -> str:
         if column in self.spread_columns:

@@ -99,7 +99,9 @@ def _flat(name: str, value: Any) -> dict[str, Any]:
     """Write a record as `parent.child`, without what is empty."""
     if isinstance(value, Mapping):
         return {key: item for child, inner in value.items() for key, item in _flat(f"{name}.{child}", inner).items()}
-    return {} if value is None or value == [] else {name: value}
+    if value is None or value == []:
+        return {}
+    return {name: value}
 
 
 def mixpanel_event(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,7 +133,9 @@ def segment_event(row: Mapping[str, Any]) -> dict[str, Any] | None:
 def _segment_page(kind: str, row: Mapping[str, Any]) -> str:
     name = row.get("name") or (row.get("properties") or {}).get("name")
     word = "Page" if kind == "page" else "Screen"
-    return f"Viewed {name} {word}" if name else f"Loaded a {word}"
+    if name:
+        return f"Viewed {name} {word}"
+    return f"Loaded a {word}"
 
 
 _HERE: Final = "beam_mixpanel.core.rows.presets"

@@ -223,12 +223,16 @@ def _parse_object(body: bytes) -> dict[str, Any]:
         parsed = _decode(body)
     except UNREADABLE:
         return {}
-    return parsed if isinstance(parsed, dict) else {}
+    if isinstance(parsed, dict):
+        return parsed
+    return {}
 
 
 def _list_of(parsed: dict[str, Any], key: str) -> list[Any]:
     value = parsed.get(key)
-    return value if isinstance(value, list) else []
+    if isinstance(value, list):
+        return value
+    return []
 
 
 def _count(value: object) -> int | None:

@@ -52,7 +52,9 @@ def _name_of(event: bytes) -> str:
         name = _decode_name(event).event
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
-    return name if isinstance(name, str) else ""
+    if isinstance(name, str):
+        return name
+    return ""
 
 
 def traits_of(event: bytes) -> frozenset[Trait]:

@@ -289,11 +289,15 @@ def _name(name: str) -> str:
 
 def _figure(number: int, *, exact: bool) -> str:
     """Write a number, an estimate with a tilde."""
-    return f"{number:,}" if exact else f"~{number:,}"
+    if exact:
+        return f"{number:,}"
+    return f"~{number:,}"
 
 
 def _percent(count: int, total: int) -> str:
-    return _share(count / total) if total else ""
+    if total:
+        return _share(count / total)
+    return ""
 
 
 def _share(share: float) -> str:

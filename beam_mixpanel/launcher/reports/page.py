@@ -70,7 +70,9 @@ def _head_cell(head: str, kind: str) -> str:
 
 
 def _class(kind: str) -> str:
-    return f' class="{kind}"' if kind else ""
+    if kind:
+        return f' class="{kind}"'
+    return ""
 
 
 def moment_of(text: str) -> str:
