@@ -4,6 +4,8 @@ An event that is already in form is passed on byte for byte: `skim` tells it for
 not pass, `Rewriter` writes anew where nothing is to be explained; the rest is looked at closely: read number by number,
 brought into form (`event.py`), and judged by the rules (`rules.py`). Property tests hold the ways together, and a way
 steps aside where there is a rule that it does not know (`facts.py`).
+
+One module, since all its ways end in the same two methods, `_look_closely` and `_add`, and share what the preparer knows.
 """
 
 from __future__ import annotations
@@ -72,14 +74,21 @@ class Preparation:
       past_retention: how many of `events` are older than the project keeps.
     """
 
-    __slots__ = ("events", "filtered", "invalid", "past_retention", "repaired")
+    __slots__ = ("_events", "filtered", "invalid", "past_retention", "repaired")
 
-    def __init__(self) -> None:
-        self.events = EventChunk()
+    def __init__(self, events: EventChunk | None = None) -> None:
+        self._events = events
         self.invalid: list[DeadLetter] = []
         self.filtered = 0
         self.repaired = 0
         self.past_retention = 0
+
+    @property
+    def events(self) -> EventChunk:
+        """Return those that can be sent, in order; made when it is first asked for, since many a block has none."""
+        if self._events is None:
+            self._events = EventChunk()
+        return self._events
 
     @property
     def read(self) -> int:
@@ -139,9 +148,8 @@ class EventPreparer:
         offsets = accumulate([len(line) + 1 for line in lines], initial=block.offset)
         times = self._times_if_in_form(block.data, lines, now_ms)
         if times:
-            done = Preparation()
             size = len(lines)
-            done.events = EventChunk(lines, [None] * size, [block.source] * size, list(islice(offsets, size)))
+            done = Preparation(EventChunk(lines, [None] * size, [block.source] * size, list(islice(offsets, size))))
             done.past_retention = self.count_past_retention(times, now_ms)
             return done
         numbered = [each for each in zip(lines, offsets, strict=False) if each[0] and not each[0].isspace()]
@@ -301,8 +309,7 @@ class EventPreparer:
             redaction = None
         violations, made = self._bring_into_form(event, redaction, now_ms)
         body = original
-        if not violations:
-            violations = self._judge.of_event(event, len(event.properties) + made.needs_id)
+        unwritable = []
         if not violations and (made.changed or not in_shape):
             try:
                 # The same bytes, without `$insert_id`, are what a missing one is made from.
@@ -311,9 +318,10 @@ class EventPreparer:
                 if made.needs_id:
                     body = insert_ids.with_content_id(canonical)
             except UNWRITABLE:
-                violations = [Violation("not_utf8", "")]
+                unwritable = [Violation("not_utf8", "")]
         if not violations:
-            violations = self._judge.of_size(len(body))
+            count = len(event.properties) + made.needs_id
+            violations = self._judge.of_event(event, count) or unwritable or self._judge.of_size(len(body))
         if violations:
             insert_id = event.properties.get("$insert_id")
             letter = letter_of(original, violations, insert_id=insert_id if isinstance(insert_id, str) else "")

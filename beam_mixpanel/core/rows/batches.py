@@ -86,9 +86,8 @@ class ByColumn(NamedTuple):
 
     def placed(self, source: str, offsets: list[int]) -> Preparation:
         """Give events and counts, each event with its place in the source; of the `others` nothing."""
-        done = Preparation()
         size = len(self.bodies)
-        done.events = EventChunk(self.bodies, [None] * size, [source] * size, offsets)
+        done = Preparation(EventChunk(self.bodies, [None] * size, [source] * size, offsets))
         done.filtered = len(self.filtered)
         done.past_retention = self.past_retention
         return done
