@@ -245,6 +245,7 @@ def _on_odd_times(report: _Report) -> Iterator[Advice]:
 def _on_quiet_hours(report: _Report) -> Iterator[Advice]:
     """Tell where on earth it is night when there is little to do: data alone cannot tell whether that is so."""
     hours = report["hours_utc"]
+    # Six hours in a row, beginning at each hour of the day, past midnight too.
     windows = [sum(hours[(start + step) % 24] for step in range(_NIGHT)) for start in range(24)]
     quietest = min(range(24), key=lambda start: (windows[start], start))
     if sum(hours) >= _ENOUGH and windows[quietest] < _QUIET * sum(hours):

@@ -154,10 +154,11 @@ class _Sizes:
 
     def _hold(self, hashed: int, body: bytes) -> None:
         known = self._bodies.get(hashed)
+        # Of several bodies with one hash the least is kept, so that the order does not matter.
         if known is None or body < known:
             self._held += len(body) - len(known or b"")
             self._bodies[hashed] = body
-            if self._held > 2 * _SAMPLED_BYTES:
+            if self._held > 2 * _SAMPLED_BYTES:  # not each time: to trim is to sort
                 self._trim()
 
     def _trim(self) -> None:
@@ -225,6 +226,7 @@ class Profile:
         times = np.fromiter(map(_time_of, properties), np.int64, len(events))
         ids = hashes_of([found.insert_id for found in properties])
         users = [found.distinct_id or found.user_id or found.device_id for found in properties]
+        # Not by the id alone: where many events share one, all of them would be sampled, or none.
         hashes = ids ^ (times.astype(np.uint64) * np.uint64(_MIX))
         self._events += len(events)
         self._changed += len(originals) - originals.count(None)
@@ -346,9 +348,9 @@ class Profile:
     def _insert_ids(self) -> dict[str, Any]:
         facts, one_in = self._ids.facts(), self._ids.one_in
         mixed = [found for found in facts if found.least != found.greatest]
-        hours_apart = sum(
-            (found.last_ms - found.first_ms) % _MS_PER_HOUR == 0 < found.last_ms - found.first_ms for found in mixed
-        )
+        # Of events of one id that were read twice, with and without a zone, the times differ by whole hours.
+        spans_ms = [found.last_ms - found.first_ms for found in mixed]
+        hours_apart = sum(span_ms > 0 and span_ms % _MS_PER_HOUR == 0 for span_ms in spans_ms)
         return {
             "exact": one_in == 1,
             "distinct": len(facts) * one_in,

@@ -187,6 +187,7 @@ class PropertySample:
         bound = self.bound
         for hashed, body in events:
             if hashed < bound:
+                # By the number of leading zeros, so that a table can be dropped as a whole when the bound falls.
                 self._pending[_HASH_BITS - hashed.bit_length()].append(body)
                 self._pending_events += 1
                 self._pending_bytes += len(body)
@@ -198,6 +199,7 @@ class PropertySample:
         """Take in another's sample."""
         self._look()
         other._look()
+        # The sample of both is that of the one that has dropped more.
         self._level = max(self._level, other._level)
         for level, table in other._tables.items():
             self._tables.setdefault(level, _Table()).merge(table)

@@ -189,6 +189,7 @@ class CountedNames:
         """Take in counts."""
         known = self._counts
         for name, count in counts.items():
+            # A name is hashed only where that decides, since most are known.
             if name in known or self._bound == below(0) or hash_of(name) < self._bound:
                 known[name] += count
         self._trim()
@@ -286,6 +287,7 @@ class HeavyKeys(Generic[_Key]):
         return sorted(found, key=lambda item: (-item[1], repr(item[0])))
 
     def _trim(self) -> None:
+        # The same is taken from each key, so those that are commoner than the error stay.
         cut = sorted(self._counts.values(), reverse=True)[self._most]
         self.error += cut
         self._counts = Counter({key: count - cut for key, count in self._counts.items() if count > cut})

@@ -229,6 +229,7 @@ def _sizes(report: _Report) -> str:
     sizes = report["sizes"]
     *bounded, (_, larger) = sizes["histogram"]
     used = [*((f"< {in_bytes(bound)}", count) for bound, count in bounded), ("larger", larger)]
+    # One empty class on each side shows where the sizes end.
     filled = [place for place, (_, count) in enumerate(used) if count] or [0]
     used = used[max(0, filled[0] - 1) : filled[-1] + 2]
     told = f"{in_bytes(sizes['mean'])} on average, {in_bytes(sizes['largest'])} at most, as uncompressed JSON."
@@ -257,6 +258,7 @@ _SECTIONS: Final[tuple[Callable[[_Report], str], ...]] = (
 
 def _by_days(days: list[list[Any]]) -> tuple[list[tuple[str, int]], str]:
     """Give every day between the first and the last; weeks or months where these are many."""
+    # Days without an event are shown, since gaps are what one looks for.
     counts = {date.fromisoformat(day): count for day, count in days}
     if not counts:
         return [], "day"

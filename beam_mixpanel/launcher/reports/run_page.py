@@ -116,7 +116,7 @@ def _course(report: _Report) -> str:
 
 def _spans(moments: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Give what was done between moments, in no more spans than can be seen."""
-    step = max(1, -(-len(moments) // _MOST_COLUMNS))
+    step = max(1, -(-len(moments) // _MOST_COLUMNS))  # rounded up
     chosen = [
         {"seconds": 0.0, "read": 0, "imported": 0, "requests": 0, "latency_ms": 0},
         *moments[:-1][step - 1 :: step],
