@@ -309,12 +309,22 @@ def test_commands_work_in_a_folder_with_packages_of_its_own(
 
 
 def test_a_file_of_the_folder_hides_no_module_of_python(command: Path, tmp_path: Path) -> None:
-    """Neither for the command nor for the emulator that it starts."""
+    """Neither for the command nor for the emulator and the worker processes that it starts."""
     for name in ("json", "logging", "statistics", "requests"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('hidden')\n")
     (tmp_path / "events.ndjson").write_text('{"event": "A", "time": 1790000000, "distinct_id": "u"}\n')
     done = _type(command, tmp_path, "import files --input events.ndjson --mixpanel_emulator")
     assert done.returncode == 0, done.stderr
+    if sys.version_info < (3, 11):  # which cannot keep `python -m`, as Beam starts workers, from the current folder
+        return
+    (tmp_path / "rows.csv").write_text("at,who\n1790000000,u1\n")
+    (tmp_path / "jobs.py").write_text(MINE)
+    processes = "--direct_num_workers 2 --direct_running_mode multi_processing"
+    mapped = _type(
+        command, tmp_path, f"import files --input rows.csv --map jobs:to_event --mixpanel_emulator {processes}"
+    )
+    assert mapped.returncode == 0, mapped.stderr
+    assert "shows 1 events" in mapped.stderr
 
 
 def test_the_package_is_the_command(command: Path) -> None:

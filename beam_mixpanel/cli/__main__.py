@@ -170,10 +170,9 @@ class JobCommand(ModuleCommand):
     def _call(self, arguments: Sequence[str]) -> None:
         if ASKED & set(arguments):
             print_help(self.source(arguments), arguments)
-        # Beam's workers, too, look for a user's modules (--map, --fix) in the folder where the command was typed. At
-        # the end of the path, so that nothing there hides an installed package.
-        if os.getcwd() not in sys.path:
-            sys.path.append(os.getcwd())
+        # Beam starts worker processes by `python -m`, which looks into the current folder first: a json.py there would
+        # hide that of Python, and the job would wait forever for workers that cannot start. Python 3.10 ignores this.
+        os.environ.setdefault("PYTHONSAFEPATH", "1")
         quieten_beam()
         code = importlib.import_module(self.module).run(list(arguments))
         importlib.import_module("beam_mixpanel.launcher.end_process").end_process(code)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -34,6 +36,8 @@ class Failure(str):
 def load(reference: str | Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Import a function by `module:function`; a function is itself.
 
+    Modules of the current folder are found, too, after all that are installed.
+
     Raises:
       UserFunctionError: there is no such module, or no such function in it.
     """
@@ -55,7 +59,7 @@ def load(reference: str | Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 def _import(module: str, reference: str) -> Any:
     try:
-        return importlib.import_module(module)
+        return _import_from_folder(module)
     except ImportError as error:
         raise UserFunctionError(
             f"cannot import {module} for {reference}: {error}; run from its folder, or put that on PYTHONPATH"
@@ -64,6 +68,19 @@ def _import(module: str, reference: str) -> Any:
         raise UserFunctionError(
             f"cannot import {module} for {reference}: it raised {type(error).__name__}: {error}"
         ) from error
+
+
+def _import_from_folder(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        folder = os.getcwd()
+        if error.name != module.partition(".")[0] or folder in sys.path:
+            raise
+    # An installed command does not look into the current folder, nor do the workers that Beam starts for it. At the end
+    # of the path, a file of the folder hides nothing that is installed.
+    sys.path.append(folder)
+    return importlib.import_module(module)
 
 
 def call(function: Callable[[Any], Any], value: Any) -> list[Mapping[Any, Any]] | Failure:

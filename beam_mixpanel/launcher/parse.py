@@ -20,6 +20,11 @@ from beam_mixpanel.launcher.runners import DEFAULT_RUNNER, LOCAL_RUNNERS, STREAM
 from beam_mixpanel.launcher.sources import CHECKABLE
 from beam_mixpanel.transforms.options import MixpanelOptions
 
+_ALIKE: Final = 0.8
+"""How like one of our options (0 to 1, `difflib`) an unknown one is that no remote runner means: `tabel` is 0.8 like
+`table`, `redcat` 0.83 like `redact`. Of the options that Beam's runners for Flink and Spark have, none reaches 0.7."""
+_BARELY_ALIKE: Final = 0.6
+"""Enough to suggest an option to somebody who is refused anyway."""
 OptionGroups = tuple[type[PipelineOptions], ...]
 COMMON_OPTIONS: Final[OptionGroups] = (MappingOptions, MixpanelOptions, RedactionOptions, JobOptions)
 """What every pipeline of ours takes."""
@@ -53,7 +58,10 @@ def parse_options(arguments: Sequence[str], also: OptionGroups) -> PipelineOptio
     except SystemExit:
         raise UsageError(complaint.getvalue().strip().rpartition("error: ")[2]) from None
     check_runner(chosen.runner)
-    _check_unknown(unknown, list(parser._option_string_actions), takes_others=chosen.runner not in LOCAL_RUNNERS)
+    if chosen.runner in LOCAL_RUNNERS:
+        _refuse_unknown(unknown, list(parser._option_string_actions))
+    else:
+        _refuse_ours(unknown, _names(groups), elsewhere={_plain(name) for name in _names(SOME_TAKE)})
     return options
 
 
@@ -94,24 +102,57 @@ def _with_runner(arguments: Sequence[str], also: OptionGroups) -> list[str]:
     return [*arguments, f"--runner={default}"]
 
 
-def _check_unknown(unknown: list[str], options: list[str], *, takes_others: bool) -> None:
-    """Refuse what nobody knows, rather than drop it as Beam does; remote runners bring options of their own."""
-    # Of two spellings of one option the documented one comes first, and is the one to suggest.
-    documented = {_plain(option): option for option in reversed(options)}
+def _refuse_unknown(unknown: list[str], options: list[str]) -> None:
+    """Refuse what neither Beam nor this pipeline knows, rather than drop it as Beam does."""
+    for argument in unknown:
+        name = argument.partition("=")[0]
+        if not name.startswith("-"):
+            raise UsageError(_stray(argument))
+        raise UsageError(_unknown(name, _nearest(name, options, _BARELY_ALIKE)))
+
+
+def _names(groups: OptionGroups) -> list[str]:
+    return [name for group in groups for action in actions_of(group) for name in action.option_strings]
+
+
+def _refuse_ours(unknown: list[str], ours: list[str], elsewhere: set[str]) -> None:
+    """Leave a remote runner its own options, but refuse those that were meant for us.
+
+    Args:
+      unknown: what neither Beam nor this pipeline knows.
+      ours: the options of this pipeline; what is very like one of them is a typing error.
+      elsewhere: those that only some pipelines have.
+
+    Raises:
+      UsageError: one was.
+    """
     before = ""
     for argument in unknown:
         name = argument.partition("=")[0]
-        if _plain(name) in _GONE:
-            raise UsageError(f"unknown option {name}; {_GONE[_plain(name)]}")
         if not name.startswith("-"):
-            is_value = takes_others and before.startswith("--") and "=" not in before
+            is_value = before.startswith("--") and "=" not in before
             if not is_value:
                 raise UsageError(_stray(argument))
-        elif not takes_others or name.startswith("--mixpanel"):
-            near = difflib.get_close_matches(_plain(name), documented, 1)
-            hint = f"; did you mean {documented[near[0]]}?" if near else ""
-            raise UsageError(f"unknown option {name}{hint}")
+        elif name.startswith("--mixpanel"):
+            raise UsageError(_unknown(name, _nearest(name, ours, _BARELY_ALIKE)))
+        elif _plain(name) in _GONE.keys() | elsewhere or _nearest(name, ours, _ALIKE):
+            raise UsageError(_unknown(name, _nearest(name, ours, _ALIKE)))
         before = argument
+
+
+def _unknown(name: str, near: str | None) -> str:
+    if _plain(name) in _GONE:
+        return f"unknown option {name}; {_GONE[_plain(name)]}"
+    if near:
+        return f"unknown option {name}; did you mean {near}?"
+    return f"unknown option {name}"
+
+
+def _nearest(name: str, options: list[str], least: float) -> str | None:
+    # Of two spellings of one option the documented one comes first, and is the one to suggest.
+    documented = {_plain(option): option for option in reversed(options)}
+    near = difflib.get_close_matches(_plain(name), documented, 1, least)
+    return documented[near[0]] if near else None
 
 
 def _plain(option: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -26,13 +27,13 @@ from beam_mixpanel.core.events.dead_letter import DeadLetter, to_json_line
 from beam_mixpanel.core.rows.presets import PRESETS
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.emulator.__main__ import main as run_emulator
-from beam_mixpanel.errors import NoAnswerError
+from beam_mixpanel.errors import NoAnswerError, UsageError
 from beam_mixpanel.launcher.help import full_help
 from beam_mixpanel.launcher.options import options_of
-from beam_mixpanel.launcher.parse import COMMON_OPTIONS
+from beam_mixpanel.launcher.parse import COMMON_OPTIONS, parse_options
 from beam_mixpanel.launcher.plain_flags import actions_of, is_switch, plain_flags
 from beam_mixpanel.launcher.source import Source
-from beam_mixpanel.launcher.sources import CHECKABLE, all_sources, check_of
+from beam_mixpanel.launcher.sources import CHECKABLE, all_sources, check_of, source_named
 from beam_mixpanel.pipelines import files_to_mixpanel
 
 NOW = 1_790_000_000
@@ -143,6 +144,51 @@ def test_a_misspelt_option_names_the_documented_one(
     code = files_to_mixpanel.run([f"--input={tmp_path}/a.ndjson", "--mixpanel_emulator", f"{typed}=x"])
     assert code == 2
     assert f"unknown option {typed}; did you mean {meant}?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("unknown", "said"),
+    [
+        ("--redcat=email", "did you mean --redact?"),
+        ("--tabel=x", "did you mean --table?"),
+        ("--dead-lettrs=x", "did you mean --dead_letters?"),
+        ("--mixpanel_regoin=eu", "did you mean --mixpanel_region?"),
+        ("--validate-only", "beam-mixpanel check"),
+        ("--csv-types=a:integer", "unknown option --csv-types"),
+        ("--subscription=a", "unknown option --subscription"),
+        ("--stateBackend=rocksdb", None),
+        ("--max_bundle_size=5", None),
+    ],
+)
+def test_a_remote_runner_is_not_handed_options_that_were_meant_for_us(unknown: str, said: str | None) -> None:
+    """Misspelt ones, and those of other sources: it would drop them. Its own options pass."""
+    arguments = ["--runner=FlinkRunner", "--mixpanel_project_token=env:A", unknown]
+    if said is None:
+        parse_options(arguments, source_named("sql").groups)
+        return
+    with pytest.raises(UsageError, match=re.escape(said)):
+        parse_options(arguments, source_named("sql").groups)
+
+
+REMOTE_OPTIONS = """
+    parallelism maxParallelism checkpointingInterval checkpointingMode checkpointTimeoutMillis
+    maxBundleSize maxBundleTimeMills shutdownSourcesAfterIdleMs autoWatermarkInterval savepointPath
+    allowNonRestoredState stateBackend stateBackendStoragePath objectReuse fasterCopy operatorChaining
+    flinkConfDir filesToStage executionModeForBatch reIterableGroupByKeyResult enableMetrics
+    storageLevel batchIntervalMillis checkpointDir minReadTimeMillis maxRecordsPerBatch
+    readTimePercentage cacheDisabled bundleSize
+"""
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.command)
+def test_options_of_remote_runners_are_not_taken_for_ours(source: Source) -> None:
+    """Those of Beam's runners for Flink and Spark, in Java's spelling and in Python's.
+
+    Sources: https://beam.apache.org/documentation/runners/flink/ and https://beam.apache.org/documentation/runners/spark/
+    """
+    for name in REMOTE_OPTIONS.split():
+        python = re.sub("([A-Z])", lambda letter: f"_{letter[1].lower()}", name)
+        parse_options(["--runner=FlinkRunner", f"--{name}=1", f"--{python}", "1"], source.groups)
 
 
 def _completed(line: str) -> list[str]:

@@ -29,7 +29,7 @@ PUBSUB: Final = FlagGroup(
         Flag(
             name="id_attribute",
             value="NAME",
-            meaning="attribute that tells repeated messages apart from new ones (Dataflow)",
+            meaning="attribute that identifies repeated messages (Dataflow)",
         ),
     ),
 )
