@@ -5,7 +5,8 @@ not pass, `Rewriter` writes anew where nothing is to be explained; the rest is l
 brought into form (`event.py`), and judged by the rules (`rules.py`). Property tests hold the ways together, and a way
 steps aside where there is a rule that it does not know (`facts.py`).
 
-One module, since all its ways end in the same two methods, `_look_closely` and `_add`, and share what the preparer knows.
+One module, since all its ways end in the same two methods, `_look_closely` and `_add`, and share what the preparer
+knows.
 """
 
 from __future__ import annotations
