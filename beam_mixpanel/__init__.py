@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         ReadFromFiles,
         ReadFromFilesBatched,
     )
+    from beam_mixpanel.transforms.read_mongodb import ReadFromMongoDBBatched
     from beam_mixpanel.transforms.read_ndjson import (
         ReadAllFromNdjson,
         ReadAllFromNdjsonBatched,
@@ -105,6 +106,7 @@ _HOMES = {
     "ReadFromBigQueryBatched": "transforms.read_bigquery",
     "ReadFromFiles": "transforms.read_files",
     "ReadFromFilesBatched": "transforms.read_files",
+    "ReadFromMongoDBBatched": "transforms.read_mongodb",
     "ReadFromNdjson": "transforms.read_ndjson",
     "ReadFromNdjsonBatched": "transforms.read_ndjson",
     "ReadFromSql": "transforms.read_sql",
@@ -133,7 +135,7 @@ _HOMES = {
     "mixpanel_event": "core.rows.presets",
 }
 
-_NEEDS_EXTRA = frozenset({"ReadFromBigQueryBatched"})
+_NEEDS_EXTRA = frozenset({"ReadFromBigQueryBatched", "ReadFromMongoDBBatched"})
 
 __all__ = [
     "ClosedError",
@@ -172,6 +174,7 @@ __all__ = [
     "ReadFromBigQueryBatched",
     "ReadFromFiles",
     "ReadFromFilesBatched",
+    "ReadFromMongoDBBatched",
     "ReadFromNdjson",
     "ReadFromNdjsonBatched",
     "ReadFromSql",

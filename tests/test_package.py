@@ -22,6 +22,7 @@ from beam_mixpanel.core.rows.presets import PRESETS
 from beam_mixpanel.emulator import Emulator
 from beam_mixpanel.launcher.options import (
     BigQueryOptions,
+    ConnectionOptions,
     FileOptions,
     IncrementalOptions,
     JobOptions,
@@ -31,7 +32,9 @@ from beam_mixpanel.launcher.options import (
     ReplayOptions,
     SqlOptions,
     TableOptions,
+    options_of,
 )
+from beam_mixpanel.launcher.sources import files, mongodb
 from beam_mixpanel.transforms.options import MixpanelOptions
 from tests.docs.blocks import block_tested_by
 
@@ -76,7 +79,7 @@ def test_beam_is_loaded_only_where_it_is_needed(module: str) -> None:
 def test_docs_list_every_option_and_no_other() -> None:
     """The table of options in docs/options.md is that of the code."""
     parser = argparse.ArgumentParser(add_help=False)
-    for group in (FileOptions, MixpanelOptions, RedactionOptions, ReplayOptions, JobOptions):
+    for group in (FileOptions, options_of(files.JSON), MixpanelOptions, RedactionOptions, ReplayOptions, JobOptions):
         group._add_argparse_args(parser)
     in_code = {action.option_strings[0] for action in parser._actions}
     table = OPTION_DOCS.partition("<!-- options:")[2].partition("\n\nHow rows")[0]
@@ -86,7 +89,8 @@ def test_docs_list_every_option_and_no_other() -> None:
 @pytest.mark.parametrize(
     ("page", "groups"),
     [
-        ("databases", (TableOptions, SqlOptions, IncrementalOptions)),
+        ("databases", (ConnectionOptions, TableOptions, SqlOptions, IncrementalOptions)),
+        ("mongodb", (ConnectionOptions, options_of(mongodb.MONGODB), IncrementalOptions)),
         ("bigquery", (TableOptions, BigQueryOptions, IncrementalOptions)),
         ("streaming", (PubSubOptions,)),
     ],

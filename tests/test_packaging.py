@@ -147,7 +147,7 @@ def test_metadata_say_what_a_reader_of_the_index_asks(release: Path) -> None:
     assert stated["License-Expression"] == "Apache-2.0"
     assert stated["License-File"] == "LICENSE"
     assert stated["Requires-Python"] == ">=3.10"
-    assert set(stated.get_all("Provides-Extra") or []) == {"emulator", "gcp", "yaml", "sql", "docs", "dev"}
+    assert set(stated.get_all("Provides-Extra") or []) == {"emulator", "gcp", "mongodb", "yaml", "sql", "docs", "dev"}
     assert "beam-mixpanel = beam_mixpanel.cli.__main__:main" in command
 
 

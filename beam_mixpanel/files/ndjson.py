@@ -31,7 +31,7 @@ def split(file: RowFile, settings: RowSettings) -> Iterator[ByteRange]:
 def read(part: ByteRange, settings: RowSettings) -> Iterator[EventBlock | RowList | RefusedRows]:
     """Read lines as blocks of events, or as rows where these are to be mapped."""
     for block in read_range(part, settings.block_bytes, MAX_LINE_BYTES):
-        if settings.ndjson_as_rows:
+        if settings.ndjson_as_rows or settings.extended_json:
             yield from rows_of_block(block, settings.columns)
         else:
             yield block

@@ -10,7 +10,8 @@ import pyarrow as pa
 from beam_mixpanel.core.formats.byte_ranges import DEFAULT_BLOCK_BYTES, DEFAULT_RANGE_BYTES
 from beam_mixpanel.core.formats.csv_format import CsvFormat
 from beam_mixpanel.core.formats.detection import HEAD_BYTES, format_of
-from beam_mixpanel.core.formats.kinds import AUTO, BY_NAME, Kind
+from beam_mixpanel.core.formats.kinds import AUTO, BY_NAME, JSON, NDJSON, Kind
+from beam_mixpanel.errors import UnknownFormatError
 from beam_mixpanel.files.checks import (
     grown_size,
     reading,
@@ -30,6 +31,7 @@ class RowSettings(NamedTuple):
       columns: those that are needed; None for all.
       csv: how CSV files are written.
       ndjson_as_rows: lines of JSON become rows, and not blocks of events.
+      extended_json: JSON is MongoDB's extended JSON; its lines are rows.
       range_bytes: the size of the parts into which large files are split.
       block_bytes: about how much of a text file is handled together.
     """
@@ -38,6 +40,7 @@ class RowSettings(NamedTuple):
     columns: tuple[str, ...] | None = None
     csv: CsvFormat = CsvFormat()
     ndjson_as_rows: bool = False
+    extended_json: bool = False
     range_bytes: int = DEFAULT_RANGE_BYTES
     block_bytes: int = DEFAULT_BLOCK_BYTES
 
@@ -99,9 +102,21 @@ def look_at(path: str, size_bytes: int | None, settings: RowSettings) -> RowFile
         if compressed:
             refuse_double_compression(head[:MAGIC_BYTES])
         file_format = format_of(path, head) if settings.file_format == AUTO else settings.file_format
+        if settings.extended_json:
+            check_extended_json(file_format)
         if compressed and BY_NAME[file_format].is_compressed_inside:
             raise ValueError(f"{BY_NAME[file_format].title} is not compressed as a whole; decompress it")
     return RowFile(path, size_bytes or 0, file_format, compressed, head, grown_to_bytes)
+
+
+def check_extended_json(file_format: str) -> None:
+    """Refuse to take a format for extended JSON that is no JSON.
+
+    Raises:
+      UnknownFormatError: it is another.
+    """
+    if file_format not in (AUTO, JSON.name, NDJSON.name):
+        raise UnknownFormatError(f"`extended_json` has no effect on files of format {file_format}; leave it out")
 
 
 def report_growth_of(file: RowFile) -> None:

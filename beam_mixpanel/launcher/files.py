@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -11,13 +10,14 @@ from beam_mixpanel.core.formats.csv_format import CsvFormat
 from beam_mixpanel.core.formats.kinds import DELIMITED, JSON, NDJSON
 from beam_mixpanel.core.rows.mapped import may_hold_events
 from beam_mixpanel.core.rows.mapping import EventMapping
-from beam_mixpanel.errors import MappingError, MixpanelError, UnknownFormatError, UsageError
+from beam_mixpanel.errors import MixpanelError, UnknownFormatError, UsageError
 from beam_mixpanel.files.row_file import RowSettings
-from beam_mixpanel.launcher.mapping import TOPIC, announce, needed_columns
+from beam_mixpanel.launcher.mapping import announce, announce_events, announce_incomplete, needed_columns
 from beam_mixpanel.launcher.opened import Opened
-from beam_mixpanel.launcher.options import FileOptions
+from beam_mixpanel.launcher.options import FileOptions, options_of
 from beam_mixpanel.launcher.settings import Settings
-from beam_mixpanel.launcher.usage import as_usage, notice
+from beam_mixpanel.launcher.sources.files import JSON as FILES_OF_JSON
+from beam_mixpanel.launcher.usage import as_usage
 from beam_mixpanel.transforms.read_files import ReadFromFilesBatched, look_at_columns
 
 _LOOKED_AT: Final = 10
@@ -39,6 +39,7 @@ def open_files(settings: Settings) -> Opened:
         options.input_format,
         columns=_columns_to_read(settings),
         csv=_csv_format(settings.options),
+        extended_json=_is_extended_json(settings),
         listed=settings.files,
     )
     return Opened(rows, settings)
@@ -87,9 +88,7 @@ def _columns_to_read(settings: Settings) -> list[str] | None:
     if not columns or (formats == {NDJSON.name} and settings.mapping is None):
         return None
 
-    maps_by_name = mapping.map is None and not mapping.names_columns
-    if maps_by_name and formats.isdisjoint(_TEXT_WITH_HEADER) and may_hold_events(columns):
-        notice(TOPIC, "events in Mixpanel's shape, as they are, where properties holds an object")
+    if formats.isdisjoint(_TEXT_WITH_HEADER) and announce_events(settings, columns):
         return None
 
     has_all_columns = formats.isdisjoint(_JSON) and len(settings.files) <= _LOOKED_AT
@@ -99,24 +98,19 @@ def _columns_to_read(settings: Settings) -> list[str] | None:
         if all(names == columns for _, names in looked_at):
             return needed_columns(settings, plan, columns)
         return None
-    _announce_incomplete(mapping, columns)
+    announce_incomplete(settings, columns)
     return None
-
-
-def _announce_incomplete(mapping: EventMapping, columns: Sequence[str]) -> None:
-    """Print which column is what, and warn of one that is missing here and may be there further on."""
-    try:
-        notice(TOPIC, mapping.bind(columns, complete=False).describe())
-        mapping.bind(columns)
-    except MappingError as error:
-        notice(TOPIC, f"warning: in the first lines, {error}")
 
 
 def _look_at_files(settings: Settings) -> list[tuple[str, list[str]]]:
     """Return the format and the columns of each of the first files."""
     chosen = settings.options.view_as(FileOptions).input_format
-    reading = RowSettings(chosen, csv=_csv_format(settings.options))
+    reading = RowSettings(chosen, csv=_csv_format(settings.options), extended_json=_is_extended_json(settings))
     return [look_at_columns(file.path, reading, size_bytes=file.size_bytes) for file in settings.files[:_LOOKED_AT]]
+
+
+def _is_extended_json(settings: Settings) -> bool:
+    return bool(settings.options.view_as(options_of(FILES_OF_JSON)).extended_json)
 
 
 def _csv_format(options: PipelineOptions) -> CsvFormat:

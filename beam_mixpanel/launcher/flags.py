@@ -43,6 +43,23 @@ FILES: Final = FlagGroup(
         Flag(name="csv_text", meaning="read every CSV column as text, unless --csv_types says otherwise"),
     ),
 )
+CONNECTION: Final = FlagGroup(
+    title="Database",
+    flags=(
+        Flag(
+            name="connection",
+            value="REF",
+            meaning="reference to the database's URL; env:NAME, file:PATH, gcp-secret:...; of SQL also sqlite:///FILE, "
+            "duckdb:///FILE",
+        ),
+        Flag(
+            name="partitions",
+            value="N",
+            kind=int,
+            meaning="how many ranges are read in parallel (default 8; MongoDB: more for large collections)",
+        ),
+    ),
+)
 TABLE: Final = FlagGroup(
     title="Rows",
     flags=(

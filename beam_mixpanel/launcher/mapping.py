@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
 
+from beam_mixpanel.core.rows.mapped import may_hold_events
 from beam_mixpanel.core.rows.mapping import EventMapping
 from beam_mixpanel.core.rows.mapping_settings import FLAGS, mapping_of, settings_from_flags, settings_from_yaml
 from beam_mixpanel.core.rows.plan import ColumnPlan
@@ -66,6 +67,25 @@ def announce(settings: Settings, columns: Sequence[str]) -> ColumnPlan | None:
         plan = mapping.bind(columns)
     notice(TOPIC, plan.describe())
     return plan
+
+
+def announce_incomplete(settings: Settings, columns: Sequence[str]) -> None:
+    """Print which column is what, and warn of one that is missing here and may be there further on."""
+    mapping = settings.mapping or EventMapping()
+    try:
+        notice(TOPIC, mapping.bind(columns, complete=False).describe())
+        mapping.bind(columns)
+    except MappingError as error:
+        notice(TOPIC, f"warning: in the first rows, {error}")
+
+
+def announce_events(settings: Settings, columns: Sequence[str]) -> bool:
+    """Return whether rows are mapped by name and can be events in Mixpanel's shape, and print what is done then."""
+    mapping = settings.mapping or EventMapping()
+    if mapping.map is not None or mapping.names_columns or not may_hold_events(columns):
+        return False
+    notice(TOPIC, "events in Mixpanel's shape, as they are, where properties holds an object")
+    return True
 
 
 def needed_columns(settings: Settings, plan: ColumnPlan | None, columns: Sequence[str]) -> list[str] | None:

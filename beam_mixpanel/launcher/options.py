@@ -80,8 +80,16 @@ class PubSubOptions(PipelineOptions):
         add_flags(parser, pubsub.PUBSUB)
 
 
+class ConnectionOptions(PipelineOptions):
+    """Which database to read, in how many parts."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        add_flags(parser, flags.CONNECTION)
+
+
 class SqlOptions(PipelineOptions):
-    """How to read a SQL database."""
+    """How to cut what is read of a SQL database."""
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
@@ -100,6 +108,7 @@ _OPTIONS: Final[dict[FlagGroup, type[PipelineOptions]]] = {
     flags.FILES: FileOptions,
     replay.REPLAY: ReplayOptions,
     flags.TABLE: TableOptions,
+    flags.CONNECTION: ConnectionOptions,
     sql.SQL: SqlOptions,
     bigquery.BIGQUERY: BigQueryOptions,
     pubsub.PUBSUB: PubSubOptions,

@@ -13,7 +13,7 @@ from beam_mixpanel.launcher.checks import resolves_here
 from beam_mixpanel.launcher.incremental import Recurrence, recurrence_of
 from beam_mixpanel.launcher.mapping import announce, needed_columns
 from beam_mixpanel.launcher.opened import Epilogue, Opened
-from beam_mixpanel.launcher.options import SqlOptions, TableOptions
+from beam_mixpanel.launcher.options import ConnectionOptions, SqlOptions, TableOptions
 from beam_mixpanel.launcher.runners import runner_of
 from beam_mixpanel.launcher.settings import Settings
 from beam_mixpanel.launcher.usage import as_usage, notice
@@ -43,7 +43,7 @@ def check_connection(settings: Settings) -> None:
     Raises:
       UsageError: none is named, or only this machine could reach it.
     """
-    options = settings.options.view_as(SqlOptions)
+    options = settings.options.view_as(ConnectionOptions)
     if not options.connection:
         raise UsageError(
             "no database: give --connection REF, where REF names a URL (postgresql://USER:PASSWORD@HOST/DATABASE): "
@@ -57,7 +57,7 @@ def check_connection(settings: Settings) -> None:
         raise UsageError(
             f"--connection names a file, which is out of reach of workers of {runner_of(settings.options)}"
         )
-    if options.partitions is not None and not options.partition_column:
+    if options.partitions is not None and not settings.options.view_as(SqlOptions).partition_column:
         raise UsageError("--partitions needs --partition_column, whose ranges are read in parallel")
 
 
@@ -68,20 +68,20 @@ def open_database(settings: Settings) -> Opened:
       UsageError: the options, the mapping or the database do not fit each other.
       LostConnectionError: the database cannot be reached.
     """
-    options = settings.options.view_as(SqlOptions)
+    connection = settings.options.view_as(ConnectionOptions).connection
     what = settings.options.view_as(TableOptions)
     with contextlib.ExitStack() as at_failure, as_usage(*_WRONG_ARGUMENTS):
         # A snapshot lasts as long as the connection that shares it, and that ends with a launcher that only submits.
         share = not settings.submits_only
-        reading = SqlReading(options.connection, table=what.table, query=what.query, share=share)
+        reading = SqlReading(connection, table=what.table, query=what.query, share=share)
         at_failure.callback(reading.close)
-        recurrence = _narrow(reading, settings, options)
+        recurrence = _narrow(reading, settings)
         opened = Opened(ReadFromSqlBatched(reading), settings, _epilogue(reading, recurrence))
         at_failure.pop_all()
     return opened
 
 
-def _narrow(reading: SqlReading, settings: Settings, options: SqlOptions) -> Recurrence | None:
+def _narrow(reading: SqlReading, settings: Settings) -> Recurrence | None:
     """Read the columns and rows that are needed, in the ranges that are wanted."""
     plan = announce(settings, reading.columns)
     columns = needed_columns(settings, plan, reading.columns)
@@ -92,9 +92,10 @@ def _narrow(reading: SqlReading, settings: Settings, options: SqlOptions) -> Rec
         zone = ZoneInfo(settings.options.view_as(MixpanelOptions).mixpanel_time_zone)
         reading.select_new(recurrence.increment, recurrence.state, zone)
         recurrence.compare(reading.highest)
-    if options.partition_column:
-        partitions = _DEFAULT_PARTITIONS if options.partitions is None else options.partitions
-        reading.split(options.partition_column, partitions)
+    partition_column = settings.options.view_as(SqlOptions).partition_column
+    if partition_column:
+        partitions = settings.options.view_as(ConnectionOptions).partitions
+        reading.split(partition_column, _DEFAULT_PARTITIONS if partitions is None else partitions)
         if not reading.snapshot:
             notice("database", "this database shares no snapshot: each range is read as it is when its reader begins")
     return recurrence

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from apache_beam.options.pipeline_options import PipelineOptions
+
 from beam_mixpanel.core.rows.mapping_settings import FLAGS
-from beam_mixpanel.launcher.options import FileOptions, IncrementalOptions, RedactionOptions, SqlOptions, TableOptions
+from beam_mixpanel.launcher.options import SOME_TAKE, FileOptions, RedactionOptions
 from beam_mixpanel.launcher.plain_flags import actions_of
 from beam_mixpanel.transforms.guard import TAKE_THEM_OVER
 from beam_mixpanel.transforms.options import MixpanelOptions
 
-_SAME_NAME: Final = (MixpanelOptions, RedactionOptions, TableOptions, SqlOptions, IncrementalOptions, FileOptions)
+_SAME_NAME: Final[tuple[type[PipelineOptions], ...]] = (MixpanelOptions, RedactionOptions, *SOME_TAKE)
 """Groups of options that are named as the arguments they become, some with a prefix."""
 _PREFIX: Final = re.compile("^mixpanel_")
 

@@ -25,11 +25,12 @@ from beam_mixpanel.core.formats.byte_ranges import DEFAULT_RANGE_BYTES, MOST_BYT
 from beam_mixpanel.core.formats.csv_format import CsvFormat
 from beam_mixpanel.core.formats.detection import may_be_csv
 from beam_mixpanel.core.formats.kinds import AUTO, BY_NAME, CSV, DELIMITED
+from beam_mixpanel.core.json.extended import plain_row
 from beam_mixpanel.core.rows.batches import RefusedRows, RowBatch, RowList
 from beam_mixpanel.files import csv as read_csv
 from beam_mixpanel.files.formats import format_named
 from beam_mixpanel.files.listing import InputFile, in_threads
-from beam_mixpanel.files.row_file import RowFile, RowSettings, look_at, report_growth_of
+from beam_mixpanel.files.row_file import RowFile, RowSettings, check_extended_json, look_at, report_growth_of
 from beam_mixpanel.transforms.coding import register_coders
 from beam_mixpanel.transforms.match_files import MatchEach, MatchFiles
 from beam_mixpanel.transforms.unbatch import RowsOrError
@@ -67,6 +68,8 @@ class ReadFromFilesBatched(beam.PTransform):
       csv: how CSV files are written.
       ndjson_as_rows: return lines of JSON as rows: without a mapping, `WriteToMixpanel` then maps them by the names of
         their columns, rather than take each line for an event in Mixpanel's shape.
+      extended_json: JSON and NDJSON are MongoDB's extended JSON, as `mongoexport` writes it; their values are those of
+        the documents (docs/mongodb.md). Other formats are refused.
       range_bytes: the size of the parts into which large files are split.
       listed: the files that the patterns match now, where that is known; None if not. It decides nothing but whether
         the graph holds the steps that cut large CSV files: one that comes later is read in one piece.
@@ -85,13 +88,16 @@ class ReadFromFilesBatched(beam.PTransform):
         columns: Sequence[str] | None = None,
         csv: CsvFormat = CsvFormat(),
         ndjson_as_rows: bool = False,
+        extended_json: bool = False,
         range_bytes: int = DEFAULT_RANGE_BYTES,
         listed: Sequence[InputFile] | None = None,
     ) -> None:
         super().__init__()
         self._patterns = check_paths("patterns", patterns)
         self._listed = optional(_check_listed, "listed", listed)
-        self._settings = _settings(format, columns, csv, range_bytes, ndjson_as_rows=ndjson_as_rows)
+        self._settings = _settings(
+            format, columns, csv, range_bytes, ndjson_as_rows=ndjson_as_rows, extended_json=extended_json
+        )
 
     def display_data(self) -> dict[str, Any]:
         """Say which files are read, and of what."""
@@ -143,6 +149,8 @@ class ReadFromFiles(beam.PTransform):
       format: the name of a format in docs/files.md; `auto` detects each file's by its first bytes and its name.
       columns: those that are needed; one that a file does not have is None.
       csv: how CSV files are written.
+      extended_json: JSON and NDJSON are MongoDB's extended JSON, as `mongoexport` writes it; their values are those of
+        the documents (docs/mongodb.md). Other formats are refused.
       range_bytes: the size of the parts into which large files are split.
 
     Raises:
@@ -158,11 +166,18 @@ class ReadFromFiles(beam.PTransform):
         *,
         columns: Sequence[str] | None = None,
         csv: CsvFormat = CsvFormat(),
+        extended_json: bool = False,
         range_bytes: int = DEFAULT_RANGE_BYTES,
     ) -> None:
         super().__init__()
         self._read = ReadFromFilesBatched(
-            patterns, format, columns=columns, csv=csv, ndjson_as_rows=True, range_bytes=range_bytes
+            patterns,
+            format,
+            columns=columns,
+            csv=csv,
+            ndjson_as_rows=True,
+            extended_json=extended_json,
+            range_bytes=range_bytes,
         )
 
     def display_data(self) -> dict[str, Any]:
@@ -187,6 +202,8 @@ class ReadAllFromFilesBatched(beam.PTransform):
       columns: those that are needed; one that a file does not have is null.
       csv: how CSV files are written.
       ndjson_as_rows: return lines of JSON as rows, and not as blocks of events.
+      extended_json: JSON and NDJSON are MongoDB's extended JSON, as `mongoexport` writes it; their values are those of
+        the documents (docs/mongodb.md). Other formats are refused.
       range_bytes: the size of the parts into which large files are split.
 
     Raises:
@@ -203,10 +220,13 @@ class ReadAllFromFilesBatched(beam.PTransform):
         columns: Sequence[str] | None = None,
         csv: CsvFormat = CsvFormat(),
         ndjson_as_rows: bool = False,
+        extended_json: bool = False,
         range_bytes: int = DEFAULT_RANGE_BYTES,
     ) -> None:
         super().__init__()
-        self._settings = _settings(format, columns, csv, range_bytes, ndjson_as_rows=ndjson_as_rows)
+        self._settings = _settings(
+            format, columns, csv, range_bytes, ndjson_as_rows=ndjson_as_rows, extended_json=extended_json
+        )
 
     def display_data(self) -> dict[str, Any]:
         """Say what is read."""
@@ -232,6 +252,8 @@ class ReadAllFromFiles(beam.PTransform):
       format: the name of a format in docs/files.md; `auto` detects each file's by its first bytes and its name.
       columns: those that are needed; one that a file does not have is None.
       csv: how CSV files are written.
+      extended_json: JSON and NDJSON are MongoDB's extended JSON, as `mongoexport` writes it; their values are those of
+        the documents (docs/mongodb.md). Other formats are refused.
       range_bytes: the size of the parts into which large files are split.
 
     Raises:
@@ -246,11 +268,12 @@ class ReadAllFromFiles(beam.PTransform):
         *,
         columns: Sequence[str] | None = None,
         csv: CsvFormat = CsvFormat(),
+        extended_json: bool = False,
         range_bytes: int = DEFAULT_RANGE_BYTES,
     ) -> None:
         super().__init__()
         self._read = ReadAllFromFilesBatched(
-            format, columns=columns, csv=csv, ndjson_as_rows=True, range_bytes=range_bytes
+            format, columns=columns, csv=csv, ndjson_as_rows=True, extended_json=extended_json, range_bytes=range_bytes
         )
 
     def display_data(self) -> dict[str, Any]:
@@ -263,17 +286,27 @@ class ReadAllFromFiles(beam.PTransform):
 
 
 def _settings(
-    format: str, columns: Sequence[str] | None, csv: CsvFormat, range_bytes: int, *, ndjson_as_rows: bool
+    format: str,
+    columns: Sequence[str] | None,
+    csv: CsvFormat,
+    range_bytes: int,
+    *,
+    ndjson_as_rows: bool,
+    extended_json: bool,
 ) -> RowSettings:
     """Check the arguments that all of these transforms take."""
     if not isinstance(csv, CsvFormat):
         raise wrong_type("csv", "a CsvFormat, such as CsvFormat(delimiter=';')", csv)
     csv.check()
+    check_choice("format", format, (AUTO, *BY_NAME))
+    if check_flag("extended_json", extended_json):
+        check_extended_json(format)
     return RowSettings(
-        file_format=check_choice("format", format, (AUTO, *BY_NAME)),
+        file_format=format,
         columns=optional(check_names, "columns", columns, "columns"),
         csv=csv,
         ndjson_as_rows=check_flag("ndjson_as_rows", ndjson_as_rows),
+        extended_json=extended_json,
         range_bytes=check_whole_number("range_bytes", range_bytes, 1, MOST_BYTES),
     )
 
@@ -341,4 +374,9 @@ def _planned(surveyed: tuple[str, Any]) -> Iterator[tuple[str, read_csv.CsvPart]
 
 def _read(part: tuple[str, Any], settings: RowSettings) -> Iterator[Any]:
     file_format, piece = part
-    return format_named(file_format).read(piece, settings)
+    batches = format_named(file_format).read(piece, settings)
+    return map(_from_extended_json, batches) if settings.extended_json else batches
+
+
+def _from_extended_json(batch: Any) -> Any:
+    return batch._replace(rows=list(map(plain_row, batch.rows))) if isinstance(batch, RowList) else batch

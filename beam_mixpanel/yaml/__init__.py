@@ -7,10 +7,22 @@ the readers here hand to `WriteToMixpanel`, which only that takes.
 from importlib.resources import files
 from typing import Final
 
-from beam_mixpanel.yaml.read import ReadFromBigQueryBatched, ReadFromFilesBatched, ReadFromSqlBatched
+from beam_mixpanel.yaml.read import (
+    ReadFromBigQueryBatched,
+    ReadFromFilesBatched,
+    ReadFromMongoDBBatched,
+    ReadFromSqlBatched,
+)
 from beam_mixpanel.yaml.write import WriteToMixpanel
 
 PROVIDERS: Final = str(files("beam_mixpanel") / "yaml" / "providers.yaml")
 """The file to include."""
 
-__all__ = ["PROVIDERS", "ReadFromBigQueryBatched", "ReadFromFilesBatched", "ReadFromSqlBatched", "WriteToMixpanel"]
+__all__ = [
+    "PROVIDERS",
+    "ReadFromBigQueryBatched",
+    "ReadFromFilesBatched",
+    "ReadFromMongoDBBatched",
+    "ReadFromSqlBatched",
+    "WriteToMixpanel",
+]

@@ -11,9 +11,10 @@ import apache_beam as beam
 from apache_beam.pvalue import PBegin, PCollection
 
 from beam_mixpanel.core.formats.csv_format import CsvFormat
-from beam_mixpanel.core.formats.kinds import AUTO, DELIMITED, NDJSON
+from beam_mixpanel.core.formats.kinds import AUTO, DELIMITED, JSON, NDJSON
 from beam_mixpanel.databases.reading import SqlReading
 from beam_mixpanel.databases.url import Connection
+from beam_mixpanel.secrets import SecretReference
 from beam_mixpanel.transforms import read_files, read_sql
 from beam_mixpanel.yaml.values import named_by, value_of, values_of
 
@@ -38,6 +39,7 @@ class ReadFromFilesBatched(beam.PTransform):
       csv: how CSV and TSV files are written: `delimiter`, `columns` of files without a header, `encoding`, `types` by
         column, and `text: true` to type no column by rule.
       ndjson_as_rows: give lines of JSON as rows, and not as events.
+      extended_json: JSON and NDJSON are MongoDB's extended JSON, as `mongoexport` writes it; lines are rows.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class ReadFromFilesBatched(beam.PTransform):
         columns: Optional[Sequence[str]] = None,
         csv: Optional[Mapping[str, Any]] = None,
         ndjson_as_rows: bool = False,
+        extended_json: bool = False,
     ) -> None:
         values = values_of(ReadFromFilesBatched, locals())
         super().__init__()
@@ -55,6 +58,8 @@ class ReadFromFilesBatched(beam.PTransform):
             raise ValueError(f"csv has no effect with format: {format}; leave one of them out")
         if ndjson_as_rows and format not in (AUTO, NDJSON.name):
             raise ValueError(f"ndjson_as_rows has no effect with format: {format}; leave one of them out")
+        if extended_json and format not in (AUTO, JSON.name, NDJSON.name):
+            raise ValueError(f"extended_json has no effect with format: {format}; leave one of them out")
         values["csv"] = _csv_format(values["csv"] or {})
         self._read = read_files.ReadFromFilesBatched(values.pop("path"), values.pop("format"), **values)
 
@@ -105,6 +110,40 @@ class ReadFromSqlBatched(beam.PTransform):
     def expand(self, begin: PBegin) -> PCollection[Any]:
         """Return batches."""
         return begin | "ReadRows" >> self._read
+
+
+class ReadFromMongoDBBatched(beam.PTransform):
+    """Reads a collection of MongoDB for `WriteToMixpanel`, in batches; several workers read at once.
+
+    Args:
+      connection: reference to the URL, `env:NAME`, `file:PATH` or `gcp-secret:...`.
+      database: the database's name.
+      collection: the collection's name.
+      filter: which documents, as for `find`; values may be extended JSON, such as `{$date: "2024-01-01T00:00:00Z"}`.
+      columns: the fields that are needed; all where it is left out.
+      partitions: how many ranges of `_id` (default 8, and more for large collections).
+    """
+
+    def __init__(
+        self,
+        *,
+        connection: str,
+        database: str,
+        collection: str,
+        filter: Optional[Mapping[str, Any]] = None,
+        columns: Optional[Sequence[str]] = None,
+        partitions: Optional[int] = None,
+    ) -> None:
+        values = values_of(ReadFromMongoDBBatched, locals())
+        super().__init__()
+        from beam_mixpanel.transforms import read_mongodb
+
+        named_by("connection", lambda: SecretReference(values["connection"]))
+        self._read = read_mongodb.ReadFromMongoDBBatched(values.pop("connection"), **values)
+
+    def expand(self, begin: PBegin) -> PCollection[Any]:
+        """Return batches."""
+        return begin | "ReadDocuments" >> self._read
 
 
 class ReadFromBigQueryBatched(beam.PTransform):

@@ -33,6 +33,7 @@ from beam_mixpanel.errors import UsageError
 from beam_mixpanel.launcher.command_line import read_settings
 from beam_mixpanel.launcher.help import ASKED
 from beam_mixpanel.launcher.options import (
+    ConnectionOptions,
     FileOptions,
     JobOptions,
     MappingOptions,
@@ -54,7 +55,7 @@ from tests.docs.samples import make_database, row_for, write_input
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 LOCAL_RUNNERS = ALL_LOCAL_RUNNERS - {"PrismRunner"}
-CLOUD_PIPELINES = ("beam_mixpanel.pipelines.bigquery_to_mixpanel", "beam_mixpanel.pipelines.pubsub_to_mixpanel")
+CLOUD_PIPELINES = tuple(f"beam_mixpanel.pipelines.{name}_to_mixpanel" for name in ("bigquery", "mongodb", "pubsub"))
 """Those whose sources are not on this machine: their options are parsed and checked, and that is all."""
 ENGINE_FLAGS = ("runner", "prism_location", "job_endpoint", "environment_type", "environment_config", "parallelism")
 """What names another engine; the same command is run in this process."""
@@ -307,7 +308,7 @@ class Shell(Checker):
         return given
 
     def _database(self, options: PipelineOptions, row: dict[str, Any]) -> None:
-        connection = str(options.view_as(SqlOptions).connection)
+        connection = str(options.view_as(ConnectionOptions).connection)
         table = options.view_as(TableOptions)
         url = "sqlite:///docs.db"
         if connection.startswith("env:"):

@@ -39,6 +39,7 @@ from beam_mixpanel.yaml import (
     PROVIDERS,
     ReadFromBigQueryBatched,
     ReadFromFilesBatched,
+    ReadFromMongoDBBatched,
     ReadFromSqlBatched,
     WriteToMixpanel,
 )
@@ -150,7 +151,7 @@ def test_an_example_tests_itself() -> None:
 def test_configurations_are_typed() -> None:
     """Beam knows the keys of each transform and the types of plain ones."""
     [provider] = load_providers(PROVIDERS)
-    for transform in (ReadFromFilesBatched, ReadFromBigQueryBatched, ReadFromSqlBatched, WriteToMixpanel):
+    for transform in (*COUNTERPARTS, WriteToMixpanel):
         types = dict(named_fields_from_schema(provider.config_schema(transform.__name__)))
         assert types.keys() == inspect.signature(transform.__init__).parameters.keys() - {"self"}
     assert (types["project_token"], types["project_id"]) == (str | None, np.int64 | None)
@@ -158,6 +159,7 @@ def test_configurations_are_typed() -> None:
 
 OTHERWISE_IN_YAML = {
     "credentials": "service_account with project_id, or project_token: YAML has no objects",
+    "exclude": "what a mapping leaves out, as the launcher knows it; columns says what is needed",
     "listed": "decides how a large CSV file is read, never what; the launcher knows it",
     "patterns": "path, as Beam's own readers in YAML name it",
     "range_bytes": "the size of parts is chosen by measurement; it is an argument for tests",
@@ -167,6 +169,7 @@ OTHERWISE_IN_YAML = {
 COUNTERPARTS = {
     WriteToMixpanel: beam_mixpanel.WriteToMixpanel,
     ReadFromFilesBatched: beam_mixpanel.ReadFromFilesBatched,
+    ReadFromMongoDBBatched: beam_mixpanel.ReadFromMongoDBBatched,
     ReadFromSqlBatched: beam_mixpanel.SqlReading,
     ReadFromBigQueryBatched: read_bigquery and read_bigquery.ReadFromBigQueryBatched,
 }
@@ -347,6 +350,15 @@ WRONG_VALUES: dict[type, dict[str, tuple[object, ...]]] = {
         "csv": (";", {"delimeter": ";"}, {"delimiter": ";;"}, {"delimiter": 5}, {"columns": "a"}, {"types": {"a": "t"}},
                 {"encoding": "utf-99"}, {"text": "yes"}),
         "ndjson_as_rows": ("yes", 1),
+        "extended_json": ("yes", 1),
+    },
+    ReadFromMongoDBBatched: {
+        "connection": (5, None, "mongodb://u:p@h/d"),
+        "database": (5, None),
+        "collection": (5, None),
+        "filter": (5, "{}", {"a": {"$oid": "0123456789abcdef"}}),
+        "columns": ("a", [5]),
+        "partitions": ("many", 1.5, 0),
     },
     ReadFromSqlBatched: {
         "connection": (5, None, "postgresql://u:p@h/d"),
@@ -368,6 +380,7 @@ WRONG_VALUES: dict[type, dict[str, tuple[object, ...]]] = {
 REST: dict[type, dict[str, object]] = {
     WriteToMixpanel: {"project_token": "env:A"},
     ReadFromFilesBatched: {"path": "orders.csv"},
+    ReadFromMongoDBBatched: {"connection": "env:A", "database": "shop", "collection": "orders"},
     ReadFromSqlBatched: {"connection": "sqlite:///shop.db", "table": "orders"},
     ReadFromBigQueryBatched: {"table": "a-project.a_dataset.orders"},
 }
@@ -417,6 +430,7 @@ def test_every_key_has_wrong_values_to_be_tried_with() -> None:
         ),
         (ReadFromFilesBatched, {"format": "avro", "csv": {"delimiter": ";"}}, "csv has no effect with format: avro"),
         (ReadFromFilesBatched, {"format": "csv", "ndjson_as_rows": True}, "ndjson_as_rows has no effect with format"),
+        (ReadFromFilesBatched, {"format": "csv", "extended_json": True}, "extended_json has no effect with format"),
         (ReadFromSqlBatched, {"partitions": 4}, "partitions needs partition_column"),
         (ReadFromBigQueryBatched, {"method": "EXPORT", "columns": ["a"]}, "columns has no effect with method: EXPORT"),
         (

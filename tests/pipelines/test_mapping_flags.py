@@ -137,7 +137,7 @@ def test_a_check_maps_without_sending(job: Job) -> None:
 def test_a_column_that_the_first_lines_lack_is_told(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
     """Lines of JSON may each have other keys, so this is a warning, with the keys that there are."""
     job.run(f"--input={job.input(*ROWS)}", *FLAGS, "--include=paln", "--include=plan")
-    assert "warning: in the first lines, there is no column 'paln'; did you mean plan?" in capsys.readouterr().err
+    assert "warning: in the first rows, there is no column 'paln'; did you mean plan?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("form", ["lines", "array"])

@@ -32,6 +32,7 @@ from beam_mixpanel import (
     ReadDeadLetters,
     ReadFromFiles,
     ReadFromFilesBatched,
+    ReadFromMongoDBBatched,
     ReadFromNdjson,
     ReadFromNdjsonBatched,
     ReadFromSql,
@@ -60,6 +61,7 @@ NO_FILES = (None, 5, True, b"x", [], [5], "", [""], {"a": 1})
 NO_FUNCTION = (None, 5, "time")
 
 ROW_ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "extended_json": NO_FLAG,
     "format": (None, "xml", "CSV", 5, True),
     "columns": NO_NAMES,
     "csv": (None, ";", {"delimiter": ";"}, CsvFormat),
@@ -124,6 +126,15 @@ WRONG: dict[Any, dict[str, tuple[Any, ...]]] = {
         "columns": NO_NAMES,
         "row_restriction": NO_OPTIONAL_TEXT,
     },
+    ReadFromMongoDBBatched: {
+        "connection": (None, 5, "", f"mongodb://user:{SECRET}@host/db", SECRET, ["env:X"]),
+        "database": NO_TEXT,
+        "collection": NO_TEXT,
+        "filter": (5, [SECRET], f"{{{SECRET}", True),
+        "columns": NO_NAMES,
+        "exclude": (None, "a", 5, [5], [""]),
+        "partitions": (0, True, 1.5, "3", 10_001),
+    },
     ReadFromSqlBatched: {"reading": (None, f"postgresql://user:{SECRET}@host/db", 5, SqlReading)},
     ReadFromSql: {"reading": (None, f"postgresql://user:{SECRET}@host/db", 5, SqlReading)},
     UnbatchRows: {},
@@ -174,6 +185,7 @@ RIGHT: dict[Any, dict[str, Any]] = {
     ReadFromFilesBatched: {"patterns": "a"},
     ReadFromFiles: {"patterns": "a"},
     ReadFromBigQueryBatched: {"table": "p.d.t"},
+    ReadFromMongoDBBatched: {"connection": "env:A", "database": "d", "collection": "c"},
     ReadDeadLetters: {"patterns": "a"},
     ServiceAccount: {"username": "user", "secret": "s", "project_id": 1},
     ServiceAccount.from_reference: {"reference": "env:A", "project_id": 1},
@@ -300,6 +312,7 @@ def test_display_data_of_every_transform_says_what_it_does_and_no_secret(reading
         ReadFromNdjson: ReadFromNdjson("in/*.ndjson"),
         ReadFromFilesBatched: ReadFromFilesBatched(["in/*.csv", "b"], columns=["a"]),
         ReadFromBigQueryBatched: ReadFromBigQueryBatched(query=f"SELECT '{SECRET}'"),
+        ReadFromMongoDBBatched: ReadFromMongoDBBatched("env:A", database="d", collection="c", filter={"email": SECRET}),
         ReadFromSqlBatched: ReadFromSqlBatched(reading),
         ReadFromFiles: ReadFromFiles("in/*.csv"),
         ReadAllFromFiles: ReadAllFromFiles("csv"),

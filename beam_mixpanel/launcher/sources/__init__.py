@@ -7,7 +7,7 @@ from typing import Final
 
 from beam_mixpanel.launcher.source import Source
 
-NAMES: Final = ("files", "sql", "bigquery", "pubsub", "replay")
+NAMES: Final = ("files", "sql", "mongodb", "bigquery", "pubsub", "replay")
 """Every source, in the order of the command's help; dead letters are a source, too."""
 
 

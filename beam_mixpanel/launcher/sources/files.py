@@ -7,10 +7,22 @@ from typing import TYPE_CHECKING, Final
 from beam_mixpanel.core.formats import kinds
 from beam_mixpanel.launcher.flags import FILES
 from beam_mixpanel.launcher.source import Source, Template
+from beam_mixpanel.transforms.flags import Flag, FlagGroup
 
 if TYPE_CHECKING:
     from beam_mixpanel.launcher.opened import Opened
     from beam_mixpanel.launcher.settings import Settings
+
+
+JSON: Final = FlagGroup(
+    title="JSON files",
+    flags=(
+        Flag(
+            name="extended_json",
+            meaning="they are MongoDB's extended JSON, as mongoexport writes it; values become those of the documents",
+        ),
+    ),
+)
 
 
 def _open(settings: Settings) -> Opened:
@@ -25,7 +37,7 @@ SOURCE: Final = Source(
     pipeline="beam_mixpanel.pipelines.files_to_mixpanel",
     summary="Import events from files into Mixpanel.",
     reads=f"{kinds.in_words()} files.",
-    flags=(FILES,),
+    flags=(FILES, JSON),
     examples=(
         "--input 'events/*.ndjson.gz' --mixpanel_emulator",
         "--input orders.csv --event 'Order Placed' --time_column ordered_at --mixpanel_emulator",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from beam_mixpanel.launcher.flags import INCREMENTAL, TABLE
+from beam_mixpanel.launcher.flags import CONNECTION, INCREMENTAL, TABLE
 from beam_mixpanel.launcher.source import Source, Template
 from beam_mixpanel.transforms.flags import Flag, FlagGroup
 
@@ -14,20 +14,13 @@ if TYPE_CHECKING:
 
 
 SQL: Final = FlagGroup(
-    title="Database",
+    title="Ranges",
     flags=(
-        Flag(
-            name="connection",
-            value="REF",
-            meaning="reference to the database's URL (env:NAME, file:PATH, gcp-secret:...), or "
-            "sqlite:///FILE, duckdb:///FILE",
-        ),
         Flag(
             name="partition_column",
             value="COLUMN",
             meaning="its ranges are read in parallel; of integers, dates or timestamps",
         ),
-        Flag(name="partitions", value="N", kind=int, meaning="how many ranges (default 8 with --partition_column)"),
     ),
 )
 
@@ -45,8 +38,9 @@ SOURCE: Final = Source(
     summary="Import rows of a SQL database into Mixpanel.",
     reads="A table of a SQL database, or what a query gives.",
     flags=(
-        SQL,
+        CONNECTION,
         TABLE,
+        SQL,
         INCREMENTAL,
     ),
     examples=(
