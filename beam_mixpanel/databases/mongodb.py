@@ -1,4 +1,7 @@
-"""MongoDB: where a collection is, what its documents hold, and their values as any other source's rows have them."""
+"""MongoDB: where a collection is, what its documents hold, and their values as any other source's rows have them.
+
+One module, since all of it knows pymongo and BSON, which nothing else of ours does.
+"""
 
 from __future__ import annotations
 
@@ -237,7 +240,9 @@ def _end(
     collection: Collection[Any], direction: int, field: str = "_id", condition: Mapping[str, Any] | None = None
 ) -> Any:
     found = list(collection.find(condition or {}, {field: 1}).sort([(field, direction)]).limit(1))
-    return found[0].get(field) if found else None
+    if found:
+        return found[0].get(field)
+    return None
 
 
 def _has_collation(collection: Collection[Any]) -> bool:
@@ -358,10 +363,10 @@ def _id_alone(raw: bytes) -> Any:
         size = 4 + int.from_bytes(value[:4], "little")
     element = raw[4:9] + value[:size]
     alone = (4 + len(element) + 1).to_bytes(4, "little") + element + b"\0"
-    try:
-        return bson.decode(alone).get("_id") if size else None
-    except BSONError:
-        return None
+    with contextlib.suppress(BSONError):
+        if size:
+            return bson.decode(alone).get("_id")
+    return None
 
 
 def plain_value(value: Any) -> Any:
@@ -371,7 +376,9 @@ def plain_value(value: Any) -> Any:
       RecursionError: it nests too deep.
     """
     convert = _PLAIN.get(type(value))
-    return value if convert is None else convert(value)
+    if convert is None:
+        return value
+    return convert(value)
 
 
 def _of_object(value: Mapping[str, Any]) -> Any:
@@ -419,7 +426,9 @@ def projection_of(columns: Sequence[str] | None, exclude: Sequence[str]) -> dict
     A name that a projection would read as something else (`a.b`, `$a`) is not narrowed by.
     """
     if columns is not None:
-        return {"_id": 1, **dict.fromkeys(columns, 1)} if all(map(_can_project, columns)) else None
+        if all(map(_can_project, columns)):
+            return {"_id": 1, **dict.fromkeys(columns, 1)}
+        return None
     left_out = [name for name in exclude if name != "_id" and _can_project(name)]
     return dict.fromkeys(left_out, 0) or None
 

@@ -76,7 +76,9 @@ def _highest(place: MongoCollection, field: str, condition: Mapping[str, Any]) -
     raw = place.highest(field, condition)
     if raw is not None and _is_endless(raw):
         raw = place.highest(field, _both(condition, {field: {"$lt": math.inf}}))
-    return None if raw is None or _is_endless(raw) else raw
+    if raw is None or _is_endless(raw):
+        return None
+    return raw
 
 
 def _is_endless(raw: Any) -> bool:
@@ -105,7 +107,9 @@ def _as_mark(raw: Any) -> Mark:
     if isinstance(raw, (int, float, Decimal128)) and not isinstance(raw, bool):
         # A double is written with digits from which the same double is read.
         number = raw.to_decimal() if isinstance(raw, Decimal128) else Decimal(repr(raw))
-        return int(number) if number == number.to_integral_value() else number
+        if number == number.to_integral_value():
+            return int(number)
+        return number
     raise IncrementalError(
         f"a cursor column must hold numbers, moments, text or ObjectIds, not {type(raw).__name__}; choose another, or "
         "leave out documents of other types by `filter`"

@@ -152,7 +152,9 @@ def _nearest(name: str, options: list[str], least: float) -> str | None:
     # Of two spellings of one option the documented one comes first, and is the one to suggest.
     documented = {_plain(option): option for option in reversed(options)}
     near = difflib.get_close_matches(_plain(name), documented, 1, least)
-    return documented[near[0]] if near else None
+    if near:
+        return documented[near[0]]
+    return None
 
 
 def _plain(option: str) -> str:

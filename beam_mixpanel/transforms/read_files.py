@@ -375,8 +375,12 @@ def _planned(surveyed: tuple[str, Any]) -> Iterator[tuple[str, read_csv.CsvPart]
 def _read(part: tuple[str, Any], settings: RowSettings) -> Iterator[Any]:
     file_format, piece = part
     batches = format_named(file_format).read(piece, settings)
-    return map(_from_extended_json, batches) if settings.extended_json else batches
+    if settings.extended_json:
+        return map(_from_extended_json, batches)
+    return batches
 
 
 def _from_extended_json(batch: Any) -> Any:
-    return batch._replace(rows=list(map(plain_row, batch.rows))) if isinstance(batch, RowList) else batch
+    if isinstance(batch, RowList):
+        return batch._replace(rows=list(map(plain_row, batch.rows)))
+    return batch

@@ -10,6 +10,8 @@ It is Beam's own source (`apache_beam.io.mongodbio`), with what that lacks for d
   collection once more; neither is there in MongoDB's look-alikes.
 * An empty collection is read as one that has no documents; Beam's fails.
 * A connection that is lost in the middle is made anew, and reading goes on behind the last document.
+
+One module, since the source, its ranges and its readers are one contract of Beam's.
 """
 
 from __future__ import annotations
@@ -370,7 +372,9 @@ class _Part:
             return dict(given)
         bounds = {"$gte": self._tracker.start_position()} if self._last_id is None else {"$gt": self._last_id}
         left = {"_id": {**bounds, "$lt": self._tracker.stop_position()}}
-        return {"$and": [given, left]} if given else left
+        if given:
+            return {"$and": [given, left]}
+        return left
 
     def claim(self, document_id: Any) -> bool:
         """Return whether a document belongs to the part, which a runner may cut shorter meanwhile."""

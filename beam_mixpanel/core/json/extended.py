@@ -15,6 +15,7 @@ import binascii
 import math
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, Final
@@ -71,7 +72,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         # A number that is written with a fraction is a double; a decimal has a form of its own.
         double = float(value)
-        return double if math.isfinite(double) else value
+        if math.isfinite(double):
+            return double
+        return value
     return value
 
 
@@ -83,7 +86,9 @@ def plain_object(fields: dict[str, Any]) -> Any:
     if read is None:
         return fields
     value = read(fields)
-    return fields if value is _AS_IT_IS else value
+    if value is _AS_IT_IS:
+        return fields
+    return value
 
 
 def moment(milliseconds: int) -> datetime | str:
@@ -121,7 +126,9 @@ MAX_KEY: Final = "MaxKey"
 
 def code(text: str, scope: Any) -> Any:
     """Return JavaScript as text; with a scope, as an object."""
-    return text if scope is None else {"code": text, "scope": scope}
+    if scope is None:
+        return text
+    return {"code": text, "scope": scope}
 
 
 def _reference(fields: dict[str, Any]) -> dict[str, Any]:
@@ -131,13 +138,17 @@ def _reference(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _object_id(fields: dict[str, Any]) -> Any:
     value = fields["$oid"]
-    return value.lower() if isinstance(value, str) and _HEX_ID.fullmatch(value) else _AS_IT_IS
+    if isinstance(value, str) and _HEX_ID.fullmatch(value):
+        return value.lower()
+    return _AS_IT_IS
 
 
 def _date(fields: dict[str, Any]) -> Any:
     value = fields["$date"]
     if isinstance(value, int) and not isinstance(value, bool):
-        return moment(value) if value in _INT64 else _AS_IT_IS
+        if value in _INT64:
+            return moment(value)
+        return _AS_IT_IS
     found = _MOMENT.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         return _AS_IT_IS
@@ -145,7 +156,9 @@ def _date(fields: dict[str, Any]) -> Any:
     try:
         local = datetime.fromisoformat(f"{clock}.{(fraction or '').ljust(6, '0')}+00:00")
         ahead = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
-        return local + ahead if sign == "-" else local - ahead
+        if sign == "-":
+            return local + ahead
+        return local - ahead
     except (ValueError, OverflowError):
         return _AS_IT_IS
 
@@ -156,19 +169,25 @@ def _whole_number(name: str) -> Callable[[dict[str, Any]], Any]:
         if not isinstance(value, str) or not _INTEGER.fullmatch(value):
             return _AS_IT_IS
         number = int(value)
-        return number if number in _INT64 else _AS_IT_IS
+        if number in _INT64:
+            return number
+        return _AS_IT_IS
 
     return read
 
 
 def _double(fields: dict[str, Any]) -> Any:
     value = fields["$numberDouble"]
-    return float(value) if isinstance(value, str) and _DECIMAL.fullmatch(value) else _AS_IT_IS
+    if isinstance(value, str) and _DECIMAL.fullmatch(value):
+        return float(value)
+    return _AS_IT_IS
 
 
 def _decimal(fields: dict[str, Any]) -> Any:
     value = fields["$numberDecimal"]
-    return Decimal(value) if isinstance(value, str) and _DECIMAL.fullmatch(value) else _AS_IT_IS
+    if isinstance(value, str) and _DECIMAL.fullmatch(value):
+        return Decimal(value)
+    return _AS_IT_IS
 
 
 def _binary(fields: dict[str, Any]) -> Any:
@@ -192,10 +211,10 @@ def _decoded(text: Any, subtype: Any) -> Any:
 
 
 def _uuid(fields: dict[str, Any]) -> Any:
-    try:
-        return str(UUID(fields["$uuid"])) if isinstance(fields["$uuid"], str) else _AS_IT_IS
-    except ValueError:
-        return _AS_IT_IS
+    with suppress(ValueError):
+        if isinstance(fields["$uuid"], str):
+            return str(UUID(fields["$uuid"]))
+    return _AS_IT_IS
 
 
 def _timestamp(fields: dict[str, Any]) -> Any:
@@ -219,25 +238,35 @@ def _regex_of_version_1(fields: dict[str, Any]) -> Any:
 
 
 def _regex_of(pattern: Any, options: Any) -> Any:
-    return regex(pattern, options) if isinstance(pattern, str) and isinstance(options, str) else _AS_IT_IS
+    if isinstance(pattern, str) and isinstance(options, str):
+        return regex(pattern, options)
+    return _AS_IT_IS
 
 
 def _code(fields: dict[str, Any]) -> Any:
-    return fields["$code"] if isinstance(fields["$code"], str) else _AS_IT_IS
+    if isinstance(fields["$code"], str):
+        return fields["$code"]
+    return _AS_IT_IS
 
 
 def _code_with_scope(fields: dict[str, Any]) -> Any:
     text, scope = fields["$code"], fields["$scope"]
-    return code(text, scope) if isinstance(text, str) and isinstance(scope, dict) else _AS_IT_IS
+    if isinstance(text, str) and isinstance(scope, dict):
+        return code(text, scope)
+    return _AS_IT_IS
 
 
 def _symbol(fields: dict[str, Any]) -> Any:
-    return fields["$symbol"] if isinstance(fields["$symbol"], str) else _AS_IT_IS
+    if isinstance(fields["$symbol"], str):
+        return fields["$symbol"]
+    return _AS_IT_IS
 
 
 def _pointer(fields: dict[str, Any]) -> Any:
     value = fields["$dbPointer"]
-    return value if isinstance(value, dict) and "$ref" in value else _AS_IT_IS
+    if isinstance(value, dict) and "$ref" in value:
+        return value
+    return _AS_IT_IS
 
 
 def _is_one(value: Any) -> bool:
@@ -245,15 +274,21 @@ def _is_one(value: Any) -> bool:
 
 
 def _min_key(fields: dict[str, Any]) -> Any:
-    return MIN_KEY if _is_one(fields["$minKey"]) else _AS_IT_IS
+    if _is_one(fields["$minKey"]):
+        return MIN_KEY
+    return _AS_IT_IS
 
 
 def _max_key(fields: dict[str, Any]) -> Any:
-    return MAX_KEY if _is_one(fields["$maxKey"]) else _AS_IT_IS
+    if _is_one(fields["$maxKey"]):
+        return MAX_KEY
+    return _AS_IT_IS
 
 
 def _undefined(fields: dict[str, Any]) -> Any:
-    return None if fields["$undefined"] is True else _AS_IT_IS
+    if fields["$undefined"] is True:
+        return None
+    return _AS_IT_IS
 
 
 _READERS: Final[dict[tuple[str, ...], Callable[[dict[str, Any]], Any]]] = {

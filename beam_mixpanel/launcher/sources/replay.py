@@ -37,7 +37,7 @@ SOURCE: Final = Source(
     command="replay",
     pipeline="beam_mixpanel.pipelines.replay_dead_letters",
     summary="Send dead letters to Mixpanel again.",
-    reads="Dead letters of an earlier run.",
+    reads="Send dead letters of an earlier run again.",
     flags=(
         FILES,
         REPLAY,
