@@ -83,7 +83,7 @@ def test_help_is_that_of_the_module(arguments: tuple[str, ...]) -> None:
     [
         (("imprt",), "did you mean import?"),
         (("import", "file"), "did you mean files?"),
-        (("import", "--input", "x"), "import bigquery|files|pubsub|sql --input"),
+        (("import", "--input", "x"), "import bigquery|files|mongodb|pubsub|sql --input"),
         (("--input=x",), "--input belongs behind a command"),
         (("xyz",), "there are check, dead-letters, doctor, emulator, import, insert-id, replay"),
         (("doctor", "--mixpanel_regoin", "eu"), "mixpanel-region"),

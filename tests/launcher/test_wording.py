@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from beam_mixpanel.launcher.options import FileOptions, IncrementalOptions, SqlOptions, TableOptions
+from beam_mixpanel.launcher.options import SOME_TAKE
 from beam_mixpanel.launcher.parse import COMMON_OPTIONS
 from beam_mixpanel.launcher.plain_flags import actions_of
 from beam_mixpanel.launcher.wording import FLAG_OF, in_flags
@@ -50,7 +50,7 @@ def test_arguments_become_flags(said: str, shown: str) -> None:
 
 def test_every_flag_that_is_shown_exists() -> None:
     """All flags of the table are options of a pipeline, or Beam's."""
-    groups = (*COMMON_OPTIONS, FileOptions, TableOptions, SqlOptions, IncrementalOptions)
+    groups = (*COMMON_OPTIONS, *SOME_TAKE)
     ours = {name for group in groups for action in actions_of(group) for name in action.option_strings}
     assert set(FLAG_OF.values()) - ours == {"--project", "--temp_location"}
 
