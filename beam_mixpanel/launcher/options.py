@@ -13,7 +13,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_mixpanel.launcher import flags
 from beam_mixpanel.launcher.sources import all_sources, bigquery, pubsub, replay, sql
-from beam_mixpanel.transforms.flags import FlagGroup, add_flags
+from beam_mixpanel.transforms.flags import MIXPANEL, FlagGroup, add_flags
+from beam_mixpanel.transforms.options import MixpanelOptions
 
 
 class JobOptions(PipelineOptions):
@@ -105,6 +106,10 @@ class IncrementalOptions(PipelineOptions):
 
 
 _OPTIONS: Final[dict[FlagGroup, type[PipelineOptions]]] = {
+    **dict.fromkeys(MIXPANEL, MixpanelOptions),
+    flags.MAPPING: MappingOptions,
+    flags.REDACTION: RedactionOptions,
+    flags.JOB: JobOptions,
     flags.FILES: FileOptions,
     replay.REPLAY: ReplayOptions,
     flags.TABLE: TableOptions,
@@ -117,7 +122,10 @@ _OPTIONS: Final[dict[FlagGroup, type[PipelineOptions]]] = {
 
 
 def options_of(group: FlagGroup) -> type[PipelineOptions]:
-    """Return the class of Beam's that has these options; it is made where none of the above has them."""
+    """Return the class of Beam's that has these options; it is made where none of the above has them.
+
+    Beam refuses two classes with one option, so no group may have two.
+    """
     if group not in _OPTIONS:
         own = {"_add_argparse_args": classmethod(lambda _, parser: add_flags(parser, group)), "__doc__": group.title}
         _OPTIONS[group] = type(f"{group.title.title().replace(' ', '')}Options", (PipelineOptions,), own)

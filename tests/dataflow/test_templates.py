@@ -37,7 +37,9 @@ def _metadata(name: str) -> Any:
 def test_every_pipeline_has_a_template_and_the_reverse() -> None:
     """A new pipeline is not forgotten, neither here nor among the jobs; a check's launcher stays to write the page."""
     pipelines = {file.stem for file in (ROOT / "pipelines").glob("*_*.py") if file.stem != "__init__"}
-    assert pipelines - {"check_events"} == set(generate.TEMPLATES) == set(PIPELINES)
+    # MongoDB's launcher asks a server: its graph is looked at where there is one, in tests/mongodb.
+    jobs = {*PIPELINES, "mongodb_to_mixpanel"}
+    assert pipelines - {"check_events"} == set(generate.TEMPLATES) == jobs
     assert {file.stem for file in (ROOT / "templates").glob("*.json")} == set(generate.TEMPLATES)
 
 
