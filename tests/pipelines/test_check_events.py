@@ -252,7 +252,10 @@ def test_a_database_can_be_checked(tmp_path: Path) -> None:
 def test_what_has_no_end_cannot_be_checked(capsys: pytest.CaptureFixture[str]) -> None:
     """A stream is named as a source elsewhere."""
     assert check_events.run(["pubsub", "--subscription=projects/p/subscriptions/s"]) == 2
-    assert capsys.readouterr().err == "error: a check reads files or sql or bigquery or replay: what has an end\n"
+    assert (
+        capsys.readouterr().err
+        == "error: a check reads files or sql or mongodb or bigquery or replay: what has an end\n"
+    )
 
 
 def test_dead_letters_can_be_checked(tmp_path: Path) -> None:

@@ -283,7 +283,7 @@ def test_without_dead_letters_a_fix_that_fails_fails_the_job(
         (("--fix=replay_fixes:no_such",), "has no no_such"),
         (("--fix=replay_fixes",), "module:function"),
         (("--fix=replay_fixes:SECRET",), "is no function"),
-        (("--only-reasn=a",), "did you mean --only-reason?"),
+        (("--only-reasn=a",), "did you mean --only_reason?"),
         (("--only_reasn=a",), "did you mean --only_reason?"),
         (("--fx=a:b",), "did you mean --fix?"),
         (("--only_reason",), "expected one argument"),
