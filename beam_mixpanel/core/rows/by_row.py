@@ -204,6 +204,8 @@ class RowPreparer:
         """Give the preparer of a schema's batches; None where rows must be prepared one by one."""
         from beam_mixpanel.core.rows.by_column import ColumnarPreparer
 
+        # What a file says of itself (pandas, ORC) matters to nobody here, and pyarrow 20 cannot hash it.
+        schema = schema.remove_metadata()
         if schema not in self._columnar:
             columnar = None
             try:
