@@ -51,7 +51,8 @@ def test_the_kind_of_project_is_shown_and_set(emulator, page, opened, send, even
     """The page shows the kind of project and changes it; of one that holds events it says that it cannot be changed."""
     kind = page.get_by_label("Project")
     expect(kind).to_have_value("simplified")
-    kind.select_option("original")
+    with page.expect_response("**/_emulator/project"):
+        kind.select_option("original")
     expect(kind).to_have_value("original")
     assert emulator.stats()["project"] == {"id_merge": "original", "as_sent": False}
     expect(page.locator("#as-sent")).to_be_hidden()
