@@ -35,7 +35,7 @@ def summary(patterns: tuple[str, ...], as_json: bool, show_events: bool) -> None
     if as_json:
         click.echo(json.dumps(groups, indent=2, ensure_ascii=False))
         return
-    Console(highlight=False).print(_table(groups))
+    Console(highlight=False, emoji=False).print(_table(groups))
     if groups:
         quoted = " ".join(f"--input '{pattern}'" for pattern in patterns)
         click.echo(f"To send them again, after the cause is gone: beam-mixpanel replay {quoted} …")

@@ -77,7 +77,7 @@ def doctor(
     table = Table(show_header=False, box=None)
     for what, verdict, found in findings:
         table.add_row(what, f"[{_COLOURS[verdict]}]{verdict}[/]", found.replace("[", "\\["))
-    Console(highlight=False).print(table)
+    Console(highlight=False, emoji=False).print(table)
     sys.exit(any(finding.verdict == BAD for finding in findings))
 
 

@@ -219,7 +219,13 @@ class SqlReading:
                     "one of integers, dates or timestamps, or cast it in a `query`"
                 )
         ranges = split_range(_plain_number(low), _plain_number(high), partitions)
-        self._ranges = [*(self._within(column.expression, each) for each in ranges), *self._ranges]
+        within = [self._within(column.expression, each) for each in ranges]
+        if isinstance(high, datetime):
+            literal = self._database.literal
+            within[-1] = (
+                f"{column.expression} >= {literal(ranges[-1].low)} AND {column.expression} {_up_to(high, literal)}"
+            )
+        self._ranges = [*within, *self._ranges]
 
     def _quoted(self, name: str, role: str) -> _Quoted:
         column = find_column(self._columns, name, role)
@@ -296,10 +302,14 @@ def _where(conditions: Sequence[str]) -> str:
 
 
 def _up_to(mark: Mark, literal: Callable[[Any], str]) -> str:
-    """Write the condition of values up to a mark; the driver may have cut nanoseconds off it, which the rows have."""
+    """Write the condition of values up to a mark.
+
+    A driver may have cut nanoseconds off the mark, which the rows have; and a database whose times are coarser than a
+    microsecond cuts them off the bound. So it lies a microsecond further on, and is itself read.
+    """
     if isinstance(mark, datetime):
         with contextlib.suppress(OverflowError):
-            return f"< {literal(mark + _MICROSECOND)}"
+            return f"<= {literal(mark + _MICROSECOND)}"
     return f"<= {literal(mark)}"
 
 

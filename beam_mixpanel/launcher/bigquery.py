@@ -116,4 +116,5 @@ def _epilogue(source: Source, recurrence: Recurrence | None, window: _Window) ->
         source.name,
         confirm=lambda: recurrence.remember(window.mark),
         may_be_empty=recurrence.may_be_empty,
+        unconfirmed=recurrence.unconfirmed,
     )

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
+from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
 
+from beam_mixpanel.client.credentials import ServiceAccount, resolve_host
 from beam_mixpanel.core.rows.plan import ColumnPlan
-from beam_mixpanel.core.sources.increments import Increment, Mark, State, source_of_query
+from beam_mixpanel.core.sources.increments import Increment, Mark, State, not_past, source_of_query
 from beam_mixpanel.errors import IncrementalError, UsageError
 from beam_mixpanel.launcher.options import IncrementalOptions, TableOptions
 from beam_mixpanel.launcher.settings import Settings
 from beam_mixpanel.launcher.state_file import read_state, write_state
 from beam_mixpanel.launcher.usage import as_usage, notice
+from beam_mixpanel.transforms.options import MixpanelOptions
 
 _TOPIC: Final = "incremental"
+_FUTURE: Final = timedelta(days=1)
+"""Nobody's clock or time zone is so far ahead."""
+_ONE_WRITER: Final = ("sqlite:", "duckdb:")
+"""Databases in which no row is committed after one of a later transaction."""
 
 
 class Recurrence(NamedTuple):
@@ -25,6 +34,10 @@ class Recurrence(NamedTuple):
       database: where that is, without a secret.
       path: the file of its state; empty where it has none.
       state: what the run before left; None where there was none.
+      destination: the host and project that it imports into, without a secret; empty where it sends nothing there.
+      writes: whether to write the state; not where what is imported does not stay.
+      started: the present, before the source was looked at.
+      zone: of moments and dates of the cursor column that name none.
     """
 
     increment: Increment
@@ -32,6 +45,10 @@ class Recurrence(NamedTuple):
     database: str
     path: str = ""
     state: State | None = None
+    destination: str = ""
+    writes: bool = True
+    started: datetime = datetime.max.replace(tzinfo=timezone.utc)
+    zone: tzinfo = timezone.utc
 
     @property
     def may_be_empty(self) -> bool:
@@ -50,14 +67,57 @@ class Recurrence(NamedTuple):
         )
 
     def remember(self, mark: Mark | None) -> None:
-        """Write the mark for the next run, and say so; a run that found nothing leaves the old one.
+        """Write the mark for the next run, and say so.
+
+        A run that found nothing leaves the old one, as does one that ended at `until`, short of what was read before.
 
         Raises:
           OSError: it cannot be written.
         """
-        if self.path and mark is not None:
-            write_state(self.path, State(self.source, self.increment.cursor_column, mark, self.database))
-            notice(_TOPIC, f"{self.increment.cursor_column} = {mark} is remembered in {self.path}")
+        if not self.path or mark is None:
+            return
+        column = self.increment.cursor_column
+        greatest = mark
+        mark = not_past(greatest, self.started, self.zone)
+        if mark != greatest:
+            notice(
+                _TOPIC,
+                f"there are rows of the future, up to {column} = {greatest}: they were read, and the next runs read "
+                f"them again, from {column} = {mark} on",
+            )
+        if not self.writes:
+            notice(_TOPIC, f"{self.path} is not written: the emulator keeps nothing of what was sent")
+        elif self.state is not None and self._is_short_of(self.state, mark):
+            notice(_TOPIC, f"{self.path} stays at {column} = {self.state.mark}: --until ended this run before that")
+        else:
+            write_state(self.path, State(self.source, column, mark, self.database, self.destination))
+            notice(_TOPIC, f"{column} = {mark} is remembered in {self.path}")
+
+    @property
+    def unconfirmed(self) -> str:
+        """What to tell the user where dead letters keep the state from moving on; empty where it would not anyway."""
+        if not self.path or not self.writes:
+            return ""
+        stays = f"{self.path} is not written"
+        if self.state is not None:
+            stays = f"{self.path} stays at {self.increment.cursor_column} = {self.state.mark}"
+        return (
+            f"{stays}, so the next run reads the same rows again; duplicates are ignored. To move it on and leave the "
+            "dead letters behind, run again with --dead_letters PREFIX --allow_dead_letters N"
+        )
+
+    def _is_short_of(self, state: State, mark: Mark) -> bool:
+        """Return whether `until` ended this run before the mark of an earlier run of the same job."""
+        if self.increment.until is None or (state.source, state.cursor_column) != (
+            self.source,
+            self.increment.cursor_column,
+        ):
+            return False
+        elsewhere = any(
+            left and left != here
+            for left, here in ((state.database, self.database), (state.destination, self.destination))
+        )
+        return not elsewhere and state.is_past(mark)
 
 
 def recurrence_of(settings: Settings, plan: ColumnPlan | None, source: str, database: str) -> Recurrence | None:
@@ -84,13 +144,64 @@ def recurrence_of(settings: Settings, plan: ColumnPlan | None, source: str, data
         increment.check()
     query = settings.options.view_as(TableOptions).query
     source = source if query is None else source_of_query(query)
+    destination = _destination(settings)
+    zone = ZoneInfo(settings.options.view_as(MixpanelOptions).mixpanel_time_zone)
+    started = datetime.now(timezone.utc)
+    if options.state and options.overlap is None and not database.startswith(_ONE_WRITER):
+        notice(
+            _TOPIC,
+            f"a row that is committed late, with a smaller {column} than rows already read, is missed: give --overlap, "
+            "such as 1h, or a number for a column of numbers; longer than your longest transaction",
+        )
     return Recurrence(
         increment=increment,
         source=source,
         database=database,
         path=options.state or "",
-        state=_left_state(options, source, database, column),
+        state=_not_of_the_future(
+            _left_state(options, source, column, database=database, destination=destination), options, started, zone
+        ),
+        destination=destination,
+        writes=not settings.use_emulator,
+        started=started,
+        zone=zone,
     )
+
+
+def _not_of_the_future(
+    state: State | None, options: IncrementalOptions, started: datetime, zone: tzinfo
+) -> State | None:
+    """Return the state, unless nothing would be new to it for years, as after a row of 2099 in earlier versions.
+
+    Raises:
+      UsageError: it remembers a moment or date of the future.
+    """
+    if state is None or options.since is not None or not_past(state.mark, started + _FUTURE, zone) == state.mark:
+        return state
+    raise UsageError(
+        f"--state {options.state} remembers {state.cursor_column} = {state.mark}, which lies in the future, so that no "
+        "row since then was read, and none would be; set the starting point once: --since VALUE"
+    )
+
+
+def _destination(settings: Settings) -> str:
+    """Name the host and project that events go to, without a secret; empty where nothing is sent to stay.
+
+    A token tells its project only to Mixpanel, so it is named by a hash.
+    """
+    if settings.checks or settings.use_emulator:
+        return ""
+    options = settings.options.view_as(MixpanelOptions)
+    host = resolve_host(options.mixpanel_region, options.mixpanel_api_host)
+    credentials = options.credentials()
+    if isinstance(credentials, ServiceAccount):
+        return f"project {credentials.project_id} at {host}"
+    reference = credentials.reference
+    if reference is None or not reference.is_local:
+        named = "a token" if reference is None else reference.text
+        return f"the project of {named} at {host}"
+    fingerprint = hashlib.sha256(reference.resolve().encode()).hexdigest()[:12]
+    return f"the project with a token of SHA-256 {fingerprint} at {host}"
 
 
 def _check_together(options: IncrementalOptions) -> None:
@@ -100,7 +211,9 @@ def _check_together(options: IncrementalOptions) -> None:
         raise UsageError("--overlap needs --state FILE, whose value it goes back from")
 
 
-def _left_state(options: IncrementalOptions, source: str, database: str, column: str) -> State | None:
+def _left_state(
+    options: IncrementalOptions, source: str, column: str, *, database: str, destination: str
+) -> State | None:
     """Return what the run before left, if it is that of this job; with `--since` it is replaced, whosever it is."""
     state = read_state(options.state) if options.state else None
     if state is None:
@@ -120,6 +233,12 @@ def _left_state(options: IncrementalOptions, source: str, database: str, column:
         raise UsageError(
             f"--state {options.state} was left by {state.database}, not by {database}, and could skip rows of the "
             "latter; give each database a file of its own. If the database has only moved, set the "
+            f"starting point once: --since {shlex.quote(str(state.mark))}"
+        )
+    if state.destination and destination and state.destination != destination:
+        raise UsageError(
+            f"--state {options.state} was left by an import into {state.destination}, not into {destination}, which "
+            "may lack the rows before it; give each project a file of its own. If it is the same project, set the "
             f"starting point once: --since {shlex.quote(str(state.mark))}"
         )
     notice(_TOPIC, f"reading from {column} = {state.mark} on")

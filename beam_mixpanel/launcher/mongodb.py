@@ -132,4 +132,9 @@ def _source_name(place: MongoCollection, condition: dict[str, Any]) -> str:
 def _epilogue(place: MongoCollection, recurrence: Recurrence | None, mark: Any) -> Epilogue:
     if recurrence is None:
         return Epilogue(place.name)
-    return Epilogue(place.name, confirm=lambda: recurrence.remember(mark), may_be_empty=recurrence.may_be_empty)
+    return Epilogue(
+        place.name,
+        confirm=lambda: recurrence.remember(mark),
+        may_be_empty=recurrence.may_be_empty,
+        unconfirmed=recurrence.unconfirmed,
+    )

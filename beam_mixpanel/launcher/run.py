@@ -36,7 +36,15 @@ from beam_mixpanel.launcher.settings import Settings
 from beam_mixpanel.launcher.source import Source
 from beam_mixpanel.launcher.summary import Summary
 from beam_mixpanel.launcher.usage import as_usage
-from beam_mixpanel.launcher.verdict import EXIT_FAILED, EXIT_IMPORTED, EXIT_USAGE, Asked, Verdict, judge
+from beam_mixpanel.launcher.verdict import (
+    EXIT_DEAD_LETTERS,
+    EXIT_FAILED,
+    EXIT_IMPORTED,
+    EXIT_USAGE,
+    Asked,
+    Verdict,
+    judge,
+)
 from beam_mixpanel.launcher.wording import in_flags
 from beam_mixpanel.metrics import LIVE, NAMESPACE
 from beam_mixpanel.transforms.dead_letters import WriteDeadLetters, remove_unfinished
@@ -82,7 +90,7 @@ def run_job(source: Source, build: Build, argv: Sequence[str] | None = None, *, 
     arguments = list(sys.argv[1:] if argv is None else argv)
     if ASKED & set(arguments):
         print_help(source, arguments)
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)  # a column may be called :key:
     try:
         settings = read_settings(arguments, source.groups, checks=checks)
         with quiet_beam(), emulator_of(settings, console):
@@ -154,6 +162,8 @@ def _run_and_report(pipeline: beam.Pipeline, epilogue: Epilogue, settings: Setti
     if verdict.settled:
         verdict = _confirm(verdict, epilogue)
     _print_verdict(verdict, summary, settings, console)
+    if verdict.exit_code == EXIT_DEAD_LETTERS and epilogue.unconfirmed:
+        _print(console, epilogue.unconfirmed)
     if settings.checks or not settings.report:
         return verdict.exit_code
 

@@ -109,4 +109,5 @@ def _epilogue(reading: SqlReading, recurrence: Recurrence | None) -> Epilogue:
         confirm=lambda: recurrence.remember(reading.mark),
         close=reading.close,
         may_be_empty=recurrence.may_be_empty,
+        unconfirmed=recurrence.unconfirmed,
     )

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from beam_mixpanel.core.sources.increments import Increment, Mark, State, read_mark
+from beam_mixpanel.core.sources.increments import Increment, Mark, State, not_past, read_mark
 from beam_mixpanel.errors import IncrementalError
 
 UTC = timezone.utc
@@ -152,3 +152,23 @@ def test_a_column_that_serves_for_no_cursor_is_refused_before_anything_is_read()
     """Also by a first run, which has nothing to compare it with: its value could not be remembered."""
     with pytest.raises(IncrementalError, match="cast it"):
         Increment("c").bounds(1.5, None, UTC)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("mark", "kept"),
+    [
+        (datetime(2024, 6, 1, 12, tzinfo=UTC), datetime(2024, 6, 1, 12, tzinfo=UTC)),
+        (datetime(2024, 6, 1, 12, 0, 0, 1, tzinfo=UTC), datetime(2024, 6, 1, 11, 50, tzinfo=UTC)),
+        (datetime(2099, 1, 1, tzinfo=UTC), datetime(2024, 6, 1, 11, 50, tzinfo=UTC)),
+        (datetime(2024, 6, 1, 13), datetime(2024, 6, 1, 13)),
+        (datetime(2024, 6, 1, 15), datetime(2024, 6, 1, 13, 50)),
+        (date(2024, 6, 1), date(2024, 6, 1)),
+        (date(2024, 6, 2), date(2024, 6, 1)),
+        (20_990_101, 20_990_101),
+        ("2099-01-01", "2099-01-01"),
+    ],
+)
+def test_a_mark_of_the_future_is_not_remembered(mark: Mark, kept: Mark) -> None:
+    """The present is, less some minutes; moments without a zone are those of the user's."""
+    zone = timezone(timedelta(hours=2))
+    assert not_past(mark, datetime(2024, 6, 1, 12, tzinfo=UTC), zone) == kept

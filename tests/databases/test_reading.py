@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ import pyarrow as pa
 import pytest
 
 from beam_mixpanel.core.sources.increments import Increment, State
+from beam_mixpanel.databases.database import ansi_literal
+from beam_mixpanel.databases.postgresql import PostgreSql
 from beam_mixpanel.databases.reading import MOST_ATTEMPTS, Part, SqlReading, read_part
 from beam_mixpanel.errors import DatabaseError, LostConnectionError
 from benchmarks.private_postgres import PostgresMissingError, PrivatePostgres
@@ -334,6 +336,40 @@ def test_nanoseconds_that_python_has_no_value_for_do_not_keep_the_last_row_back(
             assert sorted(_read(reading)) == expected
             assert reading.mark == datetime(2024, 1, 1, 0, 0, 0, 1)
             state = State("events", "at", reading.mark)
+
+
+@pytest.mark.parametrize("unit", [timedelta(seconds=1), timedelta(milliseconds=1), timedelta(days=1)])
+@pytest.mark.parametrize("partitions", [0, 1, 3, 7])
+def test_a_database_whose_times_are_coarse_gives_its_newest_rows(
+    postgres: PrivatePostgres,
+    postgres_reference: str,
+    monkeypatch: pytest.MonkeyPatch,
+    unit: timedelta,
+    partitions: int,
+) -> None:
+    """As ClickHouse, which cuts a bound to the seconds that a column has: every row is still in one part."""
+
+    def cut(_: PostgreSql, value: Any) -> str:
+        if isinstance(value, datetime):
+            value -= (value - datetime(2024, 1, 1, tzinfo=value.tzinfo)) % unit
+        return ansi_literal(value)
+
+    postgres.execute(
+        "DROP TABLE IF EXISTS coarse",
+        "CREATE TABLE coarse AS SELECT n AS id, timestamptz '2024-01-01' + (n / 10) * "
+        f"interval '{unit.total_seconds()} seconds' AS at FROM generate_series(0, 99) n",
+    )
+    monkeypatch.setattr(PostgreSql, "literal", cut)
+    with SqlReading(postgres_reference, table="coarse") as reading:
+        reading.select_new(Increment("at"))
+        if partitions:
+            reading.split("at", partitions)
+        assert sorted(_read(reading)) == list(range(100))
+        assert reading.mark is not None
+        state = State("coarse", "at", reading.mark)
+    with SqlReading(postgres_reference, table="coarse") as reading:
+        reading.select_new(Increment("at"), state)
+        assert sorted(_read(reading)) == list(range(90, 100))
 
 
 @pytest.mark.parametrize("bad_row", [0, 250_000])

@@ -237,14 +237,18 @@ def test_the_next_run_reads_what_is_new(
     assert "is remembered in" in capsys.readouterr().err
 
 
-def test_late_rows_are_read_with_an_overlap(job: Job, orders: PrivatePostgres, emulator: Emulator) -> None:
+def test_late_rows_are_read_with_an_overlap(
+    job: Job, orders: PrivatePostgres, emulator: Emulator, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A row that came late, below the mark, is read by a run that begins before the mark; what it repeats is one."""
     flags = ("--table=orders", *MAPPING, f"--state={job.folder}/state.json", "--include=id")
     assert job.run(*flags) == 0
     orders.execute(f"INSERT INTO orders VALUES ({ROWS + 1}, timestamptz '2026-01-01 01:35:00', 1, 1, '{{}}')")
     assert job.run(*flags) == 0
     assert len(_numbers(emulator)) == ROWS
+    assert "give --overlap" in capsys.readouterr().err
     assert job.run(*flags, "--overlap=10m") == 0
+    assert "give --overlap" not in capsys.readouterr().err
     assert job.books()["read"] == 602
     assert _numbers(emulator) == list(range(1, ROWS + 2))
 
@@ -326,6 +330,104 @@ def test_a_state_of_an_earlier_version_is_read_and_named(job: Job, orders: Priva
     assert job.run(*flags) == 0
     assert job.books()["read"] == 11
     assert json.loads(file.read_text())["database"] == f"postgresql://127.0.0.1:{orders.port}/postgres"
+
+
+def test_a_state_of_another_project_is_refused(
+    job: Job, orders: PrivatePostgres, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was imported into one project is in no other; the state names it without its token."""
+    file = job.folder / "state.json"
+    flags = ("--table=orders", *MAPPING, "--include=id", "--cursor_column=id", f"--state={file}")
+    assert job.run(*flags) == 0
+    left = file.read_text()
+    assert json.loads(left)["destination"].startswith("the project with a token of SHA-256 ")
+    monkeypatch.setenv("OTHER_TOKEN", "f" * 32)
+    other = "--mixpanel_project_token=env:OTHER_TOKEN"
+    assert job.run(*flags, other) == 2
+    error = capsys.readouterr().err
+    assert "was left by an import into the project" in error
+    assert f"--since {ROWS}" in error
+    assert "f" * 32 not in error
+    assert file.read_text() == left
+    assert job.run(*flags, other, "--since=1") == 0
+    assert job.books()["read"] == ROWS
+    assert "f" * 32 not in file.read_text()
+    assert job.run(*flags, other) == 0
+
+
+def test_a_trial_on_the_emulator_leaves_no_state(
+    orders: PrivatePostgres, postgres_reference: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its emulator ends with the run, and the next run has to import the same rows into Mixpanel."""
+    file = tmp_path / "state.json"
+    flags = [
+        f"--connection={postgres_reference}",
+        "--table=orders",
+        *MAPPING,
+        "--cursor_column=id",
+        f"--state={file}",
+        "--mixpanel_emulator",
+    ]
+    assert sql_to_mixpanel.run(flags) == 0
+    assert not file.exists()
+    assert "is not written: the emulator keeps nothing" in capsys.readouterr().err
+
+
+def test_a_backfill_does_not_move_the_state_back(
+    job: Job, orders: PrivatePostgres, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that `--until` ends early imports what it was asked for; the next one goes on where the last one was."""
+    file = job.folder / "state.json"
+    flags = ("--table=orders", *MAPPING, "--include=id", "--cursor_column=id", f"--state={file}")
+    assert job.run(*flags) == 0
+    left = file.read_text()
+    assert job.run(*flags, "--since=10", "--until=20") == 0
+    assert job.books()["read"] == 10
+    assert file.read_text() == left
+    assert f"stays at id = {ROWS}: --until" in capsys.readouterr().err
+    file.unlink()
+    assert job.run(*flags, "--until=20") == 0
+    assert job.mark() == 19
+    assert job.run(*flags, "--since=10", "--until=30") == 0
+    assert job.mark() == 29
+
+
+def test_a_row_of_the_future_does_not_end_a_recurring_import(
+    job: Job, orders: PrivatePostgres, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is read, and what comes after that run, before its time, is read by the next; a state of 2099 is refused."""
+    file = job.folder / "state.json"
+    allowed = (f"--dead_letters={job.folder}/dead", "--allow_dead_letters=1")
+    flags = ("--table=orders", *MAPPING, "--include=id", f"--state={file}", *allowed)
+    orders.execute(f"INSERT INTO orders VALUES ({ROWS + 1}, timestamptz '2099-01-01', 1, 1, '{{}}')")
+    assert job.run(*flags) == 0
+    assert job.books() == {"read": ROWS + 1, "imported": ROWS, "invalid": 1}
+    assert "there are rows of the future, up to at = 2099-01-01" in capsys.readouterr().err
+    orders.execute(f"INSERT INTO orders VALUES ({ROWS + 2}, now(), 1, 1, '{{}}')")
+    assert job.run(*flags) == 0
+    assert job.books() == {"read": 2, "imported": 1, "invalid": 1}
+    state = json.loads(file.read_text())
+    file.write_text(json.dumps({**state, "mark": "2099-01-01T00:00:00+00:00"}))
+    assert job.run(*flags) == 2
+    assert "which lies in the future" in capsys.readouterr().err
+
+
+def test_dead_letters_that_hold_the_state_back_are_told(
+    job: Job, orders: PrivatePostgres, emulator: Emulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message says where the state stays, and what moves it on."""
+    flags = ("--table=orders", *MAPPING, "--include=id", "--cursor_column=id", f"--state={job.folder}/state.json")
+    dead_letters = f"--dead_letters={job.folder}/dead"
+    emulator.add_fault(kind="failed_records", variant="standard", times=1)
+    assert job.run(*flags, dead_letters) == 3
+    error = capsys.readouterr().err
+    assert "state.json is not written" in error
+    assert "--allow_dead_letters N" in error
+    emulator.clear_faults()
+    emulator.add_fault(kind="failed_records", variant="standard", times=1)
+    assert job.run(*flags, dead_letters, "--allow_dead_letters=1000") == 0
+    assert job.mark() == ROWS
+    assert "is not written" not in capsys.readouterr().err
 
 
 def test_a_table_that_has_gone_back_is_told(

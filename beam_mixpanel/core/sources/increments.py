@@ -20,6 +20,8 @@ Mark: TypeAlias = "int | Decimal | str | datetime | date"
 """A value of a cursor column."""
 
 _FORMAT: Final = 1
+_CLOCKS_DIFFER: Final = timedelta(minutes=10)
+"""By so much at most, it is taken, the clock of a database differs from that of the machine that reads it."""
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _SPAN: Final = re.compile(r"(\d+)([smhd])")
 _KINDS: Final[tuple[tuple[str, type | tuple[type, ...]], ...]] = (
@@ -38,12 +40,15 @@ class State(NamedTuple):
       cursor_column: the column whose greatest value is remembered.
       mark: that value.
       database: where the source is, without a secret; empty in a file of an earlier version.
+      destination: the host and project that the rows were imported into, without a secret; empty in a file of an
+        earlier version.
     """
 
     source: str
     cursor_column: str
     mark: Mark
     database: str = ""
+    destination: str = ""
 
     def is_ahead_of(self, highest: Mark) -> bool:
         """Tell whether the mark is past the greatest value there is now; False for text, which may sort otherwise."""
@@ -52,10 +57,18 @@ class State(NamedTuple):
             return False
         return bool(_as_zoned(self.mark, highest) > highest)  # type: ignore[operator]
 
+    def is_past(self, mark: Mark) -> bool:
+        """Tell whether to remember a mark instead would go back; True for text, whose order only its source knows."""
+        kind = kind_of(mark)
+        if kind == "text" or kind != kind_of(self.mark):
+            return True
+        return bool(_as_zoned(self.mark, mark) > mark)  # type: ignore[operator]
+
     def to_json(self) -> str:
         """Write it as a small JSON object."""
         fields = {
             "format": _FORMAT,
+            "destination": self.destination,
             "database": self.database,
             "source": self.source,
             "cursor_column": self.cursor_column,
@@ -75,8 +88,13 @@ class State(NamedTuple):
             fields = json.loads(text)
             if fields["format"] != _FORMAT:
                 raise IncrementalError(f"has format {fields['format']}, which this version does not know")
-            mark = _mark_from_json(fields["kind"], fields["mark"])
-            return cls(fields["source"], fields["cursor_column"], mark, fields.get("database", ""))
+            return cls(
+                fields["source"],
+                fields["cursor_column"],
+                _mark_from_json(fields["kind"], fields["mark"]),
+                database=fields.get("database", ""),
+                destination=fields.get("destination", ""),
+            )
         except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
             if isinstance(error, IncrementalError):
                 raise
@@ -162,6 +180,26 @@ class Increment(NamedTuple):
         if self.until is None:
             return None
         return read_mark(self.until, like, zone)
+
+
+def not_past(mark: Mark, now: datetime, zone: tzinfo) -> Mark:
+    """Return the mark to remember: a row of the year 2099 must not keep all that come before it from being read.
+
+    Args:
+      mark: the greatest value that was read.
+      now: when the source was looked at, or before.
+      zone: of moments and dates that name none.
+
+    Returns:
+      The mark, or, where it is a moment or date of the future, the present, less some minutes for clocks that differ.
+      Numbers and text are returned as they are.
+    """
+    if isinstance(mark, datetime):
+        present = _in_zone_of(now, mark, zone)
+        return mark if mark <= present else present - _CLOCKS_DIFFER
+    if isinstance(mark, date):
+        return min(mark, now.astimezone(zone).date())
+    return mark
 
 
 def source_of_query(query: str) -> str:
