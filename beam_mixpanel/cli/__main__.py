@@ -104,7 +104,7 @@ def main() -> None:
 
 @main.group("import", cls=NearestGroup)
 def import_() -> None:
-    """Import events from files, BigQuery, a SQL database or Pub/Sub.
+    """Import events from files, BigQuery, a SQL database, MongoDB or Pub/Sub.
 
     \b
     beam-mixpanel import files --input 'events/*.ndjson.gz' --mixpanel_emulator
@@ -182,6 +182,15 @@ class JobCommand(ModuleCommand):
         return [flag for group in self.source(arguments).all_flags for flag in group]
 
 
+class CheckCommand(JobCommand):
+    """Checks a source; the job itself refuses one that has no end, whose help would be that of files."""
+
+    def _call(self, arguments: Sequence[str]) -> None:
+        if arguments and arguments[0].isalpha() and arguments[0] not in CHECKABLE:
+            arguments = [argument for argument in arguments if argument not in ASKED]
+        super()._call(arguments)
+
+
 def _of_import(name: str) -> Callable[[Sequence[str]], Source]:
     return lambda _: source_named(name)
 
@@ -193,7 +202,7 @@ def _of_check(words: Sequence[str]) -> Source:
 for _source in all_sources():
     _group = import_ if _source.command.startswith("import ") else main
     _group.add_command(JobCommand(_source.name, _of_import(_source.name)))
-main.add_command(JobCommand("check", _of_check))
+main.add_command(CheckCommand("check", _of_check))
 main.add_command(
     ModuleCommand("emulator", "beam_mixpanel.emulator.__main__", "Run a server that answers as Mixpanel does.", "main")
 )

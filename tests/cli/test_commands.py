@@ -100,6 +100,34 @@ def test_what_is_unknown_names_the_nearest(arguments: tuple[str, ...], near: str
 SOURCES = [*all_sources(), *map(check_of, CHECKABLE)]
 
 
+SPOKEN = {"files": "files", "bigquery": "BigQuery", "sql": "SQL database", "mongodb": "MongoDB", "pubsub": "Pub/Sub"}
+
+
+def test_help_and_docs_name_every_source() -> None:
+    """The line under `import`, and the page on checks."""
+    line = _call("import", "--help").output.partition("beam-mixpanel import files")[0]
+    page = (Path(__file__).parents[2] / "docs" / "check.md").read_text(encoding="utf-8")
+    listed = next(part for part in page.split("\n\n") if part.startswith("A word after `check`"))
+    for source in all_sources():
+        if source.command.startswith("import "):
+            assert SPOKEN[source.name] in line
+    for name in CHECKABLE:
+        assert name == CHECKABLE[0] or f"`{name}`" in listed
+
+
+def test_help_for_a_check_of_a_stream_is_refused() -> None:
+    """It has no end; the help of another source would mislead."""
+    done = subprocess.run(
+        [sys.executable, "-m", "beam_mixpanel", "check", "pubsub", "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "what has an end" in done.stderr
+    assert done.stdout == ""
+
+
 @pytest.mark.parametrize("arguments", [("doctor", "--mixpanel-region=eu"), ("doctor", "--mixpanel_region", "eu")])
 def test_small_commands_read_both_spellings(arguments: tuple[str, ...]) -> None:
     """Hyphens and underscores are the same in the names of their options."""
