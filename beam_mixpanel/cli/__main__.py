@@ -55,7 +55,9 @@ class NearestGroup(click.Group):
         names = self.list_commands(ctx)
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], names, 1)
-            meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+            meant = f"there are {', '.join(names)}"
+            if near:
+                meant = f"did you mean {near[0]}?"
             raise click.UsageError(f"no such command: {args[0]}; {meant}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -196,7 +198,9 @@ def _of_import(name: str) -> Callable[[Sequence[str]], Source]:
 
 
 def _of_check(words: Sequence[str]) -> Source:
-    return check_of(words[0] if words and words[0] in CHECKABLE else CHECKABLE[0])
+    if words and words[0] in CHECKABLE:
+        return check_of(words[0])
+    return check_of(CHECKABLE[0])
 
 
 for _source in all_sources():

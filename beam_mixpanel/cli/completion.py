@@ -27,12 +27,14 @@ def complete(flags: Sequence[Flag], before: Sequence[str], incomplete: str) -> l
     """
     named = {spelling: flag for flag in flags for spelling in flag.spellings}
     words = [word for word in before if word != "="]
-    option = words[-1] if words else ""
+    option = ["", *words][-1]
     waits = option.startswith("-") and "=" not in option and option != "--help"
     if waits and not incomplete.startswith("-") and not (option in named and named[option].is_switch):
         return _values(named.get(option), incomplete)
     # Hyphens where they are typed, underscores where nothing says otherwise.
-    typed = -1 if "-" in incomplete.lstrip("-") else 0
+    typed = 0
+    if "-" in incomplete.lstrip("-"):
+        typed = -1
     names = [*(flag.spellings[typed] for flag in flags), "--help"]
     return [CompletionItem(name) for name in dict.fromkeys(names) if name.startswith(incomplete)]
 
@@ -44,9 +46,12 @@ def _values(flag: Flag | None, incomplete: str) -> list[CompletionItem]:
 
 
 def _as_flag(action: argparse.Action) -> Flag:
+    value = ""
+    if action.nargs != 0:
+        value = str(action.metavar or action.dest)
     return Flag(
         name=action.option_strings[-1].removeprefix("--"),
         meaning=action.help or "",
-        value="" if action.nargs == 0 else str(action.metavar or action.dest),
+        value=value,
         choices=tuple(action.choices or ()),
     )

@@ -88,8 +88,13 @@ def _table(groups: list[dict[str, Any]]) -> Table:
     for column in ("stage", "fate", "reason", "the first of them"):
         table.add_column(column, overflow="fold")
     for group in groups:
-        place = f"\n{group['source']}" if group["source"] else ""
-        event = f"\n{group['event']}" if "event" in group else ""
-        said = f"{group['field'] + ': ' if group['field'] else ''}{group['message']}{place}{event}".replace("[", "\\[")
-        table.add_row(f"{group['count']:,}", group["stage"], group["fate"], group["reason"], said)
+        said = group["message"]
+        if group["field"]:
+            said = f"{group['field']}: {said}"
+        if group["source"]:
+            said += f"\n{group['source']}"
+        if "event" in group:
+            said += f"\n{group['event']}"
+        as_text = said.replace("[", "\\[")
+        table.add_row(f"{group['count']:,}", group["stage"], group["fate"], group["reason"], as_text)
     return table

@@ -32,7 +32,9 @@ def insert_id(event: str | None, strategy: str) -> None:
     beam-mixpanel insert-id '{"event":"A","properties":{"time":1760000000,"distinct_id":"u"}}'
     head -1 events.ndjson | beam-mixpanel insert-id
     """
-    line = (event if event is not None else sys.stdin.readline()).strip().encode()
+    if event is None:
+        event = sys.stdin.readline()
+    line = event.strip().encode()
     if not line:
         raise click.UsageError("give an event as JSON, as the argument or on standard input")
     try:
