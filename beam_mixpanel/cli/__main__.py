@@ -21,7 +21,7 @@ from beam_mixpanel.cli.insert_id import insert_id
 from beam_mixpanel.launcher.help import ASKED, print_help
 from beam_mixpanel.launcher.quiet import quieten_beam
 from beam_mixpanel.launcher.source import Source
-from beam_mixpanel.launcher.sources import CHECKABLE, all_sources, check_of, source_named
+from beam_mixpanel.launcher.sources import CHECKABLE, all_sources, check_of, names_no_source, source_named
 from beam_mixpanel.transforms.flags import Flag
 from beam_mixpanel.version import VERSION
 
@@ -188,7 +188,7 @@ class CheckCommand(JobCommand):
     """Checks a source; the job itself refuses one that has no end, whose help would be that of files."""
 
     def _call(self, arguments: Sequence[str]) -> None:
-        if arguments and arguments[0].isalpha() and arguments[0] not in CHECKABLE:
+        if names_no_source(arguments):
             arguments = [argument for argument in arguments if argument not in ASKED]
         super()._call(arguments)
 

@@ -27,7 +27,9 @@ def complete(flags: Sequence[Flag], before: Sequence[str], incomplete: str) -> l
     """
     named = {spelling: flag for flag in flags for spelling in flag.spellings}
     words = [word for word in before if word != "="]
-    option = ["", *words][-1]
+    option = ""
+    if words:
+        option = words[-1]
     waits = option.startswith("-") and "=" not in option and option != "--help"
     if waits and not incomplete.startswith("-") and not (option in named and named[option].is_switch):
         return _values(named.get(option), incomplete)

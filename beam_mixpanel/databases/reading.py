@@ -221,10 +221,8 @@ class SqlReading:
         ranges = split_range(_plain_number(low), _plain_number(high), partitions)
         within = [self._within(column.expression, each) for each in ranges]
         if isinstance(high, datetime):
-            literal = self._database.literal
-            within[-1] = (
-                f"{column.expression} >= {literal(ranges[-1].low)} AND {column.expression} {_up_to(high, literal)}"
-            )
+            from_last_cut = self._within(column.expression, ranges[-1]._replace(high=None))
+            within[-1] = f"{from_last_cut} AND {column.expression} {_up_to(high, self._database.literal)}"
         self._ranges = [*within, *self._ranges]
 
     def _quoted(self, name: str, role: str) -> _Quoted:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple, TypeAlias
-from zoneinfo import ZoneInfo
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions
 
@@ -14,13 +13,12 @@ from beam_mixpanel.core.sources.bigquery_sql import Source, identifier, literal
 from beam_mixpanel.core.sources.increments import Mark
 from beam_mixpanel.errors import IncrementalError, UsageError
 from beam_mixpanel.launcher.bigquery_columns import BigQueryColumns, columns_of, newest_of
-from beam_mixpanel.launcher.incremental import Recurrence, recurrence_of
+from beam_mixpanel.launcher.incremental import Recurrence, epilogue_of, recurrence_of
 from beam_mixpanel.launcher.mapping import announce, needed_columns
-from beam_mixpanel.launcher.opened import Epilogue, Opened
+from beam_mixpanel.launcher.opened import Opened
 from beam_mixpanel.launcher.options import BigQueryOptions, TableOptions
 from beam_mixpanel.launcher.settings import Settings
 from beam_mixpanel.launcher.usage import as_usage
-from beam_mixpanel.transforms.options import MixpanelOptions
 
 _Newest: TypeAlias = "Callable[..., Mark | None]"
 
@@ -62,7 +60,7 @@ def open_bigquery(settings: Settings) -> Opened:
             columns=needed_columns(settings, plan, found.names),
             row_restriction=None if in_query else " AND ".join(window.conditions) or None,
         )
-    return Opened(rows, settings, _epilogue(source, recurrence, window))
+    return Opened(rows, settings, epilogue_of(source.name, recurrence, window.mark))
 
 
 def _with_json_columns(settings: Settings, found: BigQueryColumns) -> Settings:
@@ -90,13 +88,12 @@ def _window(source: Source, recurrence: Recurrence | None, settings: Settings, p
     recurrence.compare(highest)
     if highest is None:
         return _Window((f"{column} IS NOT NULL",) if recurrence.may_be_empty else ())
-    zone = ZoneInfo(settings.options.view_as(MixpanelOptions).mixpanel_time_zone)
-    return _bounded(column, recurrence, highest, zone=zone, newest=newest)
+    return _bounded(column, recurrence, highest, newest)
 
 
-def _bounded(column: str, recurrence: Recurrence, highest: Mark, *, zone: ZoneInfo, newest: _Newest) -> _Window:
+def _bounded(column: str, recurrence: Recurrence, highest: Mark, newest: _Newest) -> _Window:
     """Read from the lower bound on, up to the upper one or what is there now; nulls where there is no lower one."""
-    lower, upper = recurrence.increment.bounds(highest, recurrence.state, zone)
+    lower, upper = recurrence.increment.bounds(highest, recurrence.state, recurrence.zone)
     bounds = [] if lower is None else [f"{column} >= {literal(lower)}"]
     if upper is None:
         mark: Mark | None = highest
@@ -107,14 +104,3 @@ def _bounded(column: str, recurrence: Recurrence, highest: Mark, *, zone: ZoneIn
     if lower is None:
         return _Window((f"({' AND '.join(bounds)} OR {column} IS NULL)",), mark)
     return _Window(tuple(bounds), mark)
-
-
-def _epilogue(source: Source, recurrence: Recurrence | None, window: _Window) -> Epilogue:
-    if recurrence is None:
-        return Epilogue(source.name)
-    return Epilogue(
-        source.name,
-        confirm=lambda: recurrence.remember(window.mark),
-        may_be_empty=recurrence.may_be_empty,
-        unconfirmed=recurrence.unconfirmed,
-    )

@@ -12,6 +12,7 @@ from beam_mixpanel.client.credentials import ServiceAccount, resolve_host
 from beam_mixpanel.core.rows.plan import ColumnPlan
 from beam_mixpanel.core.sources.increments import Increment, Mark, State, not_past, source_of_query
 from beam_mixpanel.errors import IncrementalError, UsageError
+from beam_mixpanel.launcher.opened import Epilogue
 from beam_mixpanel.launcher.options import IncrementalOptions, TableOptions
 from beam_mixpanel.launcher.settings import Settings
 from beam_mixpanel.launcher.state_file import read_state, write_state
@@ -32,23 +33,23 @@ class Recurrence(NamedTuple):
       increment: which rows to read.
       source: what is read, as its state names it.
       database: where that is, without a secret.
+      destination: the host and project that it imports into, without a secret; empty where nothing is sent to stay.
       path: the file of its state; empty where it has none.
-      state: what the run before left; None where there was none.
-      destination: the host and project that it imports into, without a secret; empty where it sends nothing there.
       writes: whether to write the state; not where what is imported does not stay.
       started: the present, before the source was looked at.
       zone: of moments and dates of the cursor column that name none.
+      state: what the run before left; None where there was none.
     """
 
     increment: Increment
     source: str
     database: str
-    path: str = ""
+    destination: str
+    path: str
+    writes: bool
+    started: datetime
+    zone: tzinfo
     state: State | None = None
-    destination: str = ""
-    writes: bool = True
-    started: datetime = datetime.max.replace(tzinfo=timezone.utc)
-    zone: tzinfo = timezone.utc
 
     @property
     def may_be_empty(self) -> bool:
@@ -87,7 +88,7 @@ class Recurrence(NamedTuple):
             )
         if not self.writes:
             notice(_TOPIC, f"{self.path} is not written: the emulator keeps nothing of what was sent")
-        elif self.state is not None and self._is_short_of(self.state, mark):
+        elif self.state is not None and self._ended_short_of(self.state, mark):
             notice(_TOPIC, f"{self.path} stays at {column} = {self.state.mark}: --until ended this run before that")
         else:
             write_state(self.path, State(self.source, column, mark, self.database, self.destination))
@@ -95,7 +96,7 @@ class Recurrence(NamedTuple):
 
     @property
     def unconfirmed(self) -> str:
-        """What to tell the user where dead letters keep the state from moving on; empty where it would not anyway."""
+        """The message for a run whose dead letters keep the state where it is; empty without a state to write."""
         if not self.path or not self.writes:
             return ""
         stays = f"{self.path} is not written"
@@ -106,18 +107,35 @@ class Recurrence(NamedTuple):
             "dead letters behind, run again with --dead_letters PREFIX --allow_dead_letters N"
         )
 
-    def _is_short_of(self, state: State, mark: Mark) -> bool:
+    def refusal_of(self, state: State) -> str:
+        """Return why a state is not this job's, and the cure; empty where it is."""
+        column = self.increment.cursor_column
+        since = f"--since {shlex.quote(str(state.mark))}"
+        if (state.source, state.cursor_column) != (self.source, column):
+            left = "another query" if state.source.startswith("query ") else state.source
+            here = "this query" if self.source.startswith("query ") else self.source
+            return (
+                f"--state {self.path} belongs to {state.cursor_column} of {left}, not to {column} of "
+                f"{here}; give each job a file of its own. If only its query or table was changed, "
+                "set the starting point once: --since VALUE"
+            )
+        if state.database and state.database != self.database:
+            return (
+                f"--state {self.path} was left by {state.database}, not by {self.database}, and could skip rows of the "
+                "latter; give each database a file of its own. If the database has only moved, set the "
+                f"starting point once: {since}"
+            )
+        if state.destination and self.destination and state.destination != self.destination:
+            return (
+                f"--state {self.path} was left by an import into {state.destination}, not into {self.destination}, "
+                "which may lack the rows before it; give each project a file of its own. If it is the same project, "
+                f"set the starting point once: {since}"
+            )
+        return ""
+
+    def _ended_short_of(self, state: State, mark: Mark) -> bool:
         """Return whether `until` ended this run before the mark of an earlier run of the same job."""
-        if self.increment.until is None or (state.source, state.cursor_column) != (
-            self.source,
-            self.increment.cursor_column,
-        ):
-            return False
-        elsewhere = any(
-            left and left != here
-            for left, here in ((state.database, self.database), (state.destination, self.destination))
-        )
-        return not elsewhere and state.is_past(mark)
+        return self.increment.until is not None and not self.refusal_of(state) and state.is_past(mark)
 
 
 def recurrence_of(settings: Settings, plan: ColumnPlan | None, source: str, database: str) -> Recurrence | None:
@@ -144,43 +162,40 @@ def recurrence_of(settings: Settings, plan: ColumnPlan | None, source: str, data
         increment.check()
     query = settings.options.view_as(TableOptions).query
     source = source if query is None else source_of_query(query)
-    destination = _destination(settings)
-    zone = ZoneInfo(settings.options.view_as(MixpanelOptions).mixpanel_time_zone)
-    started = datetime.now(timezone.utc)
     if options.state and options.overlap is None and not database.startswith(_ONE_WRITER):
         notice(
             _TOPIC,
             f"a row that is committed late, with a smaller {column} than rows already read, is missed: give --overlap, "
             "such as 1h, or a number for a column of numbers; longer than your longest transaction",
         )
-    return Recurrence(
+    recurrence = Recurrence(
         increment=increment,
         source=source,
         database=database,
+        destination=_destination(settings),
         path=options.state or "",
-        state=_not_of_the_future(
-            _left_state(options, source, column, database=database, destination=destination), options, started, zone
-        ),
-        destination=destination,
         writes=not settings.use_emulator,
-        started=started,
-        zone=zone,
+        started=datetime.now(timezone.utc),
+        zone=ZoneInfo(settings.options.view_as(MixpanelOptions).mixpanel_time_zone),
     )
+    return recurrence._replace(state=_left_state(recurrence))
 
 
-def _not_of_the_future(
-    state: State | None, options: IncrementalOptions, started: datetime, zone: tzinfo
-) -> State | None:
-    """Return the state, unless nothing would be new to it for years, as after a row of 2099 in earlier versions.
+def epilogue_of(source: str, recurrence: Recurrence | None, mark: Mark | None) -> Epilogue:
+    """Return what is left to be done when a job has ended that may be a recurring one.
 
-    Raises:
-      UsageError: it remembers a moment or date of the future.
+    Args:
+      source: what was read, for people.
+      recurrence: None for a job that reads everything.
+      mark: the greatest value that is read.
     """
-    if state is None or options.since is not None or not_past(state.mark, started + _FUTURE, zone) == state.mark:
-        return state
-    raise UsageError(
-        f"--state {options.state} remembers {state.cursor_column} = {state.mark}, which lies in the future, so that no "
-        "row since then was read, and none would be; set the starting point once: --since VALUE"
+    if recurrence is None:
+        return Epilogue(source)
+    return Epilogue(
+        source,
+        confirm=lambda: recurrence.remember(mark),
+        may_be_empty=recurrence.may_be_empty,
+        unconfirmed=recurrence.unconfirmed,
     )
 
 
@@ -211,35 +226,28 @@ def _check_together(options: IncrementalOptions) -> None:
         raise UsageError("--overlap needs --state FILE, whose value it goes back from")
 
 
-def _left_state(
-    options: IncrementalOptions, source: str, column: str, *, database: str, destination: str
-) -> State | None:
-    """Return what the run before left, if it is that of this job; with `--since` it is replaced, whosever it is."""
-    state = read_state(options.state) if options.state else None
+def _left_state(recurrence: Recurrence) -> State | None:
+    """Return what the run before left, if it is that of this job; with `--since` it is replaced, whosever it is.
+
+    Raises:
+      UsageError: another job left it, or it remembers a moment or date of the future, as earlier versions did after a
+        row of 2099: nothing would be new to it for years.
+    """
+    if not recurrence.path:
+        return None
+    state = read_state(recurrence.path)
     if state is None:
         return None
-    if options.since is not None:
+    if recurrence.increment.since is not None:
         notice(_TOPIC, f"--since replaces {state.mark}")
         return state
-    if (state.source, state.cursor_column) != (source, column):
-        left = "another query" if state.source.startswith("query ") else state.source
-        here = "this query" if source.startswith("query ") else source
+    refusal = recurrence.refusal_of(state)
+    if refusal:
+        raise UsageError(refusal)
+    notice(_TOPIC, f"reading from {state.cursor_column} = {state.mark} on")
+    if not_past(state.mark, recurrence.started + _FUTURE, recurrence.zone) != state.mark:
         raise UsageError(
-            f"--state {options.state} belongs to {state.cursor_column} of {left}, not to {column} of "
-            f"{here}; give each job a file of its own. If only its query or table was changed, "
-            "set the starting point once: --since VALUE"
+            f"--state {recurrence.path} remembers {state.cursor_column} = {state.mark}, which lies in the future, so "
+            "that no row since then was read, and none would be; set the starting point once: --since VALUE"
         )
-    if state.database and state.database != database:
-        raise UsageError(
-            f"--state {options.state} was left by {state.database}, not by {database}, and could skip rows of the "
-            "latter; give each database a file of its own. If the database has only moved, set the "
-            f"starting point once: --since {shlex.quote(str(state.mark))}"
-        )
-    if state.destination and destination and state.destination != destination:
-        raise UsageError(
-            f"--state {options.state} was left by an import into {state.destination}, not into {destination}, which "
-            "may lack the rows before it; give each project a file of its own. If it is the same project, set the "
-            f"starting point once: --since {shlex.quote(str(state.mark))}"
-        )
-    notice(_TOPIC, f"reading from {column} = {state.mark} on")
     return state

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from bson import json_util
 
@@ -16,14 +15,13 @@ from beam_mixpanel.databases.mongodb import MongoCollection, filter_of
 from beam_mixpanel.databases.mongodb_increments import select_new
 from beam_mixpanel.errors import CredentialsError, DatabaseError, IncrementalError, MappingError, UsageError
 from beam_mixpanel.launcher.checks import resolves_here
-from beam_mixpanel.launcher.incremental import Recurrence, recurrence_of
+from beam_mixpanel.launcher.incremental import epilogue_of, recurrence_of
 from beam_mixpanel.launcher.mapping import announce, announce_events, announce_incomplete
-from beam_mixpanel.launcher.opened import Epilogue, Opened
+from beam_mixpanel.launcher.opened import Opened
 from beam_mixpanel.launcher.options import ConnectionOptions, options_of
 from beam_mixpanel.launcher.settings import Settings
 from beam_mixpanel.launcher.sources.mongodb import MONGODB
 from beam_mixpanel.launcher.usage import as_usage, notice
-from beam_mixpanel.transforms.options import MixpanelOptions
 from beam_mixpanel.transforms.read_mongodb import ReadFromMongoDBBatched
 
 _WRONG_ARGUMENTS: Final = (DatabaseError, CredentialsError, IncrementalError, ValueError)
@@ -57,8 +55,7 @@ def open_collection(settings: Settings) -> Opened:
         recurrence = recurrence_of(settings, plan, _source_name(place, condition), f"{place.url().address}")
         mark = None
         if recurrence:
-            zone = ZoneInfo(settings.options.view_as(MixpanelOptions).mixpanel_time_zone)
-            selected = select_new(place, condition, recurrence.increment, recurrence.state, zone)
+            selected = select_new(place, condition, recurrence.increment, recurrence.state, recurrence.zone)
             recurrence.compare(selected.highest)
             condition, mark = selected.condition, selected.mark
         if names and place.keys() is None:
@@ -73,7 +70,7 @@ def open_collection(settings: Settings) -> Opened:
             exclude=exclude,
             partitions=connection.partitions,
         )
-    return Opened(rows, settings, _epilogue(place, recurrence, mark))
+    return Opened(rows, settings, epilogue_of(place.name, recurrence, mark))
 
 
 def _check_given(connection: str | None, database: str | None, collection: str | None) -> None:
@@ -127,14 +124,3 @@ def _source_name(place: MongoCollection, condition: dict[str, Any]) -> str:
         return place.name
     text = json.dumps(json.loads(json_util.dumps(condition)), sort_keys=True)
     return f"{place.name} filter {hashlib.sha256(text.encode()).hexdigest()[:16]}"
-
-
-def _epilogue(place: MongoCollection, recurrence: Recurrence | None, mark: Any) -> Epilogue:
-    if recurrence is None:
-        return Epilogue(place.name)
-    return Epilogue(
-        place.name,
-        confirm=lambda: recurrence.remember(mark),
-        may_be_empty=recurrence.may_be_empty,
-        unconfirmed=recurrence.unconfirmed,
-    )

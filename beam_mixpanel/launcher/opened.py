@@ -22,7 +22,7 @@ class Epilogue(NamedTuple):
       confirm: called where everything that was read has been imported or filtered, as the books say.
       close: called in any case.
       may_be_empty: reading nothing is no failure, as for a job that looks for what is new.
-      unconfirmed: what to tell the user where dead letters keep the source from remembering; empty for nothing.
+      unconfirmed: the message for a run whose dead letters keep the source from remembering; empty for none.
     """
 
     source: str = ""

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from beam_mixpanel.databases.reading import SqlReading
 from beam_mixpanel.databases.url import EMBEDDED, Connection
 from beam_mixpanel.errors import CredentialsError, DatabaseError, IncrementalError, UsageError
 from beam_mixpanel.launcher.checks import resolves_here
-from beam_mixpanel.launcher.incremental import Recurrence, recurrence_of
+from beam_mixpanel.launcher.incremental import Recurrence, epilogue_of, recurrence_of
 from beam_mixpanel.launcher.mapping import announce, needed_columns
-from beam_mixpanel.launcher.opened import Epilogue, Opened
+from beam_mixpanel.launcher.opened import Opened
 from beam_mixpanel.launcher.options import ConnectionOptions, SqlOptions, TableOptions
 from beam_mixpanel.launcher.runners import runner_of
 from beam_mixpanel.launcher.settings import Settings
 from beam_mixpanel.launcher.usage import as_usage, notice
-from beam_mixpanel.transforms.options import MixpanelOptions
 from beam_mixpanel.transforms.read_sql import ReadFromSqlBatched
 
 _DEFAULT_PARTITIONS: Final = 8
@@ -76,7 +74,8 @@ def open_database(settings: Settings) -> Opened:
         reading = SqlReading(connection, table=what.table, query=what.query, share=share)
         at_failure.callback(reading.close)
         recurrence = _narrow(reading, settings)
-        opened = Opened(ReadFromSqlBatched(reading), settings, _epilogue(reading, recurrence))
+        epilogue = epilogue_of(reading.name, recurrence, reading.mark)._replace(close=reading.close)
+        opened = Opened(ReadFromSqlBatched(reading), settings, epilogue)
         at_failure.pop_all()
     return opened
 
@@ -89,8 +88,7 @@ def _narrow(reading: SqlReading, settings: Settings) -> Recurrence | None:
         reading.choose(columns)
     recurrence = recurrence_of(settings, plan, reading.name, reading.address)
     if recurrence:
-        zone = ZoneInfo(settings.options.view_as(MixpanelOptions).mixpanel_time_zone)
-        reading.select_new(recurrence.increment, recurrence.state, zone)
+        reading.select_new(recurrence.increment, recurrence.state, recurrence.zone)
         recurrence.compare(reading.highest)
     partition_column = settings.options.view_as(SqlOptions).partition_column
     if partition_column:
@@ -99,15 +97,3 @@ def _narrow(reading: SqlReading, settings: Settings) -> Recurrence | None:
         if not reading.snapshot:
             notice("database", "this database shares no snapshot: each range is read as it is when its reader begins")
     return recurrence
-
-
-def _epilogue(reading: SqlReading, recurrence: Recurrence | None) -> Epilogue:
-    if recurrence is None:
-        return Epilogue(reading.name, close=reading.close)
-    return Epilogue(
-        reading.name,
-        confirm=lambda: recurrence.remember(reading.mark),
-        close=reading.close,
-        may_be_empty=recurrence.may_be_empty,
-        unconfirmed=recurrence.unconfirmed,
-    )

@@ -6,7 +6,6 @@ options are those of that import. Without such a word, files are checked.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -18,7 +17,7 @@ from beam_mixpanel.launcher.end_process import end_process
 from beam_mixpanel.launcher.opened import Opened
 from beam_mixpanel.launcher.reports.files import json_beside
 from beam_mixpanel.launcher.run import run_job
-from beam_mixpanel.launcher.sources import CHECKABLE, check_of
+from beam_mixpanel.launcher.sources import CHECKABLE, check_of, names_no_source
 from beam_mixpanel.launcher.verdict import EXIT_USAGE
 from beam_mixpanel.transforms.dead_letters import WriteDeadLetters
 from beam_mixpanel.transforms.profile import ProfileEvents, WriteProfile
@@ -44,8 +43,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     name = _DEFAULT
     if arguments and arguments[0] in CHECKABLE:
         name = arguments.pop(0)
-    elif arguments and arguments[0].isalpha() and not os.path.exists(arguments[0]):
-        # Such as `pubsub`; anything else is reported with the options, where a file is recognised.
+    elif names_no_source(arguments):
         print(f"error: a check reads {' or '.join(CHECKABLE)}: what has an end", file=sys.stderr)
         return EXIT_USAGE
     return run_job(check_of(name), build, arguments, checks=True)

@@ -128,6 +128,20 @@ def test_help_for_a_check_of_a_stream_is_refused() -> None:
     assert done.stdout == ""
 
 
+def test_help_is_shown_beside_a_file_that_is_there(tmp_path: Path) -> None:
+    """Its name is a word, too, but no source that a check would refuse."""
+    (tmp_path / "events").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "beam_mixpanel", "check", "events", "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0
+    assert "--input" in done.stdout
+
+
 @pytest.mark.parametrize("arguments", [("doctor", "--mixpanel-region=eu"), ("doctor", "--mixpanel_region", "eu")])
 def test_small_commands_read_both_spellings(arguments: tuple[str, ...]) -> None:
     """Hyphens and underscores are the same in the names of their options."""

@@ -52,17 +52,11 @@ class State(NamedTuple):
 
     def is_ahead_of(self, highest: Mark) -> bool:
         """Tell whether the mark is past the greatest value there is now; False for text, which may sort otherwise."""
-        kind = kind_of(highest)
-        if kind == "text" or kind != kind_of(self.mark):
-            return False
-        return bool(_as_zoned(self.mark, highest) > highest)  # type: ignore[operator]
+        return _is_greater(self.mark, highest) is True
 
     def is_past(self, mark: Mark) -> bool:
         """Tell whether to remember a mark instead would go back; True for text, whose order only its source knows."""
-        kind = kind_of(mark)
-        if kind == "text" or kind != kind_of(self.mark):
-            return True
-        return bool(_as_zoned(self.mark, mark) > mark)  # type: ignore[operator]
+        return _is_greater(self.mark, mark) is not False
 
     def to_json(self) -> str:
         """Write it as a small JSON object."""
@@ -267,6 +261,14 @@ def _as_zoned(mark: Mark, like: Mark) -> Mark:
     if not (isinstance(mark, datetime) and isinstance(like, datetime)):
         return mark
     return _in_zone_of(mark, like, timezone.utc)
+
+
+def _is_greater(mark: Mark, other: Mark) -> bool | None:
+    """Compare a remembered mark with a value; None where they have no common order that is known here."""
+    kind = kind_of(other)
+    if kind == "text" or kind != kind_of(mark):
+        return None
+    return bool(_as_zoned(mark, other) > other)  # type: ignore[operator]
 
 
 def _before(mark: Mark, overlap: str | None) -> Mark:

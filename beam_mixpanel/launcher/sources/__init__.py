@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Final
 
@@ -24,6 +26,14 @@ def all_sources() -> list[Source]:
 
 CHECKABLE: Final = tuple(source.name for source in all_sources() if not source.is_stream)
 """What can be checked: sources that have an end."""
+
+
+def names_no_source(words: Sequence[str]) -> bool:
+    """Return whether what follows `check` begins with a word that is no source of a check, such as `pubsub`.
+
+    A file that is there is none either, but is meant: it is reported with the options.
+    """
+    return bool(words) and words[0].isalpha() and words[0] not in CHECKABLE and not os.path.exists(words[0])
 
 
 def check_of(name: str) -> Source:
